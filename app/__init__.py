@@ -1,0 +1,1 @@
+"""One normalized location API in front of several positioning services."""

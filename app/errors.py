@@ -1,0 +1,342 @@
+"""Every error raised on purpose, as a tree; the class says what went wrong and whether trying again helps.
+
+    GatewayError
+    ├── RequestError            the caller has to change something
+    │   ├── MalformedJson, UnsupportedMediaType, BodyTooLarge
+    │   ├── InvalidArgument, MissingIdentifier, UnsupportedIdentifier, UnusableMeasurements
+    │   ├── Unauthenticated, PermissionDenied, NotFound
+    │   └── IncompatibleState, IdempotencyKeyReused, IdempotencyInProgress
+    ├── Overloaded, Unavailable our own limits and our own database
+    └── ProviderError           what a provider did, or did not do
+        ├── ProviderUnavailable, ProviderTimeout, ProviderThrottled
+        ├── ProviderNotConfigured, ProviderMisconfigured, UnexpectedReply, ProviderRefused
+        ├── UnableToLocate, DeviceUnreachable, MaxAgeNotMet
+        ├── ConsentRequired, DeviceNotOwned            final: nobody else is asked
+        ├── DeviceUnknown, ServiceNotApplicable
+        └── OutcomeUnknown                             the provider may have started the work
+
+The HTTP status of each class stands in `api.problems`, in one table.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+Outcome = Literal[
+    "located", "no_position", "unavailable", "timeout", "refused", "rejected", "not_configured", "skipped"
+]
+"""How one attempt at one provider ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldError:
+    """One wrong field of a request.
+
+    Attributes:
+        pointer: RFC 6901 pointer into the request body, or `?name` for a query parameter.
+        code: Stable, upper case, e.g. `INVALID_FORMAT`.
+        detail: What is wrong and how to put it right; never repeats the value.
+    """
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class GatewayError(Exception):
+    """Anything the gateway refuses or fails to do, with words fit for the caller.
+
+    Attributes:
+        code: The stable `code` of the problem document.
+        title: A few words that are the same for every problem of this code.
+        retryable: Whether the same request may succeed later.
+        detail: What happened and how to put it right; holds no identifier, position or secret.
+        errors: The fields at fault.
+        retry_after_s: When to come back, in seconds, where known.
+    """
+
+    code: ClassVar[str] = "INTERNAL"
+    title: ClassVar[str] = "The gateway failed"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self, detail: str = "", *, errors: tuple[FieldError, ...] = (), retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail or self.title
+        self.errors = errors
+        self.retry_after_s = retry_after_s
+
+
+class RequestError(GatewayError):
+    """The caller has to change the request before sending it again."""
+
+
+class MalformedJson(RequestError):
+    """The body is no JSON."""
+
+    code = "MALFORMED_JSON"
+    title = "The body is not valid JSON"
+
+
+class UnsupportedMediaType(RequestError):
+    """The body's media type is none that this route reads."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
+    title = "Unsupported media type"
+
+
+class BodyTooLarge(RequestError):
+    """The body exceeds the limit for its route."""
+
+    code = "BODY_TOO_LARGE"
+    title = "The body is too large"
+
+
+class InvalidArgument(RequestError):
+    """A field is missing, malformed, out of range or unknown."""
+
+    code = "INVALID_ARGUMENT"
+    title = "A field is not valid"
+
+
+class MissingIdentifier(RequestError):
+    """The provider needs an identifier that was neither given nor learned earlier."""
+
+    code = "MISSING_IDENTIFIER"
+    title = "A device identifier is missing"
+
+
+class UnsupportedIdentifier(RequestError):
+    """The identifier is well formed, but cannot be used for this call."""
+
+    code = "UNSUPPORTED_IDENTIFIER"
+    title = "This kind of identifier is not supported here"
+
+
+class UnusableMeasurements(RequestError):
+    """The measurements are well formed and cannot lead to a position; no provider was called."""
+
+    code = "UNUSABLE_MEASUREMENTS"
+    title = "The measurements cannot lead to a position"
+
+
+class Unauthenticated(RequestError):
+    """No API key, or one that is unknown, expired or revoked."""
+
+    code = "UNAUTHENTICATED"
+    title = "An API key is needed"
+
+
+class PermissionDenied(RequestError):
+    """The API key is known and may not do this."""
+
+    code = "PERMISSION_DENIED"
+    title = "This API key may not do that"
+
+
+class NotFound(RequestError):
+    """The thing does not exist in this gateway."""
+
+    code = "NOT_FOUND"
+    title = "Not found"
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, and not with this method."""
+
+    code = "METHOD_NOT_ALLOWED"
+    title = "Method not allowed"
+
+
+class IncompatibleState(RequestError):
+    """The thing is in a state in which this cannot be done."""
+
+    code = "INCOMPATIBLE_STATE"
+    title = "Not possible in the present state"
+
+
+class IdempotencyKeyReused(RequestError):
+    """The same Idempotency-Key came with another request."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+    title = "This Idempotency-Key belongs to another request"
+
+
+class IdempotencyInProgress(RequestError):
+    """The first request with this Idempotency-Key is still under way."""
+
+    code = "IDEMPOTENCY_IN_PROGRESS"
+    title = "The first request with this Idempotency-Key is still running"
+    retryable = True
+
+
+class Overloaded(GatewayError):
+    """A limit of the caller's or of the gateway's is reached."""
+
+    code = "TOO_MANY_REQUESTS"
+    title = "Too many requests"
+    retryable = True
+
+
+class Unavailable(GatewayError):
+    """Something the gateway itself needs, such as its database, is away."""
+
+    code = "UNAVAILABLE"
+    title = "The gateway cannot do that right now"
+    retryable = True
+
+
+class ProviderError(GatewayError):
+    """What a provider did or did not do.
+
+    Attributes:
+        provider: The provider's name; filled in by `upstream` or the use case.
+        vendor_code: The provider's own code, where it sent one.
+        vendor_message: The provider's own words, already safe to show.
+        may_have_been_received: Whether the provider may have started, and billed, the work.
+        moves_on: Whether another provider may be asked after this.
+        outcome: How the attempt is listed in `attempts`.
+    """
+
+    moves_on: ClassVar[bool] = True
+    outcome: ClassVar[Outcome] = "unavailable"
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        provider: str = "",
+        vendor_code: str | None = None,
+        vendor_message: str | None = None,
+        may_have_been_received: bool = False,
+        errors: tuple[FieldError, ...] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(detail, errors=errors, retry_after_s=retry_after_s)
+        self.provider = provider
+        self.vendor_code = vendor_code
+        self.vendor_message = vendor_message
+        self.may_have_been_received = may_have_been_received
+
+
+class ProviderUnavailable(ProviderError):
+    """The connection failed, the provider answered 5xx, or it is cooling down after failures."""
+
+    code = "PROVIDER_UNAVAILABLE"
+    title = "The provider is not available"
+    retryable = True
+
+
+class ProviderTimeout(ProviderError):
+    """The provider did not answer within the time the caller gave."""
+
+    code = "PROVIDER_TIMEOUT"
+    title = "The provider did not answer in time"
+    retryable = True
+    outcome = "timeout"
+
+
+class ProviderThrottled(ProviderError):
+    """The provider answered 429, or its allowance is used up."""
+
+    code = "QUOTA_EXCEEDED"
+    title = "The provider's quota is exhausted"
+    retryable = True
+
+
+class ProviderNotConfigured(ProviderError):
+    """The settings of this provider are incomplete."""
+
+    code = "PROVIDER_NOT_CONFIGURED"
+    title = "The provider is not configured"
+    outcome = "not_configured"
+
+
+class ProviderMisconfigured(ProviderError):
+    """The provider rejects the gateway's credentials, or they are paused after two rejections."""
+
+    code = "PROVIDER_AUTH_FAILED"
+    title = "The provider rejects the gateway's credentials"
+
+
+class UnexpectedReply(ProviderError):
+    """What the provider sent could not be read."""
+
+    code = "PROVIDER_BAD_RESPONSE"
+    title = "The provider's answer could not be read"
+    retryable = True
+
+
+class ProviderRefused(ProviderError):
+    """The provider calls the request wrong, or does not serve this account."""
+
+    code = "PROVIDER_REFUSED"
+    title = "The provider rejected the request"
+    outcome = "rejected"
+
+
+class UnableToLocate(ProviderError):
+    """The provider answered, and has no position."""
+
+    code = "UNABLE_TO_LOCATE"
+    title = "No position was found"
+    outcome = "no_position"
+
+
+class DeviceUnreachable(UnableToLocate):
+    """The network cannot reach the device right now."""
+
+    code = "DEVICE_UNREACHABLE"
+    title = "The device cannot be reached"
+    retryable = True
+
+
+class MaxAgeNotMet(UnableToLocate):
+    """Even the newest fix to be had is older than the caller's `maxAge`."""
+
+    code = "UNABLE_TO_FULFILL_MAX_AGE"
+    title = "No fix is as fresh as asked"
+
+
+class ConsentRequired(ProviderError):
+    """The device's owner has not consented to being located; final."""
+
+    code = "CONSENT_REQUIRED"
+    title = "Consent to locate this device is missing"
+    moves_on = False
+    outcome = "refused"
+
+
+class DeviceNotOwned(ProviderError):
+    """The account may not locate this device; final."""
+
+    code = "DEVICE_NOT_OWNED"
+    title = "The account may not locate this device"
+    moves_on = False
+    outcome = "refused"
+
+
+class DeviceUnknown(ProviderError):
+    """The provider does not know the device."""
+
+    code = "IDENTIFIER_NOT_FOUND"
+    title = "The provider does not know this device"
+    outcome = "rejected"
+
+
+class ServiceNotApplicable(ProviderError):
+    """The provider does not offer this service for this device."""
+
+    code = "SERVICE_NOT_APPLICABLE"
+    title = "The service does not apply to this device"
+    outcome = "refused"
+    moves_on = False
+
+
+class OutcomeUnknown(ProviderError):
+    """The connection broke after the request was sent: the work may have begun."""
+
+    code = "OUTCOME_UNKNOWN"
+    title = "It is not known whether the provider accepted the request"
+    outcome = "timeout"
+    moves_on = False

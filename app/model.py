@@ -1,0 +1,262 @@
+"""The vocabulary of the gateway: the question, what it offers to be located by, and what comes back."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, NewType
+
+ProviderName = NewType("ProviderName", str)
+AccountName = NewType("AccountName", str)
+TransactionId = NewType("TransactionId", str)
+Mdn = NewType("Mdn", str)
+
+DeviceIdKind = Literal["imei", "meid", "esn"]
+Source = Literal["gnss", "wifi", "cell", "network", "unknown"]
+ReportType = Literal["location", "stopped", "consent", "other"]
+ReportStatus = Literal["located", "failed", "info"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """The identifiers of one device, as far as they are known.
+
+    Attributes:
+        id: IMEI (14 to 16 digits), MEID (14 hex characters) or ESN, as `kind` says.
+        kind: Which of the three `id` is; None exactly when `id` is None.
+        mdn: Ten-digit mobile directory number, without the country code.
+        account: The provider's billing account.
+        name: The caller's own name for the device, at most 128 characters.
+    """
+
+    id: str | None = None
+    kind: DeviceIdKind | None = None
+    mdn: Mdn | None = None
+    account: AccountName | None = None
+    name: str | None = None
+
+    @property
+    def imei(self) -> str | None:
+        """The IMEI, where that is what is known."""
+        return self.id if self.kind == "imei" else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GnssEvidence:
+    """A receiver's raw measurement.
+
+    Attributes:
+        payload: The decoded bytes, one or several UBX frames or a bare payload.
+        observed_at: When it was measured; None when the caller did not say.
+    """
+
+    payload: bytes
+    observed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessPoint:
+    """One Wi-Fi access point of a scan.
+
+    Attributes:
+        mac: Twelve lower-case hexadecimal digits.
+        signal_dbm: Received strength, negative.
+        channel: Wi-Fi channel number.
+    """
+
+    mac: str
+    signal_dbm: int | None = None
+    channel: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellTower:
+    """One cell of a scan; names as in Google's geolocation format.
+
+    Attributes:
+        radio: `gsm`, `lte`, `ltem`, or another word in lower case.
+        area_code: LAC (GSM) or TAC (LTE).
+        cell_id: Logical id; for LTE the 28-bit E-UTRAN cell id.
+        physical_cell_id: LTE physical cell id; for GSM the BSIC.
+        channel: EARFCN (LTE) or ARFCN (GSM).
+        signal_dbm: RSRP (LTE) or RXLEV in dBm (GSM).
+        serving: Whether the device is camped on it.
+    """
+
+    radio: str | None = None
+    mobile_country_code: int | None = None
+    mobile_network_code: int | None = None
+    area_code: int | None = None
+    cell_id: int | None = None
+    physical_cell_id: int | None = None
+    channel: int | None = None
+    signal_dbm: int | None = None
+    serving: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A device's own measurements; at least one of the three groups is there.
+
+    Attributes:
+        observed_at: When the scans were made; `gnss.observed_at` wins for GNSS.
+    """
+
+    gnss: GnssEvidence | None = None
+    access_points: tuple[AccessPoint, ...] = ()
+    cell_towers: tuple[CellTower, ...] = ()
+    observed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocationQuery:
+    """The question "where is this device?"; two equal queries are the same question.
+
+    Attributes:
+        max_age_s: How old a fix may be when locating by device; None takes what there is, 0 asks for a current one.
+        pinned: The one provider to ask; None leaves the choice to the policy.
+        fallback: Whether another provider may be asked when the first one fails.
+    """
+
+    device: Device = field(default_factory=Device)
+    evidence: Evidence | None = None
+    max_age_s: int | None = None
+    pinned: ProviderName | None = None
+    fallback: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadline:
+    """The instant by which everything has to be done.
+
+    Attributes:
+        at: On the clock of `time.monotonic`, seconds.
+    """
+
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> "Deadline":
+        """Set the deadline `seconds` from now."""
+        return cls(at=time.monotonic() + seconds)
+
+    def left_s(self) -> float:
+        """Tell how many seconds are left, never less than zero."""
+        return max(0.0, self.at - time.monotonic())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fix:
+    """A position and how well it is known.
+
+    Attributes:
+        latitude_deg: WGS 84, north positive, -90 to 90.
+        longitude_deg: WGS 84, east positive, -180 to 180.
+        accuracy_m: Radius of the circle that holds the device with probability `confidence_pct`; None if not stated.
+        confidence_pct: 1 to 99, or None where the provider states no level.
+        fixed_at: When the device was there, not when the answer came.
+        source: What the position was worked out from.
+        cached: Whether the fix was obtained earlier, for another question.
+    """
+
+    latitude_deg: float
+    longitude_deg: float
+    accuracy_m: float | None
+    confidence_pct: int | None
+    fixed_at: datetime
+    source: Source
+    provider: ProviderName
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """A provider's answer to one query.
+
+    Attributes:
+        fix: The position.
+        hints: What the caller could do better, in words; no identifiers, no positions.
+        raw: The provider's own answer about this device, as JSON text; stored with the report.
+        billed: Whether the provider is known to charge for it; None where that is not documented.
+    """
+
+    fix: Fix
+    hints: tuple[str, ...] = ()
+    raw: str | None = None
+    billed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportError:
+    """Why a provider has no position, in its own words."""
+
+    type: str | None = None
+    info: str | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a provider said about one device.
+
+    Attributes:
+        type: What kind of statement this is; `other` for a report type we do not know.
+        status: `located` exactly when `fix` is there; `info` where it is not about a position.
+        content_key: The content that makes two reports the same one, from which the id is derived.
+        said_at: The time of the fix or of the error as the provider states it; None when it states none.
+        flags: What is odd about it: `time_unreadable`, `axes_probably_swapped`, `status_mismatch`, `after_end`, …
+        kind_in_words: The provider's own report type.
+    """
+
+    provider: ProviderName
+    type: ReportType
+    status: ReportStatus
+    content_key: str
+    account: AccountName | None = None
+    transaction_id: TransactionId | None = None
+    device: Device = field(default_factory=Device)
+    fix: Fix | None = None
+    error: ReportError | None = None
+    said_at: datetime | None = None
+    flags: tuple[str, ...] = ()
+    kind_in_words: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodicPlan:
+    """What is asked of a provider that reports periodically.
+
+    Attributes:
+        devices: 1 to 10,000, each with an IMEI, with an MDN where it is known.
+        interval_s: Between the starts of fixes, 1 to 1,036,800 seconds.
+        count: Fixes per device, 1 to 1,000; None until stopped.
+        start_delay_s: 0 to 86,400 seconds.
+        max_age_s: How old a cached fix may be to be taken instead of a current one, 0 to 3,600 seconds.
+    """
+
+    account: AccountName
+    devices: tuple[Device, ...]
+    interval_s: int
+    count: int | None
+    start_delay_s: int = 0
+    max_age_s: int = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """A callback listener as the provider knows it.
+
+    Attributes:
+        secret: The key that callbacks are signed with; handed out once, at registration.
+        header_names: Names of all headers of the registration reply, so that unknown ones can be found.
+    """
+
+    account: AccountName
+    service: str
+    url: str
+    secret: str | None = field(default=None, repr=False)
+    header_names: tuple[str, ...] = ()
+
+
+Headers = Mapping[str, str]
+"""Header fields by lower-case name."""

@@ -1,0 +1,213 @@
+"""What a provider can be asked; plain protocols, so that a new provider is one folder and one line."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+from app.errors import ProviderError
+from app.model import (
+    AccountName,
+    Deadline,
+    Headers,
+    Located,
+    LocationQuery,
+    Mdn,
+    PeriodicPlan,
+    ProviderName,
+    Registration,
+    Report,
+    TransactionId,
+)
+
+LocatesBy = Literal["measurements", "device"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """What a locator thinks of a query before any call is made.
+
+    Attributes:
+        usable: Whether a call can lead to a position.
+        reason: Why not, in words fit for the caller; empty when usable.
+        hints: Parts that are left out, and what would improve the answer.
+        missing_identifier: The query lacks an identifier that the alias book might supply (`id` or `mdn`).
+    """
+
+    usable: bool
+    reason: str = ""
+    hints: tuple[str, ...] = ()
+    missing_identifier: Literal["id", "mdn"] | None = None
+
+
+class Locator(Protocol):
+    """Answers "where is this device?" in one exchange."""
+
+    @property
+    def locates_by(self) -> LocatesBy:
+        """What it works from: the caller's measurements or the device's identifiers."""
+
+    def assess(self, query: LocationQuery) -> Assessment:
+        """Judge the query without calling anybody.
+
+        Raises:
+            InvalidArgument: A part is malformed; `errors` points at it (`/measurements/...`).
+        """
+
+    async def locate(self, query: LocationQuery, *, request_id: str, deadline: Deadline) -> Located:
+        """Ask the provider about an assessed, usable query.
+
+        Raises:
+            ProviderError: Any of the tree; `provider` is filled in.
+        """
+
+    async def locate_many(
+        self, queries: Sequence[LocationQuery], *, request_id: str, deadline: Deadline
+    ) -> list[Located | ProviderError]:
+        """Ask about many usable queries, in as few calls as the provider allows; answers in the order asked."""
+
+
+class Tracker(Protocol):
+    """Starts and stops periodic reporting."""
+
+    @property
+    def stop_limit(self) -> int:
+        """How many devices one stop call takes."""
+
+    async def start(self, plan: PeriodicPlan, *, deadline: Deadline) -> TransactionId:
+        """Start periodic reports; sent at most once.
+
+        Raises:
+            OutcomeUnknown: The connection broke after the request was sent.
+            ProviderError: The provider refused, or was never reached.
+        """
+
+    async def stop(
+        self, account: AccountName, transaction_id: TransactionId, mdns: Sequence[Mdn], *, deadline: Deadline
+    ) -> TransactionId:
+        """Stop some devices of a transaction, at most `stop_limit`; safe to repeat. Returns the stop's own id.
+
+        Raises:
+            ProviderError: The provider refused or could not be reached.
+        """
+
+
+class CallbackReader(Protocol):
+    """Turns a provider's callbacks into reports."""
+
+    def read(self, body: bytes) -> list[Report]:
+        """Decode one callback, leniently.
+
+        Raises:
+            MalformedJson: The body is no JSON object; it is quarantined as it is.
+            UnexpectedReply: The body is a JSON object of which no report can be made; it is quarantined.
+        """
+
+    def is_authentic(self, body: bytes, headers: Headers, secret: str) -> bool | None:
+        """Check the signature over the raw bytes in constant time; None when there is no signature at all."""
+
+
+class Listeners(Protocol):
+    """Keeps our callback address registered at the provider."""
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The callback services that can be listened to; the first carries position reports."""
+
+    async def register(self, account: AccountName, service: str, url: str, *, deadline: Deadline) -> Registration:
+        """Register `url`; the reply's secret is in the returned registration and can't be asked for again."""
+
+    async def registered(self, account: AccountName, *, deadline: Deadline) -> list[Registration]:
+        """List what the provider has registered for an account."""
+
+    async def remove(self, account: AccountName, service: str, *, deadline: Deadline) -> None:
+        """Remove a registration; one that does not exist is removed already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What an operator wants to see of a provider; no secrets.
+
+    Attributes:
+        state: `ready`; `not_configured`; `paused` (credentials rejected twice); `cooling_down`; `failing`.
+        token_age_s: Age of the oldest token in use, in seconds; None without tokens.
+        last_error: The code of the last failure.
+        last_error_at: When that was.
+        notes: Anything else an operator should read, in words.
+    """
+
+    state: Literal["ready", "not_configured", "paused", "cooling_down", "failing"]
+    token_age_s: float | None = None
+    cooldown_s: float | None = None
+    last_error: str | None = None
+    last_error_at: datetime | None = None
+    notes: tuple[str, ...] = ()
+
+
+async def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """The sum of a provider's abilities; None says it cannot.
+
+    Attributes:
+        configured: Whether its settings are complete enough to call it.
+        default_account: The account used when a query names none.
+        health: Tells its state without calling it.
+        reset: Forgets rejected logins and cool-downs; an operator asks for it.
+        aclose: Closes its connections.
+    """
+
+    name: ProviderName
+    configured: bool
+    locator: Locator | None = None
+    tracker: Tracker | None = None
+    callbacks: CallbackReader | None = None
+    listeners: Listeners | None = None
+    default_account: AccountName | None = None
+    health: Callable[[], Health] = field(default=lambda: Health(state="ready"))
+    reset: Callable[[], Awaitable[None]] = _nothing
+    aclose: Callable[[], Awaitable[None]] = _nothing
+
+
+class Slot(Protocol):
+    """One locked place in a vault.
+
+    Attributes:
+        value: What is kept there now; None when empty or sealed with another key.
+    """
+
+    value: bytes | None
+
+    async def put(self, value: bytes | None) -> None:
+        """Replace the value; it is there for everybody once the lock is released."""
+
+
+class Vault(Protocol):
+    """Keeps a provider's tokens and login counters where all replicas find them, sealed.
+
+    Values are opaque bytes. Providers know this protocol; the table behind it is the gateway's business.
+    """
+
+    async def read(self, provider: ProviderName, name: str, *, sealed_with: bytes) -> bytes | None:
+        """Read without locking; None when absent or sealed with another key."""
+
+    def locked(self, provider: ProviderName, name: str, *, sealed_with: bytes) -> AbstractAsyncContextManager[Slot]:
+        """Hold the place alone among all replicas while the block runs.
+
+        `sealed_with` is used as key material when the gateway has no encryption key of its own: the provider's
+        credentials, so that whoever can read the value could have obtained it anyway.
+
+        Raises:
+            Unavailable: The database cannot be reached.
+        """
+
+
+class Build(Protocol):
+    """How a provider is made: from its own environment variables, with a replaceable network and vault."""
+
+    def __call__(self, transport: object | None = None, *, vault: Vault | None = None) -> Provider:
+        """Build the provider; `transport` is an `httpx.AsyncBaseTransport`, `vault` defaults to one of its own."""

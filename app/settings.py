@@ -1,0 +1,80 @@
+"""The gateway's own settings; each provider reads its own from its folder."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENVIRONMENT = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address can only be reached from this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Settings(BaseSettings):
+    """Settings named `GATEWAY_*`, from the environment or `.env`."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", **ENVIRONMENT)
+
+    database_url: SecretStr | None = Field(
+        default=None, description="Postgres; unset: embedded Postgres in GATEWAY_DATA_DIR"
+    )
+    data_dir: Path = Field(default=Path(".data"), description="where embedded Postgres keeps its files")
+    postgres_bin: Path | None = Field(
+        default=None, description="folder with Postgres programs to use instead of the packaged ones"
+    )
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8080, description="port to listen on")
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="server processes")
+    api_key: SecretStr | None = Field(default=None, description="bootstrap API key with every scope")
+    auth: Literal["on", "off"] = Field(default="on", description="off is refused unless listening on loopback only")
+    encryption_key: SecretStr | None = Field(
+        default=None, description="seals stored secrets; several, separated by commas, rotate it (first one seals)"
+    )
+    public_url: str | None = Field(default=None, description="address under which ThingSpace reaches the gateway")
+    recent_seconds: Annotated[int, Field(ge=0)] = Field(
+        default=300, description="a stored fix this young answers when maxAge is absent"
+    )
+    reuse_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=0, description="an identical question may get the same answer for so long; 0: off"
+    )
+    max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=4 * 1024 * 1024, description="larger request bodies get 413"
+    )
+    callback_max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=1024 * 1024, description="larger callbacks get 413"
+    )
+    callback_queue: Annotated[int, Field(ge=1)] = Field(
+        default=20_000, description="callbacks that may wait for their commit; beyond it they get 503 with Retry-After"
+    )
+    database_pool: Annotated[int, Field(ge=1, le=200)] = Field(
+        default=10, description="database connections per process, beside the callback writer's own"
+    )
+    metrics_public: bool = Field(default=False, description="serve /metrics without an API key")
+    log_format: Literal["json", "text"] | None = Field(
+        default=None, description="json or text; unset: text on a terminal, json elsewhere"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
+
+    @field_validator("public_url")
+    @classmethod
+    def _has_no_trailing_slash(cls, value: str | None) -> str | None:
+        return value.rstrip("/") if value else None
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> "Settings":
+        if self.auth == "off" and not is_loopback(self.host):
+            raise ValueError(
+                "GATEWAY_AUTH=off is refused unless GATEWAY_HOST is a loopback address; "
+                "set GATEWAY_AUTH=on and GATEWAY_API_KEY"
+            )
+        return self
