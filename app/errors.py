@@ -42,6 +42,22 @@ class FieldError:
     detail: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try at one provider, as listed in the answer.
+
+    Attributes:
+        provider: The provider's name.
+        duration_ms: From asking to knowing, in milliseconds.
+        reason: Why it did not locate the device, in words; None when it did.
+    """
+
+    provider: str
+    outcome: Outcome
+    duration_ms: int
+    reason: str | None = None
+
+
 class GatewayError(Exception):
     """Anything the gateway refuses or fails to do, with words fit for the caller.
 
@@ -52,6 +68,8 @@ class GatewayError(Exception):
         detail: What happened and how to put it right; holds no identifier, position or secret.
         errors: The fields at fault.
         retry_after_s: When to come back, in seconds, where known.
+        attempts: What was tried before this.
+        hints: What the caller could do better.
     """
 
     code: ClassVar[str] = "INTERNAL"
@@ -65,6 +83,8 @@ class GatewayError(Exception):
         self.detail = detail or self.title
         self.errors = errors
         self.retry_after_s = retry_after_s
+        self.attempts: tuple[Attempt, ...] = ()
+        self.hints: tuple[str, ...] = ()
 
 
 class RequestError(GatewayError):

@@ -155,7 +155,7 @@ class Provider:
 
     Attributes:
         configured: Whether its settings are complete enough to call it.
-        default_account: The account used when a query names none.
+        default_account: The account used when a query names none; None where accounts mean nothing.
         health: Tells its state without calling it.
         reset: Forgets rejected logins and cool-downs; an operator asks for it.
         aclose: Closes its connections.

@@ -1,0 +1,74 @@
+"""Connections to Postgres: an engine for ordinary work, and plain connections for the writer and for streams."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from app.errors import Unavailable
+from app.storage.migrate import to_async_url, to_dsn
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+"""A plain connection; the class is generic for type checkers alone."""
+
+CONNECT_TIMEOUT_S = 5.0
+AWAY = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
+"""What a plain connection raises when the database is away."""
+
+
+class Database:
+    """Opens sessions and connections on one Postgres database; `aclose` ends them."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        """Prepare a pool; nothing is connected until the first use."""
+        self._dsn = to_dsn(url)
+        self.engine: AsyncEngine = create_async_engine(
+            to_async_url(url),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=True,
+            connect_args={"timeout": CONNECT_TIMEOUT_S, "command_timeout": 30},
+        )
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """Open a session whose transaction commits when the block ends well, and rolls back otherwise.
+
+        Raises:
+            Unavailable: The database cannot be reached, or went away.
+        """
+        try:
+            async with self._sessions.begin() as session:
+                yield session
+        except AWAY as error:
+            raise Unavailable("The database cannot be reached.", retry_after_s=5) from error
+        except DBAPIError as error:
+            if error.connection_invalidated or _is_away(error):
+                raise Unavailable("The database cannot be reached.", retry_after_s=5) from error
+            raise
+
+    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """Open a plain connection outside the pool; the caller closes it."""
+        return await asyncpg.connect(self._dsn, timeout=CONNECT_TIMEOUT_S)
+
+    async def aclose(self) -> None:
+        """Close the pool."""
+        await self.engine.dispose()
+
+
+def _is_away(error: DBAPIError) -> bool:
+    cause = error.orig.__cause__ if error.orig is not None else None
+    return isinstance(
+        cause,
+        OSError
+        | asyncpg.InterfaceError
+        | asyncpg.PostgresConnectionError
+        | asyncpg.OperatorInterventionError
+        | asyncpg.InsufficientResourcesError
+        | asyncpg.ReadOnlySQLTransactionError,
+    )

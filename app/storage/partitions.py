@@ -1,0 +1,55 @@
+"""Day partitions of reports and callbacks: made ahead of time, and dropped when their days are over."""
+
+from datetime import UTC, date, datetime, timedelta
+
+from app.storage.database import Connection
+from app.storage.rows import EPOCH
+
+PARTITIONED = {"reports": "at", "callbacks": "received_at"}
+DAYS_BEHIND = 1
+DAYS_AHEAD = 3
+_LOCK = 0x6C6F_6361_7465_0001
+
+
+async def keep_ready(connection: "Connection", now: datetime) -> list[str]:
+    """Make the partitions of the days around `now` that are missing; return their names.
+
+    Rows of such a day that already went to the default partition are moved. Safe to run in many processes.
+    """
+    today = now.astimezone(UTC).date()
+    made = []
+    for offset in range(-DAYS_BEHIND, DAYS_AHEAD + 1):
+        for table, column in PARTITIONED.items():
+            day = today + timedelta(days=offset)
+            if await _make(connection, table, column, day):
+                made.append(_name(table, day))
+    return made
+
+
+def _name(table: str, day: date) -> str:
+    return f"{table}_{day:%Y%m%d}"
+
+
+async def _make(connection: "Connection", table: str, column: str, day: date) -> bool:
+    name = _name(table, day)
+    if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
+        return False
+    start = EPOCH + timedelta(days=(day - EPOCH.date()).days)
+    end = start + timedelta(days=1)
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
+            return False
+        # Table and column names are our own constants, and a day has digits only.
+        await connection.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+        await connection.execute(f"LOCK TABLE {table}_default IN ACCESS EXCLUSIVE MODE")
+        bounds = f"{column} >= '{start.isoformat()}' AND {column} < '{end.isoformat()}'"
+        await connection.execute(
+            f"WITH moved AS (DELETE FROM {table}_default WHERE {bounds} RETURNING *) "  # noqa: S608 -- see above
+            f"INSERT INTO {name} SELECT * FROM moved"
+        )
+        await connection.execute(
+            f"ALTER TABLE {table} ATTACH PARTITION {name} "
+            f"FOR VALUES FROM ('{start.isoformat()}') TO ('{end.isoformat()}')"
+        )
+    return True

@@ -1,0 +1,161 @@
+"""From reports to rows: ids made of time and content, so that the same content is the same row."""
+
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from uuid import UUID
+
+import msgspec
+from ulid import ULID
+
+from app.model import Device, Report
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class NewReport(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """A report on its way into the database; members are the columns of `reports`.
+
+    Attributes:
+        undated: Whether the report states no time of its own, so that its first arrival dates it.
+    """
+
+    at: datetime
+    id: str
+    content_hash: str
+    provider: str
+    type: str
+    status: str
+    device: str
+    received_at: datetime
+    account: str | None = None
+    transaction_id: str | None = None
+    device_kind: str | None = None
+    mdn: str | None = None
+    name: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    accuracy_m: float | None = None
+    confidence_pct: int | None = None
+    source: str | None = None
+    cached: bool | None = None
+    error_type: str | None = None
+    error_info: str | None = None
+    error_at: datetime | None = None
+    flags: tuple[str, ...] = ()
+    kind_in_words: str | None = None
+    callback_id: str | None = None
+    raw: str | None = None
+    undated: bool = False
+
+
+class NewCallback(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """A callback on its way into the database; members are the columns of `callbacks`, the body travels apart."""
+
+    id: str
+    received_at: datetime
+    provider: str
+    service: str
+    state: str
+    signature: str
+    account: str | None = None
+    reason: str | None = None
+    flags: tuple[str, ...] = ()
+
+
+def milliseconds(at: datetime) -> int:
+    """Count whole milliseconds since 1970."""
+    return (at - EPOCH) // _MILLISECOND
+
+
+def from_milliseconds(count: int) -> datetime:
+    """Turn milliseconds since 1970 into an instant."""
+    return EPOCH + timedelta(milliseconds=count)
+
+
+def new_id(at: datetime) -> ULID:
+    """Make a new, time-ordered id for something that happened `at`."""
+    return ULID.from_timestamp(milliseconds(at) / 1000)
+
+
+def instant_of(key: UUID | ULID) -> datetime:
+    """Read the instant that an id was made of, to the millisecond."""
+    return from_milliseconds(int.from_bytes(key.bytes[:6], "big"))
+
+
+def public_id(key: UUID) -> str:
+    """Write an id as callers see it: 26 characters of Crockford's base 32."""
+    return str(ULID.from_bytes(key.bytes))
+
+
+def parse_id(text: str) -> UUID | None:
+    """Read an id that a caller sent; None when it is none."""
+    try:
+        return UUID(bytes=ULID.from_str(text.upper()).bytes)
+    except ValueError:
+        return None
+
+
+def content_hash(content_key: str) -> str:
+    """Hash the content that makes two reports the same, as 32 hexadecimal digits."""
+    return blake2b(content_key.encode(), digest_size=16).hexdigest()
+
+
+def report_id_of_hash(at: datetime, hash_digits: str) -> str:
+    """Derive a report's id from its time and content hash, as hexadecimal digits of a ULID."""
+    return f"{milliseconds(at):012x}{hash_digits[:20]}"
+
+
+def device_key(device: Device) -> str:
+    """Name a device by the best identifier it has; empty when it has none."""
+    if device.id:
+        return device.id
+    if device.mdn:
+        return f"mdn:{device.mdn}"
+    return f"name:{device.name}" if device.name else ""
+
+
+def to_row(
+    report: Report, *, received_at: datetime, callback_id: str | None = None, raw: str | None = None
+) -> NewReport:
+    """Turn a report into a row.
+
+    Reports without a time, or from before 1970, which no ULID can hold, are dated by their first arrival.
+    """
+    said_at = report.said_at
+    undated = said_at is None or said_at < EPOCH
+    at = from_milliseconds(milliseconds(received_at if said_at is None or undated else said_at))
+    device = report.device
+    hash_digits = content_hash(report.content_key)
+    row = NewReport(
+        at=at,
+        id=report_id_of_hash(at, hash_digits),
+        content_hash=hash_digits,
+        provider=report.provider,
+        type=report.type,
+        status=report.status,
+        account=report.account,
+        transaction_id=report.transaction_id,
+        device=device_key(device),
+        device_kind=device.kind,
+        mdn=device.mdn,
+        name=device.name,
+        flags=report.flags,
+        kind_in_words=report.kind_in_words,
+        received_at=received_at,
+        callback_id=callback_id,
+        raw=raw,
+        undated=undated,
+    )
+    if (fix := report.fix) is not None:
+        row.latitude = fix.latitude_deg
+        row.longitude = fix.longitude_deg
+        row.accuracy_m = fix.accuracy_m
+        row.confidence_pct = fix.confidence_pct
+        row.source = fix.source
+        row.cached = fix.cached
+    if (error := report.error) is not None:
+        row.error_type = error.type
+        row.error_info = error.info
+        row.error_at = error.at
+    return row

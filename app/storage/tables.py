@@ -1,0 +1,258 @@
+"""What the gateway keeps, as SQLAlchemy tables; `migrations/` makes them, and a test holds the two together.
+
+`reports` and `callbacks` are partitioned by day, so that ingest stays fast and retention is a DROP; days outside
+the window kept ready (see `partitions`) go to the default partition.
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """Maps Python types to Postgres types, and names every constraint by convention."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: DateTime(timezone=True),
+        str: Text(),
+        int: Integer(),
+        float: Double(),
+        bytes: LargeBinary(),
+        list[str]: ARRAY(Text()),
+        dict[str, Any]: JSONB(),
+    }
+
+
+class CallbackRow(Base):
+    """One callback as it came in, byte for byte.
+
+    `id` is a ULID whose milliseconds are `received_at`, so that an id alone leads to its partition.
+    `state` is `stored` or `quarantined`; `signature` is `valid`, `invalid`, `missing` or `unchecked`.
+    """
+
+    __tablename__ = "callbacks"
+    __table_args__ = (
+        Index("ix_callbacks_quarantined", "received_at", "id", postgresql_where=text("state = 'quarantined'")),
+        {"postgresql_partition_by": "RANGE (received_at)"},
+    )
+
+    received_at: Mapped[datetime] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    provider: Mapped[str]
+    account: Mapped[str | None]
+    service: Mapped[str]
+    state: Mapped[str]
+    signature: Mapped[str]
+    reason: Mapped[str | None]
+    flags: Mapped[list[str] | None]
+    body: Mapped[bytes]
+
+
+class ReportRow(Base):
+    """What a provider said about one device.
+
+    `at` is the time of the fix or the error, else the first arrival. `id` is a ULID made of `at` and a hash of the
+    content: the same content is the same row, and newest-first is the order of the primary key read backwards.
+    `device` is the id, else `mdn:…`, else `name:…`, else empty.
+    """
+
+    __tablename__ = "reports"
+    __table_args__ = (
+        Index(
+            "ix_reports_transaction", "transaction_id", "at", "id", postgresql_where=text("transaction_id IS NOT NULL")
+        ),
+        Index("ix_reports_device", "device", "at", "id"),
+        {"postgresql_partition_by": "RANGE (at)"},
+    )
+
+    at: Mapped[datetime] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    provider: Mapped[str]
+    type: Mapped[str]
+    status: Mapped[str]
+    account: Mapped[str | None]
+    transaction_id: Mapped[str | None]
+    session_id: Mapped[UUID | None]
+    device: Mapped[str]
+    device_kind: Mapped[str | None]
+    mdn: Mapped[str | None]
+    name: Mapped[str | None]
+    latitude: Mapped[float | None]
+    longitude: Mapped[float | None]
+    accuracy_m: Mapped[float | None]
+    confidence_pct: Mapped[int | None]
+    source: Mapped[str | None]
+    cached: Mapped[bool | None]
+    error_type: Mapped[str | None]
+    error_info: Mapped[str | None]
+    error_at: Mapped[datetime | None]
+    flags: Mapped[list[str] | None]
+    kind_in_words: Mapped[str | None]
+    received_at: Mapped[datetime]
+    callback_id: Mapped[UUID | None]
+    raw: Mapped[str | None]
+
+
+class UndatedReportRow(Base):
+    """Remembers the first arrival of reports that state no time, so that a repetition gets the same `at`."""
+
+    __tablename__ = "undated_reports"
+
+    content_hash: Mapped[UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+
+
+class PositionRow(Base):
+    """The latest fix of each device, by fix time."""
+
+    __tablename__ = "positions"
+    __table_args__ = (
+        Index("ix_positions_mdn", "mdn", postgresql_where=text("mdn IS NOT NULL")),
+        Index("ix_positions_point", text("point(longitude, latitude)"), postgresql_using="gist"),
+        {"postgresql_with": {"fillfactor": "70"}},
+    )
+
+    account: Mapped[str] = mapped_column(primary_key=True)
+    device: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    report_id: Mapped[UUID]
+    provider: Mapped[str]
+    mdn: Mapped[str | None]
+    latitude: Mapped[float]
+    longitude: Mapped[float]
+
+
+class AliasRow(Base):
+    """An identifier and an MDN that a request or a callback showed to be one device."""
+
+    __tablename__ = "aliases"
+
+    device: Mapped[str] = mapped_column(primary_key=True)
+    mdn: Mapped[str] = mapped_column(primary_key=True, index=True)
+    device_kind: Mapped[str]
+    learned_at: Mapped[datetime]
+
+
+class SessionRow(Base):
+    """One periodic job; `state` as in the public contract."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        Index(
+            "ix_sessions_open",
+            "state",
+            postgresql_where=text("state IN ('requested', 'active', 'stopping', 'unknown')"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    provider: Mapped[str]
+    account: Mapped[str] = mapped_column(index=True)
+    state: Mapped[str]
+    transaction_id: Mapped[str | None] = mapped_column(index=True)
+    interval_s: Mapped[int]
+    count: Mapped[int | None]
+    start_delay_s: Mapped[int]
+    max_age_s: Mapped[int]
+    devices_total: Mapped[int]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    ends_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    stop_requested_at: Mapped[datetime | None]
+    problem: Mapped[dict[str, Any] | None]
+
+
+class SessionDeviceRow(Base):
+    """One device of a session, with counts that ingest keeps in the same commit as the reports."""
+
+    __tablename__ = "session_devices"
+    __table_args__ = ({"postgresql_with": {"fillfactor": "60"}},)
+
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True)
+    device: Mapped[str] = mapped_column(primary_key=True)
+    mdn: Mapped[str | None]
+    received: Mapped[int] = mapped_column(server_default=text("0"))
+    failed: Mapped[int] = mapped_column(server_default=text("0"))
+    last_at: Mapped[datetime | None]
+    last_report_id: Mapped[UUID | None]
+    stop_requested_at: Mapped[datetime | None]
+    stopped_at: Mapped[datetime | None]
+
+
+class SessionTransactionRow(Base):
+    """Every provider transaction id that belongs to a session: of its start, and of its stops."""
+
+    __tablename__ = "session_transactions"
+
+    transaction_id: Mapped[str] = mapped_column(primary_key=True)
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str]
+
+
+class IdempotencyRow(Base):
+    """A request made under an Idempotency-Key, and its answer once there is one."""
+
+    __tablename__ = "idempotency"
+
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    session_id: Mapped[UUID | None]
+    status: Mapped[int | None]
+    answer: Mapped[bytes | None]
+
+
+class ListenerRow(Base):
+    """Our callback listener at a provider, one per account and callback service."""
+
+    __tablename__ = "listeners"
+
+    account: Mapped[str] = mapped_column(primary_key=True)
+    service: Mapped[str] = mapped_column(primary_key=True)
+    provider: Mapped[str]
+    token: Mapped[str] = mapped_column(unique=True)
+    url: Mapped[str | None]
+    sealed_secret: Mapped[bytes | None]
+    header_names: Mapped[list[str] | None]
+    registered_at: Mapped[datetime | None]
+    checked_at: Mapped[datetime | None]
+    problem: Mapped[str | None]
+
+
+class SecretRow(Base):
+    """A provider's tokens and login counters, sealed; one row is one lock among all replicas."""
+
+    __tablename__ = "provider_secrets"
+
+    provider: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    sealed: Mapped[bytes | None]
+    updated_at: Mapped[datetime]
+    version: Mapped[int] = mapped_column(BigInteger(), server_default=text("0"))

@@ -1,0 +1,93 @@
+"""Logs and metrics; nothing here ever sees a position, an identifier or a secret."""
+
+import sys
+from functools import cache
+from typing import Any
+
+import orjson
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from structlog.typing import Processor
+
+from app.settings import Settings
+
+REGISTRY = CollectorRegistry()
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60)
+
+REQUESTS = Counter(
+    "gateway_requests", "Requests answered, by route and status.", ("method", "route", "status"), registry=REGISTRY
+)
+REQUEST_SECONDS = Histogram(
+    "gateway_request_seconds", "Time to the answer, by route.", ("route",), buckets=_SECONDS, registry=REGISTRY
+)
+ATTEMPTS = Counter(
+    "gateway_provider_attempts", "Attempts at providers, by outcome.", ("provider", "outcome"), registry=REGISTRY
+)
+ATTEMPT_SECONDS = Histogram(
+    "gateway_provider_seconds", "Duration of attempts at providers.", ("provider",), buckets=_SECONDS, registry=REGISTRY
+)
+STORED_ANSWERS = Counter(
+    "gateway_stored_answers", "Questions answered without a provider, by where from.", ("origin",), registry=REGISTRY
+)
+UNSTORED_FIXES = Counter("gateway_unstored_fixes", "Fixes that the database could not take.", registry=REGISTRY)
+CALLBACKS = Counter("gateway_callbacks", "Callbacks answered, by result.", ("provider", "result"), registry=REGISTRY)
+REPORTS = Counter("gateway_reports_stored", "New reports committed.", registry=REGISTRY)
+BATCH_SIZE = Histogram(
+    "gateway_commit_batch_size",
+    "Entries that shared one commit.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+    registry=REGISTRY,
+)
+COMMIT_SECONDS = Histogram("gateway_commit_seconds", "Time of one commit.", buckets=_SECONDS, registry=REGISTRY)
+QUEUED = Gauge("gateway_commit_queue", "Entries waiting for their commit.", registry=REGISTRY)
+QUEUE_BOUND = Gauge("gateway_commit_queue_bound", "Entries that may wait before callbacks get 503.", registry=REGISTRY)
+
+
+def configure_logs(settings: Settings) -> None:
+    """Set structlog up for this process, readable on a terminal and JSON elsewhere."""
+    as_json = settings.log_format == "json" or (settings.log_format is None and not sys.stderr.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    logger_factory: Any
+    processors: list[Processor]
+    if as_json:
+        processors = [*shared, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(orjson.dumps)]
+        logger_factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
+    else:
+        processors = [*shared, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        logger_factory = structlog.PrintLoggerFactory(sys.stderr)
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
+        logger_factory=logger_factory,
+        cache_logger_on_first_use=False,
+    )
+
+
+def attempt(provider: str, outcome: str, duration_s: float) -> None:
+    """Count one attempt at a provider."""
+    counter, seconds = _attempt_children(provider, outcome)
+    counter.inc()
+    seconds.observe(duration_s)
+
+
+@cache
+def _attempt_children(provider: str, outcome: str) -> tuple[Counter, Histogram]:
+    return ATTEMPTS.labels(provider, outcome), ATTEMPT_SECONDS.labels(provider)
+
+
+def request(method: str, route: str, status: int, duration_s: float) -> None:
+    """Count one answered request."""
+    counter, seconds = _request_children(method, route, status)
+    counter.inc()
+    seconds.observe(duration_s)
+
+
+@cache
+def _request_children(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(method if method in _METHODS else "other", route, status), REQUEST_SECONDS.labels(route)
