@@ -1,0 +1,93 @@
+"""What every request passes first: an id, the API key, and afterwards one line in the log and in the metrics."""
+
+import time
+from typing import Any
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from ulid import ULID
+
+from app import telemetry
+from app.api.access import ANYONE
+from app.api.gateway import Gateway
+from app.api.problems import problem_response
+from app.errors import GatewayError
+
+log = structlog.get_logger()
+
+_LONGEST_ID = 60
+_PRINTABLE = frozenset(range(0x20, 0x7F))
+
+
+class Front:
+    """Pure ASGI middleware around the application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        gateway: Gateway = scope["app"].state.gateway
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = scope["request_id"] = _request_id(headers.get(b"x-request-id"))
+        status = 500
+        response_started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status, response_started
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                response_started = True
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        caller = ANYONE
+        try:
+            if not gateway.keys.is_open(scope["path"]):
+                authorization = headers.get(b"authorization")
+                caller = gateway.keys.caller(authorization.decode("latin-1") if authorization is not None else None)
+            scope["caller"] = caller
+            await self._app(scope, receive, send_with_id)
+        except GatewayError as error:
+            await problem_response(error, request_id)(scope, receive, send_with_id)
+        except Exception as error:  # noqa: BLE001 -- the last line of defence: a constant text for the caller
+            # The text of the exception may hold identifiers; its type and place are enough to find it.
+            log.error("unexpected failure", error=type(error).__name__, where=_where(error), request_id=request_id)
+            if not response_started:
+                await problem_response(GatewayError(), request_id)(scope, receive, send_with_id)
+        finally:
+            route = _route(scope)
+            seconds = time.perf_counter() - started
+            telemetry.request(scope["method"], route, status, seconds)
+            log.info(
+                "request",
+                method=scope["method"],
+                route=route,
+                status=status,
+                ms=round(seconds * 1000, 1),
+                request_id=request_id,
+                key=caller.key_id,
+            )
+
+
+def _request_id(sent: bytes | None) -> str:
+    if sent and len(sent) <= _LONGEST_ID and _PRINTABLE.issuperset(sent):
+        return sent.decode("ascii")
+    return str(ULID())
+
+
+def _route(scope: Scope) -> str:
+    """Name the route by its pattern, so that paths with identifiers never reach logs or labels."""
+    route: Any = scope.get("route")
+    return getattr(route, "path", None) or "unmatched"
+
+
+def _where(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}" if trace else ""

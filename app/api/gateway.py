@@ -1,0 +1,37 @@
+"""What the routes work with: one object, made in `main`, found through the application."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from app.api.access import Keys
+from app.locate import Locate
+from app.provider import Provider
+from app.settings import Settings
+from app.storage.database import Database
+from app.storage.writer import Writer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """The wired gateway, as long as the application runs."""
+
+    settings: Settings
+    providers: Sequence[Provider]
+    database: Database
+    writer: Writer
+    locate: Locate
+    keys: Keys
+
+
+def gateway_of(request: Request) -> Gateway:
+    """Find the gateway that serves a request."""
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+def request_id_of(request: Request) -> str:
+    """Find the id of a request, the caller's or ours."""
+    request_id: str = request.scope["request_id"]
+    return request_id

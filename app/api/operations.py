@@ -1,0 +1,80 @@
+"""Health, readiness, metrics, and the state of the providers; none of them ever calls a provider."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app import telemetry
+from app.api import examples
+from app.api.gateway import gateway_of
+from app.api.rendering import instant, json_response
+from app.errors import NotFound, Unavailable
+from app.provider import Provider
+from app.storage.migrate import is_current
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz", summary="Is the process up?", response_description="It is.")
+async def healthz() -> dict[str, str]:
+    """Answer as long as the process serves requests."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="Can it do its work?", responses=examples.problems(Unavailable))
+async def readyz(request: Request) -> Response:
+    """Answer whether the database can be reached and has the tables of this version."""
+    async with gateway_of(request).database.session() as session:
+        migrated = await is_current(await session.connection())
+    if not migrated:
+        raise Unavailable("The database has not been migrated; run: location-gateway migrate")
+    return json_response({"status": "ready"})
+
+
+@router.get(
+    "/metrics", summary="Prometheus metrics", response_class=Response, responses=examples.problems(*examples.ACCESS)
+)
+async def metrics() -> Response:
+    """Answer with all metrics in the Prometheus text format."""
+    return Response(generate_latest(telemetry.REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/providers", summary="State of the providers", responses=examples.problems(*examples.ACCESS))
+async def providers(request: Request) -> dict[str, Any]:
+    """Tell of each provider whether it is configured, how it is doing, and what it can be asked."""
+    return {"providers": [to_state(provider) for provider in gateway_of(request).providers]}
+
+
+@router.post(
+    "/providers/{name}/reset",
+    summary="Let a paused provider try again",
+    responses=examples.problems(*examples.ACCESS, NotFound),
+)
+async def reset(name: Annotated[str, Path(max_length=64)], request: Request) -> dict[str, Any]:
+    """Forget rejected logins and cool-downs, after the operator has mended what caused them."""
+    for provider in gateway_of(request).providers:
+        if provider.name == name:
+            await provider.reset()
+            return to_state(provider)
+    raise NotFound("There is no such provider; see /providers.")
+
+
+def to_state(provider: Provider) -> dict[str, Any]:
+    """Write a provider's state."""
+    health = provider.health()
+    return {
+        "name": provider.name,
+        "configured": provider.configured,
+        "state": health.state,
+        "abilities": [
+            ability for ability in ("locator", "tracker", "callbacks", "listeners") if getattr(provider, ability)
+        ],
+        "cooldownSeconds": health.cooldown_s,
+        "tokenAgeSeconds": health.token_age_s,
+        "lastError": health.last_error,
+        "lastErrorAt": instant(health.last_error_at) if health.last_error_at else None,
+        "notes": list(health.notes),
+    }

@@ -1,0 +1,158 @@
+"""Problem documents (RFC 9457): one table from error class to HTTP status, one place that writes them."""
+
+from typing import Any
+
+import orjson
+import pydantic
+from starlette.responses import Response
+
+from app import errors
+from app.errors import Attempt, FieldError, GatewayError, InvalidArgument, MalformedJson, ProviderError
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUSES: dict[type[GatewayError], int] = {
+    errors.MalformedJson: 400,
+    errors.Unauthenticated: 401,
+    errors.PermissionDenied: 403,
+    errors.ConsentRequired: 403,
+    errors.DeviceNotOwned: 403,
+    errors.NotFound: 404,
+    errors.DeviceUnknown: 404,
+    errors.MethodNotAllowed: 405,
+    errors.IncompatibleState: 409,
+    errors.IdempotencyInProgress: 409,
+    errors.BodyTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.InvalidArgument: 422,
+    errors.MissingIdentifier: 422,
+    errors.UnsupportedIdentifier: 422,
+    errors.UnusableMeasurements: 422,
+    errors.UnableToLocate: 422,
+    errors.MaxAgeNotMet: 422,
+    errors.DeviceUnreachable: 422,
+    errors.ServiceNotApplicable: 422,
+    errors.IdempotencyKeyReused: 422,
+    errors.Overloaded: 429,
+    errors.ProviderThrottled: 429,
+    errors.UnexpectedReply: 502,
+    errors.ProviderRefused: 502,
+    errors.ProviderMisconfigured: 502,
+    errors.ProviderUnavailable: 503,
+    errors.ProviderNotConfigured: 503,
+    errors.Unavailable: 503,
+    errors.ProviderTimeout: 504,
+    errors.OutcomeUnknown: 504,
+    GatewayError: 500,
+}
+
+_DEFAULT_RETRY_AFTER_S = {429: 5, 503: 5}
+
+PATTERNS: dict[str, str] = {
+    r"^[0-9]{14,16}$": "must be 14 to 16 digits",
+    r"^[0-9A-Fa-f]{14}$": "must be 14 hexadecimal characters",
+    r"^([0-9]{11}|[0-9A-Fa-f]{8})$": "must be 11 decimal digits or 8 hexadecimal ones",
+    r"^[0-9]{10}$": "must be 10 digits, without the country code",
+    r"^\+[1-9][0-9]{4,14}$": "must be in E.164: a plus sign, the country code and the number, digits only",
+}
+"""What the patterns of the schemas mean, in words."""
+
+_CODES = {
+    "missing": "MISSING",
+    "extra_forbidden": "UNKNOWN_FIELD",
+    "greater_than": "OUT_OF_RANGE",
+    "greater_than_equal": "OUT_OF_RANGE",
+    "less_than": "OUT_OF_RANGE",
+    "less_than_equal": "OUT_OF_RANGE",
+    "finite_number": "OUT_OF_RANGE",
+    "too_long": "TOO_MANY",
+    "too_short": "TOO_FEW",
+    "string_too_long": "TOO_LONG",
+    "string_too_short": "TOO_SHORT",
+}
+
+
+def status_of(error: GatewayError) -> int:
+    """Look up the HTTP status of an error, by its class or the nearest one above it."""
+    return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+
+
+def to_problem(error: GatewayError, request_id: str) -> dict[str, Any]:
+    """Write an error as the members of a problem document."""
+    is_internal = status_of(error) == STATUSES[GatewayError]
+    problem: dict[str, Any] = {
+        "type": f"urn:location-gateway:problem:{error.code.lower().replace('_', '-')}",
+        "title": error.title,
+        "status": status_of(error),
+        "detail": error.title if is_internal else error.detail,
+        "instance": request_id,
+        "code": error.code,
+        "retryable": error.retryable,
+    }
+    if error.errors:
+        problem["errors"] = [
+            {"pointer": field.pointer, "code": field.code, "detail": field.detail} for field in error.errors
+        ]
+    if isinstance(error, ProviderError) and error.provider:
+        problem["provider"] = {"name": error.provider, "code": error.vendor_code, "message": error.vendor_message}
+    if error.attempts:
+        problem["attempts"] = [to_attempt(attempt) for attempt in error.attempts]
+    if error.hints:
+        problem["hints"] = list(error.hints)
+    return problem
+
+
+def to_attempt(attempt: Attempt) -> dict[str, Any]:
+    """Write an attempt as it stands in answers and problems."""
+    written: dict[str, Any] = {
+        "provider": attempt.provider,
+        "outcome": attempt.outcome,
+        "durationMs": attempt.duration_ms,
+    }
+    if attempt.reason is not None:
+        written["reason"] = attempt.reason
+    return written
+
+
+def problem_response(error: GatewayError, request_id: str, *, headers: dict[str, str] | None = None) -> Response:
+    """Answer with a problem document, with the headers that belong to its status."""
+    status = status_of(error)
+    sent = dict(headers or {})
+    if status == 401:  # noqa: PLR2004 -- RFC 9110 demands the challenge
+        sent["WWW-Authenticate"] = 'Bearer realm="location-gateway"'
+    retry_after_s = error.retry_after_s if error.retry_after_s is not None else _DEFAULT_RETRY_AFTER_S.get(status)
+    if retry_after_s is not None and error.retryable:
+        sent["Retry-After"] = str(max(1, round(retry_after_s)))
+    return Response(orjson.dumps(to_problem(error, request_id)), status, sent, MEDIA_TYPE)
+
+
+def to_request_error(error: pydantic.ValidationError) -> MalformedJson | InvalidArgument:
+    """Turn a failed validation into a problem that points at every wrong field and repeats no value."""
+    details = error.errors(include_url=False, include_input=False)
+    if any(one["type"] == "json_invalid" for one in details):
+        return MalformedJson("The body is not valid JSON; check quotes, commas and brackets.")
+    return InvalidArgument(
+        "Some fields are not valid; `errors` points at each of them.",
+        errors=tuple(
+            FieldError(
+                pointer=to_pointer(one["loc"]), code=_CODES.get(one["type"], "INVALID_FORMAT"), detail=_words(one)
+            )
+            for one in details
+        ),
+    )
+
+
+def _words(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return "is not a member known here"
+    if error["type"] == "missing":
+        return "is required"
+    if error["type"] == "string_pattern_mismatch":
+        return PATTERNS.get(error["ctx"]["pattern"], "does not have the form that is documented")
+    message: str = error["msg"]
+    return message.replace("Input should", "must", 1) if message.startswith("Input should") else message
+
+
+def to_pointer(location: tuple[str | int, ...]) -> str:
+    """Write a place in a document as an RFC 6901 pointer."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)

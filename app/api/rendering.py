@@ -1,0 +1,72 @@
+"""Answers as they go over the wire: JSON or GeoJSON, camelCase, instants with `Z`."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.problems import to_attempt
+from app.locate import Answer
+from app.model import Device, Fix
+
+GEOJSON = "application/geo+json"
+
+
+def instant(at: datetime) -> str:
+    """Write an instant as RFC 3339 in UTC, with milliseconds only where there are some."""
+    at = at.astimezone(UTC)
+    text = at.isoformat(timespec="milliseconds" if at.microsecond else "seconds")
+    return text.replace("+00:00", "Z")
+
+
+def json_response(content: Any, status: int = 200, *, headers: dict[str, str] | None = None) -> Response:
+    """Answer with JSON."""
+    return Response(orjson.dumps(content), status, headers, "application/json")
+
+
+def wants(request: Request, media_type: str) -> bool:
+    """Tell whether the caller asks for a media type by name."""
+    return media_type in request.headers.get("accept", "")
+
+
+def to_location(fix: Fix) -> dict[str, Any]:
+    """Write a fix as `location`."""
+    return {
+        "latitude": fix.latitude_deg,
+        "longitude": fix.longitude_deg,
+        "accuracy": fix.accuracy_m,
+        "confidence": fix.confidence_pct,
+        "timestamp": instant(fix.fixed_at),
+        "source": fix.source,
+        "provider": fix.provider,
+        "cached": fix.cached,
+    }
+
+
+def to_device(device: Device) -> dict[str, Any]:
+    """Write the identifiers that are known."""
+    written = {"name": device.name, device.kind or "imei": device.id, "mdn": device.mdn, "account": device.account}
+    return {name: value for name, value in written.items() if value is not None}
+
+
+def to_answer(answer: Answer) -> dict[str, Any]:
+    """Write an answer without the request's id, as it also stands in a batch."""
+    return {
+        "device": to_device(answer.device),
+        "location": to_location(answer.fix),
+        "attempts": [to_attempt(attempt) for attempt in answer.attempts],
+        "hints": list(answer.hints),
+    }
+
+
+def to_feature(answer: Answer, request_id: str) -> dict[str, Any]:
+    """Write an answer as a GeoJSON Feature (RFC 7946) with flat properties."""
+    location = to_location(answer.fix)
+    longitude, latitude = location.pop("longitude"), location.pop("latitude")
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Point", "coordinates": [longitude, latitude]},
+        "properties": {"requestId": request_id, **to_device(answer.device), **location, "hints": list(answer.hints)},
+    }

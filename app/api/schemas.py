@@ -1,0 +1,421 @@
+"""Requests as callers write them, validated and turned into the gateway's own vocabulary.
+
+What is malformed for every provider is refused here; what only one provider cannot use is that provider's to judge.
+"""
+
+import base64
+import binascii
+import re
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from app.errors import FieldError, InvalidArgument, UnsupportedIdentifier
+from app.model import (
+    AccessPoint,
+    AccountName,
+    CellTower,
+    Device,
+    Evidence,
+    GnssEvidence,
+    LocationQuery,
+    Mdn,
+    ProviderName,
+)
+
+_MAC = re.compile(
+    r"[0-9a-f]{12}|[0-9a-f]{2}([:.-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|[0-9a-f]{4}([.:-])[0-9a-f]{4}\2[0-9a-f]{4}"
+)
+_NOT_HEX = str.maketrans("", "", ":.-")
+_COUNTRY_CODE = "+1"
+_MOST_SCANNED = 1000
+
+
+class Schema(BaseModel):
+    """Members are camelCase, and unknown ones are refused."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, extra="forbid", strict=True, frozen=True, allow_inf_nan=False, serialize_by_alias=True
+    )
+
+
+def _decode_base64(value: Any) -> bytes:
+    if not isinstance(value, str):
+        raise PydanticCustomError("string_type", "must be a text in base64")
+    text = value.strip().rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise PydanticCustomError("base64", "must be base64 of the receiver's message, standard or URL-safe") from None
+
+
+def _to_mac(value: str) -> str:
+    text = value.strip().lower()
+    if not _MAC.fullmatch(text):
+        raise PydanticCustomError(
+            "mac_address", "must be a MAC address: 12 hexadecimal digits, with ':', '-', '.' or none between"
+        )
+    return text.translate(_NOT_HEX)
+
+
+def _is_text(value: str) -> str:
+    if "\x00" in value:
+        raise PydanticCustomError("no_nul", "must not contain NUL characters")
+    return value
+
+
+Text128 = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_is_text)]
+Account = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_is_text)]
+Payload = Annotated[
+    bytes,
+    BeforeValidator(_decode_base64),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64", "pattern": r"^\s*[A-Za-z0-9+/_-]*={0,2}\s*$"}),
+]
+Mac = Annotated[str, AfterValidator(_to_mac)]
+Dbm = Annotated[float, Field(ge=-200, le=200)]
+Natural = Annotated[int, Field(ge=0, le=2**53)]
+Meid = Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{14}$")]
+Imei = Annotated[str, Field(pattern=r"^[0-9]{14,16}$")]
+Esn = Annotated[str, Field(pattern=r"^([0-9]{11}|[0-9A-Fa-f]{8})$")]
+MdnText = Annotated[str, Field(pattern=r"^[0-9]{10}$")]
+
+
+class DeviceSchema(Schema):
+    """The device: one of `imei`, `meid`, `esn`, and `mdn` or `phoneNumber`, for ThingSpace; a name of yours."""
+
+    imei: Annotated[Imei | None, Field(description="14 to 16 digits; the check digit is not verified")] = None
+    meid: Annotated[Meid | None, Field(description="14 hexadecimal characters")] = None
+    esn: Annotated[Esn | None, Field(description="11 decimal digits or 8 hexadecimal ones")] = None
+    mdn: Annotated[MdnText | None, Field(description="10 digits, without the country code")] = None
+    phone_number: Annotated[
+        str | None, Field(pattern=r"^\+[1-9][0-9]{4,14}$", description="instead of mdn, in E.164: +15085550101")
+    ] = None
+    account: Annotated[Account | None, Field(description="ThingSpace billing account; default THINGSPACE_ACCOUNT")] = (
+        None
+    )
+    name: Annotated[Text128 | None, Field(description="your own name for the device")] = None
+
+    @model_validator(mode="after")
+    def _names_one_identifier(self) -> Self:
+        if sum(value is not None for value in (self.imei, self.meid, self.esn)) > 1:
+            raise PydanticCustomError("one_identifier", "send only one of imei, meid and esn")
+        if self.mdn is not None and self.phone_number is not None:
+            raise PydanticCustomError("one_number", "send only one of mdn and phoneNumber")
+        return self
+
+    def to_device(self) -> Device:
+        """Turn it into the gateway's device.
+
+        Raises:
+            UnsupportedIdentifier: The phone number is not one of North America, where MDNs are.
+        """
+        mdn = self.mdn
+        if self.phone_number is not None:
+            mdn = self.phone_number.removeprefix(_COUNTRY_CODE)
+            if not self.phone_number.startswith(_COUNTRY_CODE) or len(mdn) != 10:  # noqa: PLR2004 -- an MDN's digits
+                detail = "must be +1 and ten digits; ThingSpace knows no other numbers"
+                raise UnsupportedIdentifier(
+                    "The phone number cannot be an MDN.",
+                    errors=(FieldError(pointer="/device/phoneNumber", code="UNSUPPORTED", detail=detail),),
+                )
+        account = AccountName(self.account) if self.account else None
+        number = Mdn(mdn) if mdn else None
+        if self.imei is not None:
+            return Device(id=self.imei, kind="imei", mdn=number, account=account, name=self.name)
+        if self.meid is not None:
+            return Device(id=self.meid.upper(), kind="meid", mdn=number, account=account, name=self.name)
+        if self.esn is not None:
+            return Device(id=self.esn.upper(), kind="esn", mdn=number, account=account, name=self.name)
+        return Device(mdn=number, account=account, name=self.name)
+
+
+class GnssSchema(Schema):
+    """A u-blox receiver's raw measurement."""
+
+    payload: Annotated[Payload, Field(description="UBX-RXM-MEASX, -MEAS50, -MEAS20 or -MEASC12 message(s), in base64")]
+    observed_at: Annotated[AwareDatetime | None, Field(description="when it was measured, RFC 3339 with offset")] = None
+
+
+class WifiAccessPointSchema(Schema):
+    """One access point of a Wi-Fi scan."""
+
+    mac_address: Annotated[Mac, Field(description="with ':', '-', '.' or nothing between the digits")]
+    signal_strength: Annotated[Dbm | None, Field(description="dBm, negative")] = None
+    channel: Annotated[Natural | None, Field(description="Wi-Fi channel number")] = None
+
+    def to_access_point(self) -> AccessPoint:
+        """Turn it into the gateway's access point."""
+        return AccessPoint(mac=self.mac_address, signal_dbm=_whole(self.signal_strength), channel=self.channel)
+
+
+class CellTowerSchema(Schema):
+    """One cell of a scan: the serving one is named in full, neighbours by physical cell id and channel."""
+
+    radio_type: Annotated[
+        str | None, Field(min_length=1, max_length=16, description="gsm, lte or ltem; others are accepted and not used")
+    ] = None
+    mobile_country_code: Annotated[Natural | None, Field(le=999, description="MCC of the serving network")] = None
+    mobile_network_code: Annotated[Natural | None, Field(le=999, description="MNC of the serving network")] = None
+    location_area_code: Annotated[Natural | None, Field(description="LAC (GSM) or TAC (LTE)")] = None
+    cell_id: Annotated[Natural | None, Field(description="cell id; LTE: the 28-bit E-UTRAN cell id")] = None
+    physical_cell_id: Annotated[Natural | None, Field(description="LTE physical cell id; GSM: BSIC")] = None
+    channel: Annotated[Natural | None, Field(description="EARFCN (LTE) or ARFCN (GSM)")] = None
+    signal_strength: Annotated[Dbm | None, Field(description="dBm: RSRP (LTE) or RXLEV (GSM)")] = None
+    serving: Annotated[bool | None, Field(description="whether the device is camped on it")] = None
+
+    @property
+    def is_named_in_full(self) -> bool:
+        """Whether it could be the serving cell."""
+        return None not in (self.radio_type, self.mobile_country_code, self.mobile_network_code, self.cell_id)
+
+    def to_cell_tower(self, *, serving: bool) -> CellTower:
+        """Turn it into the gateway's cell."""
+        return CellTower(
+            radio=self.radio_type.lower() if self.radio_type else None,
+            mobile_country_code=self.mobile_country_code,
+            mobile_network_code=self.mobile_network_code,
+            area_code=self.location_area_code,
+            cell_id=self.cell_id,
+            physical_cell_id=self.physical_cell_id,
+            channel=self.channel,
+            signal_dbm=_whole(self.signal_strength),
+            serving=serving,
+        )
+
+
+class MeasurementsSchema(Schema):
+    """What the device measured; any one group, or several together."""
+
+    observed_at: Annotated[
+        AwareDatetime | None, Field(description="when the scans were made, RFC 3339 with offset")
+    ] = None
+    gnss: GnssSchema | None = None
+    wifi_access_points: Annotated[list[WifiAccessPointSchema] | None, Field(max_length=_MOST_SCANNED)] = None
+    cell_towers: Annotated[list[CellTowerSchema] | None, Field(max_length=_MOST_SCANNED)] = None
+
+    def to_evidence(self) -> Evidence:
+        """Turn it into the gateway's evidence.
+
+        Raises:
+            InvalidArgument: A cell lacks what its part demands.
+        """
+        gnss = self.gnss
+        return Evidence(
+            gnss=None if gnss is None else GnssEvidence(payload=gnss.payload, observed_at=gnss.observed_at),
+            access_points=tuple([point.to_access_point() for point in self.wifi_access_points or ()]),
+            cell_towers=_to_cell_towers(self.cell_towers) if self.cell_towers else (),
+            observed_at=self.observed_at,
+        )
+
+
+def _to_cell_towers(towers: list[CellTowerSchema]) -> tuple[CellTower, ...]:
+    # Google's format has no mark for the serving cell: it is the first one that is named in full.
+    marked = any(tower.serving for tower in towers)
+    first = (
+        None if marked else next((tower for tower in towers if tower.is_named_in_full and tower.serving is None), None)
+    )
+    serving = [bool(tower.serving) or tower is first for tower in towers]
+    errors = [
+        FieldError(pointer=f"/measurements/cellTowers/{index}/{name}", code="MISSING", detail=f"{part} needs it")
+        for index, (tower, serves) in enumerate(zip(towers, serving, strict=True))
+        for part, name in _lacking(tower, serves=serves)
+    ]
+    if errors:
+        raise InvalidArgument("A cell is not described in full.", errors=tuple(errors))
+    return tuple(tower.to_cell_tower(serving=serves) for tower, serves in zip(towers, serving, strict=True))
+
+
+def _lacking(tower: CellTowerSchema, *, serves: bool) -> list[tuple[str, str]]:
+    if serves:
+        needed: dict[str, Any] = {
+            "radioType": tower.radio_type,
+            "mobileCountryCode": tower.mobile_country_code,
+            "mobileNetworkCode": tower.mobile_network_code,
+            "cellId": tower.cell_id,
+        }
+        return [("a serving cell", name) for name, value in needed.items() if value is None]
+    needed = {"physicalCellId": tower.physical_cell_id, "channel": tower.channel}
+    return [("a neighbour", name) for name, value in needed.items() if value is None]
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
+
+
+class LocateRequest(Schema):
+    """Where is this device? At least one of `device` and `measurements`."""
+
+    device: DeviceSchema | None = None
+    measurements: MeasurementsSchema | None = None
+    max_age: Annotated[
+        int | None,
+        Field(ge=0, le=2**31, description="how old a fix may be when locating by device, seconds; 0: a current one"),
+    ] = None
+    provider: Annotated[
+        str, Field(description="`auto`, or the one provider to ask: `cloudlocate`, `thingspace`", max_length=64)
+    ] = "auto"
+    fallback: Annotated[bool, Field(description="may another provider be tried when the first one fails?")] = True
+    timeout: Annotated[float, Field(gt=0, le=120, description="seconds for everything")] = 20
+
+    @model_validator(mode="after")
+    def _offers_something(self) -> Self:
+        if self.device is None and self.measurements is None:
+            raise PydanticCustomError("nothing_to_go_by", "send at least one of device and measurements")
+        return self
+
+    def to_query(self) -> LocationQuery:
+        """Turn it into the question that the gateway answers.
+
+        Raises:
+            InvalidArgument, UnsupportedIdentifier: A part is malformed or cannot be used.
+        """
+        return LocationQuery(
+            device=self.device.to_device() if self.device else Device(),
+            evidence=self.measurements.to_evidence() if self.measurements else None,
+            max_age_s=self.max_age,
+            pinned=None if self.provider == "auto" else ProviderName(self.provider),
+            fallback=self.fallback,
+        )
+
+
+class BatchEnvelope(Schema):
+    """Many questions at once; each item is validated by itself."""
+
+    requests: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=1000)]
+    timeout: Annotated[float, Field(gt=0, le=120)] = 20
+
+
+class BatchItem(LocateRequest):
+    """One question of a batch."""
+
+    id: Annotated[str, Field(min_length=1, max_length=128, description="unique within the batch; it marks the answer")]
+
+
+class BatchRequest(Schema):
+    """Up to 1,000 questions; `timeout` holds for all of them."""
+
+    read_as: ClassVar[type[BaseModel]] = BatchEnvelope
+
+    requests: Annotated[list[BatchItem], Field(min_length=1, max_length=1000)]
+    timeout: Annotated[float, Field(gt=0, le=120, description="seconds for everything")] = 20
+
+
+class _Answer(BaseModel):
+    """Answers may grow new members; clients ignore what they don't know."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+
+class LocationAnswer(_Answer):
+    """A position and how well it is known."""
+
+    latitude: Annotated[float, Field(ge=-90, le=90, description="WGS 84, degrees")]
+    longitude: Annotated[float, Field(ge=-180, le=180, description="WGS 84, degrees")]
+    accuracy: Annotated[float | None, Field(description="radius in metres of the circle that holds the device")]
+    confidence: Annotated[int | None, Field(description="percent; null where the provider states no level")]
+    timestamp: Annotated[datetime, Field(description="when the device was there")]
+    source: Literal["gnss", "wifi", "cell", "network", "unknown"]
+    provider: str
+    cached: bool
+
+
+class AttemptAnswer(_Answer):
+    """One try at one provider."""
+
+    provider: str
+    outcome: Literal[
+        "located", "no_position", "unavailable", "timeout", "refused", "rejected", "not_configured", "skipped"
+    ]
+    duration_ms: int
+    reason: str | None = None
+
+
+class DeviceAnswer(_Answer):
+    """The device as the caller and the alias book know it."""
+
+    name: str | None = None
+    imei: str | None = None
+    meid: str | None = None
+    esn: str | None = None
+    mdn: str | None = None
+    account: str | None = None
+
+
+class LocateAnswer(_Answer):
+    """Where the device is, who said so, and what was tried."""
+
+    request_id: str
+    device: DeviceAnswer
+    location: LocationAnswer
+    attempts: list[AttemptAnswer]
+    hints: list[str]
+
+
+class FieldErrorAnswer(_Answer):
+    """One wrong field."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class ProviderProblemAnswer(_Answer):
+    """What the provider said."""
+
+    name: str
+    code: str | None = None
+    message: str | None = None
+
+
+class ProblemAnswer(_Answer):
+    """An RFC 9457 problem document."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    retryable: bool
+    errors: list[FieldErrorAnswer] | None = None
+    provider: ProviderProblemAnswer | None = None
+    attempts: list[AttemptAnswer] | None = None
+    hints: list[str] | None = None
+
+
+class BatchResult(_Answer):
+    """The answer to one item: `location` with `device`, `attempts` and `hints`, or `problem`."""
+
+    id: str
+    device: DeviceAnswer | None = None
+    location: LocationAnswer | None = None
+    attempts: list[AttemptAnswer] | None = None
+    hints: list[str] | None = None
+    problem: ProblemAnswer | None = None
+
+
+class BatchSummary(_Answer):
+    """How many items were located, and how many were not."""
+
+    located: int
+    failed: int
+
+
+class BatchAnswer(_Answer):
+    """The answers in the order asked."""
+
+    request_id: str
+    results: list[BatchResult]
+    summary: BatchSummary

@@ -1,0 +1,178 @@
+"""`create_app` wires the gateway; nowhere else are its parts put together."""
+
+import contextlib
+import gc
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app import telemetry
+from app.api import docs, locating, operations
+from app.api.access import Keys
+from app.api.front import Front
+from app.api.gateway import Gateway, request_id_of
+from app.api.problems import problem_response, to_pointer
+from app.errors import FieldError, GatewayError, InvalidArgument, MethodNotAllowed, NotFound, RequestError
+from app.locate import Locate
+from app.provider import Build
+from app.registry import PROVIDERS
+from app.settings import Settings
+from app.storage import partitions
+from app.storage.database import AWAY, Database
+from app.storage.embedded import EmbeddedPostgres
+from app.storage.migrate import upgrade
+from app.storage.seal import Seal
+from app.storage.vault import DatabaseVault
+from app.storage.writer import Writer
+from app.worker import Job, running
+
+DESCRIPTION = """
+One question, *where is this device?*, and one answer, whoever can give it: **u-blox CloudLocate** from the device's own
+measurements, **Verizon ThingSpace** from its identifiers.
+
+Press **Authorize**, enter your API key, open `POST /locate`, choose an example and press **Execute**. Errors are
+RFC 9457 problems: `code` is stable, `retryable` says whether the same request may succeed later, `errors` points at the
+fields to change.
+"""
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(
+    settings: Settings | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    *,
+    providers: Sequence[Build] = PROVIDERS,
+) -> FastAPI:
+    """Make the application; everything is connected when its lifespan begins, and closed when it ends.
+
+    Args:
+        settings: Default: from the environment.
+        transport: Replaces the network towards all providers.
+        providers: How the providers are built, in the order of preference.
+    """
+    settings = settings or Settings()
+    app = FastAPI(
+        title="Location gateway",
+        description=DESCRIPTION,
+        version=version("location-gateway"),
+        lifespan=_lifespan(settings, transport, providers),
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
+    )
+    app.include_router(locating.router)
+    app.include_router(operations.router)
+    docs.add_docs(app)
+    app.add_middleware(Front)
+    app.add_exception_handler(GatewayError, _answer_gateway_error)
+    app.add_exception_handler(RequestValidationError, _answer_invalid_parameters)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    _document_keys(app)
+    return app
+
+
+def _lifespan(settings: Settings, transport: httpx.AsyncBaseTransport | None, providers: Sequence[Build]) -> Lifespan:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        telemetry.configure_logs(settings)
+        async with AsyncExitStack() as stack:
+            app.state.gateway = await _open(settings, transport, providers, stack)
+            # What exists now lives as long as the process; the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 100)
+            yield
+
+    return lifespan
+
+
+async def _open(
+    settings: Settings, transport: httpx.AsyncBaseTransport | None, builds: Sequence[Build], stack: AsyncExitStack
+) -> Gateway:
+    database = Database(await _database_url(settings, stack), pool_size=settings.database_pool)
+    stack.push_async_callback(database.aclose)
+    seal = Seal(settings.encryption_key.get_secret_value() if settings.encryption_key else None)
+    built = [build(transport, vault=DatabaseVault(database, seal)) for build in builds]
+    for provider in built:
+        stack.push_async_callback(provider.aclose)
+    writer = await stack.enter_async_context(Writer(database.connect, bound=settings.callback_queue).running())
+    locate = Locate(built, database, writer, recent_s=settings.recent_seconds, reuse_s=settings.reuse_seconds)
+    with contextlib.suppress(*AWAY):
+        await _keep_partitions(database)
+    jobs = [Job(name="partitions", every_s=3600, run=lambda: _keep_partitions(database))]
+    await stack.enter_async_context(running(jobs))
+    return Gateway(
+        settings=settings, providers=built, database=database, writer=writer, locate=locate, keys=Keys(settings)
+    )
+
+
+async def _database_url(settings: Settings, stack: AsyncExitStack) -> str:
+    """Find the configured database, or start the embedded one, migrated and watched over."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    server = await stack.enter_async_context(EmbeddedPostgres(settings.data_dir, bin_dir=settings.postgres_bin))
+    await upgrade(server.url)
+    await stack.enter_async_context(running([Job(name="embedded Postgres", every_s=0, run=server.supervise)]))
+    return server.url
+
+
+async def _keep_partitions(database: Database) -> None:
+    connection = await database.connect()
+    try:
+        await partitions.keep_ready(connection, datetime.now(UTC))
+    finally:
+        await connection.close()
+
+
+async def _answer_gateway_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)
+    return problem_response(error, request_id_of(request))
+
+
+async def _answer_invalid_parameters(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    fields = tuple(
+        FieldError(pointer=_pointer(one["loc"]), code="INVALID_FORMAT", detail=one["msg"]) for one in error.errors()
+    )
+    return problem_response(InvalidArgument("Some parameters are not valid.", errors=fields), request_id_of(request))
+
+
+def _pointer(location: tuple[str | int, ...]) -> str:
+    where, *rest = location
+    return f"?{rest[0]}" if where == "query" and rest else to_pointer(tuple(rest))
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    problem: RequestError
+    if error.status_code == 405:  # noqa: PLR2004 -- the statuses that the router itself answers with
+        problem = MethodNotAllowed("Use another method; the Allow header lists them.")
+    else:
+        problem = NotFound("There is nothing at this path; /docs lists what there is.")
+    return problem_response(problem, request_id_of(request), headers=dict(error.headers or {}))
+
+
+def _document_keys(app: FastAPI) -> None:
+    """Tell the docs page how to authenticate."""
+    plain = app.openapi
+
+    def with_keys() -> dict[str, Any]:
+        document = plain()
+        document.setdefault("components", {})["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"apiKey": []}]
+        for path in ("/healthz", "/readyz"):
+            for operation in document["paths"][path].values():
+                operation["security"] = []
+        return document
+
+    app.openapi = with_keys  # type: ignore[method-assign]  # FastAPI's documented way of extending the document
