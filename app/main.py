@@ -14,17 +14,22 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from app import telemetry
-from app.api import docs, locating, operations
+from app.api import callbacks, docs, listeners, locating, operations
 from app.api.access import Keys
+from app.api.callback_door import CallbackDoor
 from app.api.front import Front
 from app.api.gateway import Gateway, request_id_of
 from app.api.problems import problem_response, to_pointer
 from app.errors import FieldError, GatewayError, InvalidArgument, MethodNotAllowed, NotFound, RequestError
+from app.ingest import Ingest
+from app.listening import Addresses, Registering, Trying
 from app.locate import Locate
 from app.provider import Build
 from app.registry import PROVIDERS
+from app.replay import Replay
 from app.settings import Settings
 from app.storage import partitions
 from app.storage.database import AWAY, Database
@@ -47,6 +52,19 @@ fields to change.
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
+class GatewayApp(FastAPI):
+    """The application, with the door for callbacks in front of everything else."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "http":
+            door: CallbackDoor = self.state.gateway.callback_door
+            if door.opens(scope):
+                await door(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
+
+
 def create_app(
     settings: Settings | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
@@ -61,7 +79,7 @@ def create_app(
         providers: How the providers are built, in the order of preference.
     """
     settings = settings or Settings()
-    app = FastAPI(
+    app = GatewayApp(
         title="Location gateway",
         description=DESCRIPTION,
         version=version("location-gateway"),
@@ -70,8 +88,8 @@ def create_app(
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
-    app.include_router(locating.router)
-    app.include_router(operations.router)
+    for router in (locating.router, callbacks.router, listeners.router, operations.router):
+        app.include_router(router)
     docs.add_docs(app)
     app.add_middleware(Front)
     app.add_exception_handler(GatewayError, _answer_gateway_error)
@@ -109,10 +127,30 @@ async def _open(
     locate = Locate(built, database, writer, recent_s=settings.recent_seconds, reuse_s=settings.reuse_seconds)
     with contextlib.suppress(*AWAY):
         await _keep_partitions(database)
-    jobs = [Job(name="partitions", every_s=3600, run=lambda: _keep_partitions(database))]
+    addresses = Addresses(built, database, seal)
+    registering = Registering(built, database, seal, addresses, public_url=settings.public_url)
+    jobs = [
+        Job(name="partitions", every_s=3600, run=lambda: _keep_partitions(database)),
+        Job(name="callback addresses", every_s=10, run=addresses.refresh),
+        Job(name="listener check", every_s=30, run=registering.check),
+    ]
     await stack.enter_async_context(running(jobs))
     return Gateway(
-        settings=settings, providers=built, database=database, writer=writer, locate=locate, keys=Keys(settings)
+        settings=settings,
+        providers=built,
+        database=database,
+        writer=writer,
+        locate=locate,
+        keys=Keys(settings),
+        replay=Replay(database, writer, addresses),
+        registering=registering,
+        trying=Trying(built, database, addresses, registering),
+        callback_door=CallbackDoor(
+            Ingest(writer),
+            addresses,
+            [provider.name for provider in built if provider.callbacks],
+            limit=settings.callback_max_body_bytes,
+        ),
     )
 
 

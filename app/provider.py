@@ -93,8 +93,23 @@ class Tracker(Protocol):
         """
 
 
+SignatureMode = Literal["off", "log", "enforce"]
+
+
 class CallbackReader(Protocol):
-    """Turns a provider's callbacks into reports."""
+    """Turns a provider's callbacks into reports, and knows how they are signed."""
+
+    @property
+    def signature_mode(self) -> SignatureMode:
+        """What a missing or wrong signature leads to: nothing, a mark, or a refusal."""
+
+    @property
+    def fixed_token(self) -> str | None:
+        """The callback token of a listener registered by hand, for the default account's first service."""
+
+    @property
+    def fixed_secret(self) -> str | None:
+        """The secret of that listener, where it is known."""
 
     def read(self, body: bytes) -> list[Report]:
         """Decode one callback, leniently.
@@ -106,6 +121,12 @@ class CallbackReader(Protocol):
 
     def is_authentic(self, body: bytes, headers: Headers, secret: str) -> bool | None:
         """Check the signature over the raw bytes in constant time; None when there is no signature at all."""
+
+    def sign(self, body: bytes, secret: str) -> Headers:
+        """Make the headers that the provider would sign this body with."""
+
+    def test_message(self, account: AccountName, transaction_id: TransactionId) -> bytes:
+        """Make a harmless callback that is about no device, to try the way to our listener."""
 
 
 class Listeners(Protocol):
@@ -155,6 +176,7 @@ class Provider:
 
     Attributes:
         configured: Whether its settings are complete enough to call it.
+        key_material: What stored secrets are sealed with where the gateway has no key of its own: the credentials.
         default_account: The account used when a query names none; None where accounts mean nothing.
         health: Tells its state without calling it.
         reset: Forgets rejected logins and cool-downs; an operator asks for it.
@@ -167,6 +189,7 @@ class Provider:
     tracker: Tracker | None = None
     callbacks: CallbackReader | None = None
     listeners: Listeners | None = None
+    key_material: bytes = field(default=b"", repr=False)
     default_account: AccountName | None = None
     health: Callable[[], Health] = field(default=lambda: Health(state="ready"))
     reset: Callable[[], Awaitable[None]] = _nothing

@@ -58,14 +58,15 @@ class JsonRoute(APIRoute):
 
     FastAPI documents it; the body is read and validated here instead, in one step, so that every failure becomes a
     problem with a pointer and the busiest routes skip the dependency machinery they do not use. A schema with
-    `read_as` is documented as it stands and read as that other one.
+    `read_as` is documented as it stands and read as that other one; `body_is_optional` takes no body for `{}`.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Make the handler: read, validate, call `endpoint(body, request)`."""
+        """Make the handler: read, validate, call `endpoint(body, request, **path parameters)`."""
         endpoint = self.endpoint
         documented: Any = self.dependant.body_params[0].field_info.annotation
         adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(getattr(documented, "read_as", documented))
+        is_optional = getattr(documented, "body_is_optional", False)
 
         async def handle(request: Request) -> Response:
             try:
@@ -73,7 +74,9 @@ class JsonRoute(APIRoute):
                 if not is_json(content_type):
                     raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
                 body = await read_body(request, gateway_of(request).settings.max_body_bytes)
-                response: Response = await endpoint(validated(adapter, body), request)
+                if not body and is_optional:
+                    body = b"{}"
+                response: Response = await endpoint(validated(adapter, body), request, **request.path_params)
             except ClientDisconnect:
                 return Response(status_code=499)
             except GatewayError as error:

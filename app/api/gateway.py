@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from app.api.access import Keys
+from app.api.callback_door import CallbackDoor
+from app.listening import Registering, Trying
 from app.locate import Locate
 from app.provider import Provider
+from app.replay import Replay
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.writer import Writer
@@ -23,6 +26,10 @@ class Gateway:
     writer: Writer
     locate: Locate
     keys: Keys
+    replay: Replay
+    registering: Registering
+    trying: Trying
+    callback_door: CallbackDoor
 
 
 def gateway_of(request: Request) -> Gateway:

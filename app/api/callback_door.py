@@ -1,0 +1,123 @@
+"""The door for providers' callbacks: plain ASGI in front of everything else, because bursts come through here.
+
+200 with an empty body means committed; 404 an unknown token; 401 a signature that is enforced and wrong; 413 too large;
+400 no JSON object, kept raw all the same; 503 not stored, try again.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from starlette.types import Message, Receive, Scope, Send
+from ulid import ULID
+
+from app import telemetry
+from app.api.problems import problem_response
+from app.errors import BodyTooLarge, GatewayError, MalformedJson, Overloaded, Unavailable
+from app.ingest import Ingest
+from app.listening import Addresses
+from app.model import ProviderName
+
+log = structlog.get_logger()
+
+PREFIX = "/callbacks/"
+_START: Message = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
+_BODY: Message = {"type": "http.response.body", "body": b""}
+
+
+class ClientGone(Exception):
+    """The sender closed the connection before its body was complete."""
+
+
+class CallbackDoor:
+    """Answers `POST /callbacks/{provider}/{token}`."""
+
+    def __init__(self, ingest: Ingest, addresses: Addresses, providers: list[ProviderName], *, limit: int) -> None:
+        """Serve the callbacks of some providers.
+
+        Args:
+            limit: The largest body taken, in bytes.
+        """
+        self._ingest = ingest
+        self._addresses = addresses
+        self._limit = limit
+        self._stored: Mapping[str, Any] = {name: telemetry.CALLBACKS.labels(name, "stored") for name in providers}
+
+    def opens(self, scope: Scope) -> bool:
+        """Tell whether a request is a callback."""
+        path: str = scope["path"]
+        if not path.startswith(PREFIX) or scope["method"] != "POST":
+            return False
+        provider, _, token = path[len(PREFIX) :].partition("/")
+        return provider in self._stored and bool(token) and "/" not in token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one callback."""
+        provider, _, token = scope["path"][len(PREFIX) :].partition("/")
+        try:
+            address = self._addresses.known(provider, token)
+            if address is None:
+                address = await self._addresses.find(provider, token)
+            body = await self._read(scope, receive)
+            stored, is_readable = self._ingest.take(address, body, _Headers(scope["headers"]))
+            await stored
+            if not is_readable:
+                raise MalformedJson("The body is no JSON object; its bytes are kept in quarantine.")
+        except GatewayError as error:
+            await self._refuse(error, provider, scope, receive, send)
+        except ClientGone:
+            telemetry.CALLBACKS.labels(provider, "broken_off").inc()
+        else:
+            self._stored[provider].inc()
+            await send(_START)
+            await send(_BODY)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            body: bytes = message.get("body", b"")
+            if len(body) > self._limit:
+                raise BodyTooLarge(f"Send at most {self._limit} bytes.")
+            return body
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            if message["type"] != "http.request":
+                raise ClientGone
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            if size > self._limit:
+                raise BodyTooLarge(f"Send at most {self._limit} bytes.")
+            if not message.get("more_body"):
+                return b"".join(chunks)
+            message = await receive()
+
+    @staticmethod
+    async def _refuse(error: GatewayError, provider: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if isinstance(error, Overloaded):
+            # To the provider it is all the same why nothing was stored: try again later.
+            error = Unavailable(error.detail, retry_after_s=error.retry_after_s)
+        request_id = str(ULID())
+        telemetry.CALLBACKS.labels(provider, error.code.lower()).inc()
+        log.warning("callback refused", provider=provider, code=error.code, request_id=request_id)
+        await problem_response(error, request_id)(scope, receive, send)
+
+
+class _Headers(Mapping[str, str]):
+    """Header fields by lower-case name, decoded only when asked for."""
+
+    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        wanted = name.encode("latin-1")
+        for key, value in self._raw:
+            if key == wanted:
+                return value.decode("latin-1")
+        raise KeyError(name)
+
+    def __iter__(self) -> Any:
+        return (key.decode("latin-1") for key, _ in self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)

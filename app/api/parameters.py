@@ -1,0 +1,62 @@
+"""Query parameters that several routes share."""
+
+from collections.abc import Iterable
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Query
+from pydantic import AwareDatetime
+from starlette.requests import Request
+
+from app.errors import FieldError, InvalidArgument, NotFound
+from app.storage.rows import parse_id, public_id
+
+Limit = Annotated[int, Query(ge=1, le=1000, description="entries per page")]
+Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
+Since = Annotated[AwareDatetime | None, Query(description="at or after this instant, RFC 3339 with offset")]
+Until = Annotated[AwareDatetime | None, Query(description="before this instant, RFC 3339 with offset")]
+
+
+def refuse_unknown(request: Request, known: Iterable[str]) -> None:
+    """Refuse query parameters that the route does not know, so that a misspelt filter never goes unnoticed.
+
+    Raises:
+        InvalidArgument: There is one.
+    """
+    names = sorted(set(request.query_params) - set(known))
+    if names:
+        detail = f"is not a parameter of this path; known are: {', '.join(sorted(known))}"
+        errors = tuple(FieldError(pointer=f"?{name[:64]}", code="UNKNOWN_FIELD", detail=detail) for name in names)
+        raise InvalidArgument("There are unknown query parameters.", errors=errors)
+
+
+def id_of(text: str, what: str) -> UUID:
+    """Read an id from a path.
+
+    Raises:
+        NotFound: It has not the form of an id, so there cannot be such a thing.
+    """
+    key = parse_id(text)
+    if key is None:
+        raise NotFound(f"There is no such {what}.")
+    return key
+
+
+def place_of(cursor: str | None) -> UUID | None:
+    """Read a cursor that is the id of the last entry of the page before.
+
+    Raises:
+        InvalidArgument: It is none of ours.
+    """
+    if cursor is None:
+        return None
+    key = parse_id(cursor)
+    if key is None:
+        field = FieldError(pointer="?cursor", code="INVALID_FORMAT", detail="must be `next` of the page before")
+        raise InvalidArgument("The cursor is none of ours.", errors=(field,))
+    return key
+
+
+def next_of(keys: list[UUID], limit: int) -> str | None:
+    """Make the cursor of the next page of a list that asked for one entry more than `limit`."""
+    return public_id(keys[limit - 1]) if len(keys) > limit else None

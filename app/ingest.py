@@ -1,0 +1,79 @@
+"""Take in a callback: verify it, decode it, store it, and only then let it be acknowledged."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Literal
+
+from app.errors import GatewayError, MalformedJson, Unauthenticated
+from app.listening import Address
+from app.model import Headers, Report
+from app.storage.rows import NewCallback, NewReport, from_milliseconds, milliseconds, new_id, to_row
+from app.storage.writer import Entry, Writer
+
+Signature = Literal["valid", "invalid", "missing", "unchecked"]
+
+OTHER_ACCOUNT = "account_mismatch"
+"""Marks what names another account than the one its token belongs to."""
+
+
+class Ingest:
+    """Stores callbacks; many that arrive together share a commit."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def take(self, address: Address, body: bytes, headers: Headers) -> tuple["asyncio.Future[None]", bool]:
+        """Queue a callback to be stored.
+
+        Returns:
+            What is done when the callback is committed (it raises `Unavailable` when it cannot be), and whether the
+            body could be read at all; one that could not is kept in quarantine.
+
+        Raises:
+            Unauthenticated: The signature is enforced, and missing or wrong; nothing is stored.
+            Overloaded, Unavailable: Too much is waiting, or the database is away; nothing is stored.
+        """
+        signature = verdict(address, body, headers)
+        if address.reader.signature_mode == "enforce" and signature != "valid":
+            raise Unauthenticated("The callback's signature is missing or wrong.")
+        now = datetime.now(UTC)
+        callback = NewCallback(
+            id=new_id(now).hex,
+            received_at=from_milliseconds(milliseconds(now)),
+            provider=address.provider,
+            service=address.service,
+            state="stored",
+            signature=signature,
+            account=address.account,
+        )
+        try:
+            reports = to_rows(address, address.reader.read(body), callback)
+        except GatewayError as error:
+            callback.state, callback.reason = "quarantined", error.detail
+            entry = Entry(callback=callback, body=body)
+            return self._writer.submit(entry), not isinstance(error, MalformedJson)
+        return self._writer.submit(Entry(reports=reports, callback=callback, body=body)), True
+
+
+def verdict(address: Address, body: bytes, headers: Headers) -> Signature:
+    """Judge the signature of a callback over its raw bytes."""
+    if address.reader.signature_mode == "off" or address.secret is None:
+        return "unchecked"
+    authentic = address.reader.is_authentic(body, headers, address.secret)
+    if authentic is None:
+        return "missing"
+    return "valid" if authentic else "invalid"
+
+
+def to_rows(address: Address, reports: list[Report], callback: NewCallback) -> tuple[NewReport, ...]:
+    """Make rows of a callback's reports, and mark what names another account than its token's."""
+    rows = []
+    for report in reports:
+        row = to_row(report, received_at=callback.received_at, callback_id=callback.id)
+        if row.account is None:
+            row.account = address.account
+        elif row.account != address.account:
+            row.flags = (*row.flags, OTHER_ACCOUNT)
+            callback.flags = (OTHER_ACCOUNT,)
+        rows.append(row)
+    return tuple(rows)
