@@ -1,0 +1,1 @@
+"""The positioning services, one folder each; they know neither each other nor the tables."""

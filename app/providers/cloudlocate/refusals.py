@@ -1,0 +1,59 @@
+"""From an HTTP status to an error. The vendor publishes no list, so this one judges by meaning and by wording."""
+
+import re
+
+import httpx
+
+from app.errors import (
+    ProviderError,
+    ProviderMisconfigured,
+    ProviderRefused,
+    ProviderThrottled,
+    ProviderUnavailable,
+    UnableToLocate,
+)
+from app.providers.cloudlocate import wording
+from app.upstream import TRANSIENT_STATUSES, retry_after_s
+
+_ABOUT_CREDENTIALS = re.compile(r"(?i)(?<!unexpected )token|credential|authori|authenticat")
+_ABOUT_POSITIONS = re.compile(r"(?i)\b(position|location)s?\b")
+
+_WRONG_URL = "CloudLocate does not answer at CLOUDLOCATE_URL; compare it with the Thing's details panel."
+_WRONG_CREDENTIALS = "CloudLocate rejects the credentials; compare them with the Thing's details panel."
+
+
+def to_error(response: httpx.Response, *, sent: bytes = b"", known: tuple[str, ...] = ()) -> ProviderError:
+    """Say what an answer other than 200 means; `sent` and `known` are kept out of the vendor's words."""
+    message = wording.read_message(response)
+    error = _judge(response, message)
+    error.vendor_message = wording.to_safe(message, sent=sent, known=known)
+    error.vendor_code = str(response.status_code)
+    return error
+
+
+def _judge(response: httpx.Response, message: str) -> ProviderError:  # noqa: PLR0911 - one table, one line a row
+    match response.status_code:
+        # The older services of this family answer bad credentials with 400.
+        case 400 if _ABOUT_CREDENTIALS.search(message):
+            return ProviderMisconfigured(_WRONG_CREDENTIALS)
+        case 401 | 407:
+            return ProviderMisconfigured(_WRONG_CREDENTIALS)
+        case 402 | 403:
+            # Only an operator can change this: marked as received, so that it is not repeated.
+            return ProviderUnavailable(
+                "CloudLocate does not serve this Thing; see whether it is active and its plan is not used up.",
+                may_have_been_received=True,
+            )
+        case 404 if wording.is_json_object(response) and _ABOUT_POSITIONS.search(message):
+            return UnableToLocate("CloudLocate could not work out a position from these measurements.")
+        case 404 | 405 | 410 | 300 | 301 | 302 | 303 | 307 | 308:
+            return ProviderMisconfigured(_WRONG_URL)
+        case 422:
+            return UnableToLocate("CloudLocate cannot use these measurements.")
+        case 429:
+            return ProviderThrottled("CloudLocate takes no more calls for now.", retry_after_s=retry_after_s(response))
+        case status if status in TRANSIENT_STATUSES:
+            return ProviderUnavailable("CloudLocate is not available.", retry_after_s=retry_after_s(response))
+        case status if status >= 500:  # noqa: PLR2004 - the class of server errors
+            return ProviderUnavailable("CloudLocate failed.", may_have_been_received=True)
+    return ProviderRefused("CloudLocate calls the request wrong.")
