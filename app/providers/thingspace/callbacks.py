@@ -1,0 +1,128 @@
+"""Reads ThingSpace's callbacks (reference, sections 9 and 12)."""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from app.errors import MalformedJson
+from app.model import AccountName, Headers, Report, ReportType, TransactionId
+from app.providers.thingspace import reading, wire
+from app.providers.thingspace.reports import Envelope, to_reports
+from app.providers.thingspace.settings import ThingSpaceSettings, secret_text
+from app.providers.thingspace.signature import is_signed_with, signature_of
+
+_TYPES: dict[str, ReportType] = {
+    "LOCATION_REPORT": "location",
+    "STOP_PERIODIC_LOCATION_RESPONSE": "stopped",
+    "CONSENT_RESPONSE": "consent",
+}
+_ABOUT_A_DEVICE = frozenset({"id", "deviceid", "deviceids", "mdn", "msid", "pd", "positiondata", "error"})
+
+
+class ThingSpaceCallbacks:
+    """Makes reports of callbacks, and checks their signatures.
+
+    Attributes:
+        signature_mode: What a missing or wrong signature leads to: nothing, a line in the log, or a refusal.
+        fixed_token: The callback token of a listener that was registered by hand; None without one.
+        fixed_secret: The shared secret of that listener; None where it is not known.
+    """
+
+    def __init__(self, settings: ThingSpaceSettings) -> None:
+        self.signature_mode: Literal["off", "log", "enforce"] = settings.callback_signature
+        self.fixed_token = secret_text(settings.callback_token) or None
+        self.fixed_secret = secret_text(settings.callback_secret) or None
+        self._signature_header = settings.callback_signature_header.lower()
+        self._encoding = settings.callback_signature_encoding
+
+    def is_authentic(self, body: bytes, headers: Headers, secret: str) -> bool | None:
+        """Check the signature over the raw bytes in constant time; None when there is none."""
+        signature = headers.get(self._signature_header)
+        return is_signed_with(secret, body, signature, self._encoding) if signature else None
+
+    def sign(self, body: bytes, secret: str) -> Headers:
+        """Make the header that carries the signature."""
+        return {self._signature_header: signature_of(secret, body, self._encoding)}
+
+    def test_message(self, account: AccountName, transaction_id: TransactionId) -> bytes:
+        """Make a callback of a report type that Verizon does not use, about no device."""
+        return msgspec.json.encode(
+            {
+                "accountName": account,
+                "deviceList": [],
+                "reportType": "LISTENER_TEST",
+                "status": "SUCCESS",
+                "transactionID": transaction_id,
+            }
+        )
+
+    def read(self, body: bytes) -> list[Report]:
+        """Make one report per device; a message without devices makes one as well.
+
+        Raises:
+            MalformedJson: The body is no JSON object.
+            UnexpectedReply: It is nested too deeply to be read.
+        """
+        envelope, entries = _as_documented(body) or _as_whatever_it_is(body)
+        return to_reports(envelope, entries, body, now=datetime.now(UTC))
+
+
+Message = tuple[Envelope, list[wire.CallbackEntry]]
+
+
+def _as_documented(body: bytes) -> Message | None:
+    # Escapes can hide characters that Postgres refuses; only the lenient way cleans texts.
+    if b"\\u" in body:
+        return None
+    try:
+        message = wire.to_callback(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not message.device_list or message.report_type not in _TYPES:
+        return None
+    envelope = Envelope(
+        type=_TYPES[message.report_type],
+        kind=message.report_type,
+        status=(reading.text(message.status) or "").upper(),
+        account=reading.text(message.account_name) or "",
+        transaction_id=reading.text(message.transaction_id) or "",
+    )
+    return envelope, message.device_list
+
+
+def _as_whatever_it_is(body: bytes) -> Message:
+    value = reading.decode(body)
+    if not isinstance(value, dict):
+        raise MalformedJson("The body is no JSON object.")
+    found = reading.members(value)
+    entries = _entries_in(found)
+    kind = reading.text(found.get("reporttype")) or ""
+    envelope = Envelope(
+        type=_TYPES.get(kind.upper(), "other") if kind else _type_of(entries),
+        kind=kind,
+        status=(reading.text(found.get("status")) or "").upper(),
+        account=reading.text(reading.first(found, "accountname", "account")) or "",
+        transaction_id=reading.text(reading.first(found, "transactionid", "txid")) or "",
+    )
+    return envelope, entries
+
+
+def _entries_in(found: dict[str, object]) -> list[wire.CallbackEntry]:
+    """Find the devices: in the list, in one object instead of it, or in the message itself."""
+    listed = reading.first(found, "devicelist", "devlocationlist")
+    elements = listed if isinstance(listed, list) else [listed]
+    entries = [wire.to_entry(element) for element in map(_as_object, elements) if element]
+    if entries:
+        return entries
+    return [wire.to_entry(found) if found.keys() & _ABOUT_A_DEVICE else wire.CallbackEntry()]
+
+
+def _as_object(element: object) -> object:
+    # Elsewhere Verizon lists devices by bare ids.
+    return {"id": element} if isinstance(element, str) else element
+
+
+def _type_of(entries: list[wire.CallbackEntry]) -> ReportType:
+    """Old-style bodies name no report type; what carries a position or an error is a position report."""
+    return "location" if any(entry.position or entry.error for entry in entries) else "other"

@@ -1,0 +1,197 @@
+"""Calls to the Device Location API: both tokens on each, one repetition when one of them has expired."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TypeVar
+
+import httpx
+
+from app.errors import (
+    GatewayError,
+    ProviderError,
+    ProviderMisconfigured,
+    ProviderNotConfigured,
+    ProviderThrottled,
+    ProviderTimeout,
+    ProviderUnavailable,
+    UnexpectedReply,
+)
+from app.model import Deadline
+from app.provider import Vault
+from app.providers.thingspace.session import TokenKind, Tokens
+from app.providers.thingspace.settings import NAME, ThingSpaceSettings
+from app.providers.thingspace.vendor_errors import Fault, expired, to_error, to_fault
+from app.upstream import TRANSIENT_STATUSES, translated_errors, with_retries, within
+
+T = TypeVar("T")
+
+_TROUBLE = (ProviderUnavailable, ProviderTimeout, ProviderThrottled, ProviderMisconfigured, UnexpectedReply)
+_SERVER_ERROR = 500
+_NOTHING_SAID = Fault()
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One request to the location API.
+
+    Attributes:
+        path: Path and query behind the API's address, already encoded.
+        account: The account it is about; hidden in error texts.
+        is_safe: Sending it twice does no harm and costs nothing.
+        starts_work: It starts something that goes on and is billed; then only an answer that proves that nothing
+            has begun allows a repetition.
+        in_doubt: A sending failed in a way that leaves open whether it was received.
+    """
+
+    method: str
+    path: str
+    body: bytes | None = None
+    account: str = ""
+    is_safe: bool = False
+    starts_work: bool = False
+    in_doubt: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """The last failure that is ThingSpace's or ours, not a device's."""
+
+    code: str
+    at: datetime
+
+
+class Client:
+    """Sends calls; keeps the tokens and the record of how things go."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        settings: ThingSpaceSettings,
+        vault: Vault,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.tokens = Tokens(http, settings, vault, clock=clock)
+        self.trouble: Trouble | None = None
+        self.failures = 0
+        self._http = http
+        self._settings = settings
+
+    async def reset(self) -> None:
+        """Forget rejected logins, cool-downs and past failures."""
+        await self.tokens.reset()
+        self.trouble, self.failures = None, 0
+
+    async def call(self, call: Call, read: Callable[[httpx.Response], T], *, deadline: Deadline) -> T:
+        """Send a call and give what `read` makes of its successful answer.
+
+        Raises:
+            ProviderError: ThingSpace refused, failed, or could not be reached.
+            Unavailable: A login is needed and the vault cannot be reached.
+        """
+        if not self._settings.configured:
+            raise ProviderNotConfigured("ThingSpace's credentials are not set.", provider=NAME)
+        try:
+            outcome = await self._with_retries(call, deadline)
+            if isinstance(outcome, GatewayError):
+                raise outcome
+            result = read(outcome)
+        except _TROUBLE as error:
+            self.failures += 1
+            self.trouble = Trouble(code=error.code, at=datetime.now(UTC))
+            raise
+        self.failures = 0
+        return result
+
+    async def _with_retries(self, call: Call, deadline: Deadline) -> httpx.Response | GatewayError:
+        try:
+            return await self._attempt(call, deadline)
+        except (ProviderUnavailable, ProviderThrottled) as error:
+            if error.may_have_been_received or self._settings.retries == 0:
+                raise
+            failed: list[ProviderError] = [error]
+
+        # The retry machinery costs more than the rest of a good call, so it only sees calls that failed once.
+        async def again() -> httpx.Response | GatewayError:
+            if failed:
+                raise failed.pop()
+            return await self._attempt(call, deadline)
+
+        return await with_retries(again, attempts=self._settings.retries + 1, deadline=deadline)
+
+    async def _attempt(self, call: Call, deadline: Deadline) -> httpx.Response | GatewayError:
+        """Send once, and once more after renewing an expired token; what a repetition cannot mend is returned."""
+        renewed: set[TokenKind] = set()
+        try:
+            bearer, session = self.tokens.usable() or await self.tokens.get(deadline)
+        except GatewayError as error:
+            return error
+        while True:
+            response = await self._send_in_time(call, bearer, session, deadline)
+            if response.is_success:
+                self.tokens.session.accepted()
+                return response
+            fault = to_fault(response.content) if response.status_code < _SERVER_ERROR else _NOTHING_SAID
+            kind = expired(response.status_code, fault) if response.is_client_error else None
+            if kind is None:
+                return self._failed(call, response, fault)
+            if kind in renewed:
+                return ProviderMisconfigured("ThingSpace does not accept the tokens it has just issued.", provider=NAME)
+            renewed.add(kind)
+            try:
+                if kind == "bearer":
+                    bearer = await self.tokens.bearer.get(deadline, failed=bearer)
+                else:
+                    session = await self.tokens.session.get(deadline, failed=session)
+            except GatewayError as error:
+                return error
+
+    def _failed(self, call: Call, response: httpx.Response, fault: Fault) -> ProviderError:
+        """Return what is final, and raise what another attempt may mend."""
+        error = to_error(response, fault, hide=call.account)
+        status = response.status_code
+        if call.starts_work and status in TRANSIENT_STATUSES:
+            # A 502 or 504 may hide a service that took the request; only a 503 that names a time is a clear refusal.
+            error.may_have_been_received = status != httpx.codes.SERVICE_UNAVAILABLE or error.retry_after_s is None
+        _judge(call, error)
+        if status >= _SERVER_ERROR or status == httpx.codes.TOO_MANY_REQUESTS:
+            raise error
+        return error
+
+    async def _send_in_time(self, call: Call, bearer: str, session: str, deadline: Deadline) -> httpx.Response:
+        if deadline.left_s() <= 0:
+            raise ProviderTimeout("The time was over before ThingSpace could be asked.", provider=NAME)
+        try:
+            with translated_errors(NAME):
+                async with within(deadline, NAME, limit_s=self._settings.timeout_s):
+                    return await self._send(call, bearer, session)
+        except ProviderError as error:
+            _judge(call, error)
+            raise
+
+    async def _send(self, call: Call, bearer: str, session: str) -> httpx.Response:
+        # The one place that touches the HTTP library; a bare request skips the merging of client defaults.
+        request = httpx.Request(
+            call.method,
+            _to_url(self._settings.location + call.path),
+            headers={
+                "Authorization": f"Bearer {bearer}",
+                "VZ-M2M-Token": session,
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+            },
+            content=call.body,
+        )
+        return await self._http.send(request)
+
+
+def _judge(call: Call, error: ProviderError) -> None:
+    call.in_doubt = call.in_doubt or error.may_have_been_received
+    if call.is_safe:
+        error.may_have_been_received = False
+
+
+_to_url = lru_cache(maxsize=64)(httpx.URL)

@@ -1,0 +1,107 @@
+"""Registration of our callback address (reference, section 8)."""
+
+import re
+from urllib.parse import quote
+
+import httpx
+
+from app.errors import MalformedJson, ProviderRefused, UnexpectedReply
+from app.model import AccountName, Deadline, Registration
+from app.providers.thingspace import reading
+from app.providers.thingspace.client import Call, Client
+from app.providers.thingspace.settings import NAME, ThingSpaceSettings
+from app.providers.thingspace.wire import ListenerRequest, to_json
+
+SERVICES = ("DeviceLocation", "Location")
+
+_NEVER_THE_SECRET = frozenset({"set-cookie", "vz-m2m-token", "authorization", "x-csrf-token", "x-xsrf-token"})
+_LIKELY_NAMES = (
+    re.compile(r"(x-)?(.*-)?shared-?(secret|key)(-.*)?"),
+    re.compile(r".*secret.*"),
+    re.compile(r".*(hmac|signing|signature|callback)-?key.*"),
+    re.compile(r"(.*-)?token(-.*)?"),
+)
+_UNKNOWN_LISTENER = re.compile(
+    r"not[ _]?(found|registered|exist)|(does not|doesn't) exist|no such|unknown", re.IGNORECASE
+)
+
+
+class ThingSpaceListeners:
+    """Keeps our callback address registered."""
+
+    def __init__(self, client: Client, settings: ThingSpaceSettings) -> None:
+        self._client = client
+        self._secret_header = settings.callback_secret_header
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Position reports come on `DeviceLocation`, notices on `Location`."""
+        return SERVICES
+
+    async def register(self, account: AccountName, service: str, url: str, *, deadline: Deadline) -> Registration:
+        """Register an address; which header carries the secret is not documented, so the names of all are kept."""
+        call = Call(
+            method="POST",
+            path=f"/callbacks/{quote(account, safe='')}",
+            body=to_json(ListenerRequest(name=service, url=url)),
+            account=account,
+        )
+
+        def to_registration(response: httpx.Response) -> Registration:
+            secret = find_secret(response.headers, self._secret_header)
+            return Registration(
+                account=account, service=service, url=url, secret=secret, header_names=tuple(response.headers)
+            )
+
+        return await self._client.call(call, to_registration, deadline=deadline)
+
+    async def registered(self, account: AccountName, *, deadline: Deadline) -> list[Registration]:
+        """List registrations, in either documented form."""
+        call = Call(method="GET", path=f"/callbacks/{quote(account, safe='')}", account=account, is_safe=True)
+        listed = await self._client.call(call, _to_list, deadline=deadline)
+        return [found for element in listed if (found := _to_registration(account, element)) is not None]
+
+    async def remove(self, account: AccountName, service: str, *, deadline: Deadline) -> None:
+        """Remove a registration; any success will do, whatever the body."""
+        path = f"/callbacks/{quote(account, safe='')}/name/{quote(service, safe='')}"
+        call = Call(method="DELETE", path=path, account=account, is_safe=True)
+        try:
+            await self._client.call(call, httpx.Response.read, deadline=deadline)
+        except ProviderRefused as error:
+            said = f"{error.vendor_code} {error.vendor_message or ''}"
+            if not _UNKNOWN_LISTENER.search(said) and said.strip() != f"HTTP {httpx.codes.NOT_FOUND.value}":
+                raise
+
+
+def find_secret(headers: httpx.Headers, configured: str | None) -> str | None:
+    """Find the shared secret: in the configured header, else in the one with the likeliest name."""
+    if configured is not None:
+        return headers.get(configured) or None
+    for likely in _LIKELY_NAMES:
+        for name, value in headers.items():
+            if name not in _NEVER_THE_SECRET and value.strip() and likely.fullmatch(name):
+                return value.strip()
+    return None
+
+
+def _to_list(response: httpx.Response) -> list[object]:
+    if not response.content.strip():
+        return []
+    try:
+        value = reading.decode(response.content)
+    except MalformedJson as error:
+        raise UnexpectedReply("ThingSpace's list of listeners could not be read.", provider=NAME) from error
+    if isinstance(value, list):
+        return value
+    return [value] if isinstance(value, dict) else []
+
+
+def _to_registration(account: AccountName, element: object) -> Registration | None:
+    found = reading.members(element)
+    service = reading.text(reading.first(found, "name", "servicename"))
+    if service is None:
+        return None
+    named = reading.text(reading.first(found, "accountname", "account"))
+    return Registration(
+        account=AccountName(named) if named else account, service=service, url=reading.text(found.get("url")) or ""
+    )

@@ -1,0 +1,108 @@
+"""What one callback says about each of its devices, as reports; pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.model import AccountName, Report, ReportError, ReportStatus, ReportType, TransactionId
+from app.providers.thingspace import reading
+from app.providers.thingspace.content_key import to_body_key, to_content_key
+from app.providers.thingspace.mapping import (
+    LONGEST_IDENTIFIER,
+    Sighting,
+    to_device,
+    to_report_error,
+    to_sighting,
+)
+from app.providers.thingspace.settings import NAME
+from app.providers.thingspace.wire import Entry
+
+_CACHED = "0"
+_NO_SIGHTING = Sighting()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What a message says for all of its devices; texts are clean, and as long as they came.
+
+    Attributes:
+        kind: ThingSpace's own report type; empty where it names none.
+        status: `SUCCESS`, `FAILED`, or another word.
+    """
+
+    type: ReportType
+    kind: str = ""
+    status: str = ""
+    account: str = ""
+    transaction_id: str = ""
+
+
+def to_reports(envelope: Envelope, entries: Sequence[Entry], body: bytes, *, now: datetime) -> list[Report]:
+    """Make one report per device; a device that is named twice with the same words counts once."""
+    if len(entries) == 1:
+        return [_to_report(envelope, entries[0], body, 0, now)]
+    reports = (_to_report(envelope, entry, body, place, now) for place, entry in enumerate(entries))
+    return list({report.content_key: report for report in reports}.values())
+
+
+def _to_report(envelope: Envelope, entry: Entry, body: bytes, place: int, now: datetime) -> Report:
+    sighting = _to_sighting(entry, now)
+    error = to_report_error(entry.error)
+    status = _to_status(envelope, sighting, error)
+    said_at = sighting.said_at or (error.at if error else None)
+    account = envelope.account[:LONGEST_IDENTIFIER] or None
+    transaction_id = envelope.transaction_id[:LONGEST_IDENTIFIER]
+    return Report(
+        provider=NAME,
+        type=envelope.type,
+        status=status,
+        content_key=_to_key(envelope, entry, sighting, said_at) or to_body_key(body, place),
+        account=AccountName(account) if account else None,
+        transaction_id=TransactionId(transaction_id) if transaction_id else None,
+        device=to_device(entry.id, entry.kind, entry.mdn, account),
+        fix=sighting.fix,
+        error=error,
+        said_at=said_at,
+        flags=_to_flags(envelope, entry, sighting, error),
+        kind_in_words=envelope.kind[:LONGEST_IDENTIFIER] or None,
+    )
+
+
+def _to_sighting(entry: Entry, now: datetime) -> Sighting:
+    if entry.position is None:
+        return _NO_SIGHTING
+    location_type = entry.position.location_type
+    if location_type is None:
+        location_type = entry.location_type
+    return to_sighting(entry.position, cached=reading.text(location_type) == _CACHED, now=now)
+
+
+def _to_status(envelope: Envelope, sighting: Sighting, error: ReportError | None) -> ReportStatus:
+    """Let the content decide; what the message claims only counts where there is none."""
+    if sighting.fix is not None:
+        return "located"
+    if error is not None or envelope.type == "location" or envelope.status == "FAILED":
+        return "failed"
+    return "info"
+
+
+def _to_key(envelope: Envelope, entry: Entry, sighting: Sighting, said_at: datetime | None) -> str | None:
+    about = (envelope.account, envelope.transaction_id, envelope.type)
+    match envelope.type:
+        case "location":
+            return to_content_key(entry, about=about, sighting=sighting, said_at=said_at)
+        case "stopped" | "consent" | "other":
+            # Their members are not all known, and may be what tells one from the next.
+            return None
+
+
+def _to_flags(envelope: Envelope, entry: Entry, sighting: Sighting, error: ReportError | None) -> tuple[str, ...]:
+    flags = sighting.flags
+    claims_success, claims_failure = envelope.status == "SUCCESS", envelope.status == "FAILED"
+    if (claims_success and error is not None) or (claims_failure and sighting.fix is not None):
+        flags = (*flags, "status_mismatch")
+    if entry.error is not None and entry.error.time is not None and (error is None or error.at is None):
+        flags = (*flags, "time_unreadable")
+    if envelope.type == "location" and sighting.fix is None and error is None and not flags:
+        flags = ("nothing_reported",)
+    return flags

@@ -1,0 +1,172 @@
+"""ThingSpace's JSON, field for field.
+
+What is sent is strict; what is read as documented goes through typed decoders, which refuse any other member
+name or type, and everything else goes through `to_entry`, which reads every spelling of the reference, section 12.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from app.providers.thingspace import reading
+
+Scalar = str | int | float | bool | None
+
+
+class DeviceId(msgspec.Struct, omit_defaults=True):
+    """One device of a request."""
+
+    id: str
+    kind: str
+    mdn: str | None = None
+
+
+class LocationsRequest(msgspec.Struct, rename="camel"):
+    """Body of `POST /locations`."""
+
+    account_name: str
+    accuracy_mode: str
+    cache_mode: str
+    device_list: list[DeviceId]
+
+
+class PeriodicRequest(msgspec.Struct, rename="camel"):
+    """Body of `POST /devicelocations/action/periodic`; the numbers are texts or integers, as a setting says."""
+
+    account_name: str
+    device_list: list[DeviceId]
+    max_loc_age: str | int
+    number_of_fixes: str | int
+    fix_interval: str | int
+    start_time: str | int
+
+
+class Login(msgspec.Struct):
+    """Body of `POST /session/login`."""
+
+    username: str
+    password: str
+
+
+class ListenerRequest(msgspec.Struct):
+    """Body of `POST /callbacks/{account}`."""
+
+    name: str
+    url: str
+
+
+class Position(msgspec.Struct, forbid_unknown_fields=True):
+    """`pd` or `positionData`; `x` is the latitude."""
+
+    time: Scalar = None
+    utcoffset: Scalar = None
+    x: Scalar = None
+    y: Scalar = None
+    radius: Scalar = None
+    qos: Scalar = None
+    location_type: Scalar = msgspec.field(default=None, name="locationType")
+
+
+class Failure(msgspec.Struct, forbid_unknown_fields=True):
+    """`error` of one device."""
+
+    time: Scalar = None
+    utcoffset: Scalar = None
+    type: Scalar = None
+    info: Scalar = None
+
+
+class Entry(Protocol):
+    """What is said about one device, in an answer or in a callback."""
+
+    id: Scalar
+    kind: Scalar
+    mdn: Scalar
+    position: Position | None
+    error: Failure | None
+    location_type: Scalar
+
+
+class AnswerEntry(msgspec.Struct, forbid_unknown_fields=True):
+    """One element of the answer to `POST /locations`, as documented."""
+
+    mdn: Scalar = msgspec.field(default=None, name="msid")
+    position: Position | None = msgspec.field(default=None, name="pd")
+    error: Failure | None = None
+    id: Scalar = None
+    kind: Scalar = None
+    location_type: Scalar = msgspec.field(default=None, name="locationType")
+
+
+class CallbackEntry(msgspec.Struct, forbid_unknown_fields=True):
+    """One element of a callback's `deviceList`, as documented."""
+
+    id: Scalar = None
+    kind: Scalar = None
+    mdn: Scalar = None
+    position: Position | None = msgspec.field(default=None, name="positionData")
+    error: Failure | None = None
+    location_type: Scalar = msgspec.field(default=None, name="locationType")
+
+
+class Callback(msgspec.Struct, forbid_unknown_fields=True):
+    """A callback as documented."""
+
+    report_type: str = msgspec.field(name="reportType")
+    device_list: list[CallbackEntry] = msgspec.field(name="deviceList")
+    account_name: Scalar = msgspec.field(default=None, name="accountName")
+    status: Scalar = None
+    transaction_id: Scalar = msgspec.field(default=None, name="transactionID")
+
+
+def to_entry(element: object) -> CallbackEntry:
+    """Read one device's part of a message in any spelling; what is not understood is left out."""
+    found = reading.members(element)
+    nested = found.get("deviceids")
+    found |= reading.members(nested[0] if isinstance(nested, list) and nested else nested)
+    return CallbackEntry(
+        id=_scalar(reading.first(found, "id", "deviceid")),
+        kind=_scalar(found.get("kind")),
+        mdn=_scalar(reading.first(found, "mdn", "msid")),
+        position=_to_position(reading.first(found, "positiondata", "pd")),
+        error=_to_failure(found.get("error")),
+        location_type=_scalar(found.get("locationtype")),
+    )
+
+
+def _to_position(value: object) -> Position | None:
+    found = reading.members(value)
+    if not found:
+        return None
+    return Position(
+        time=_scalar(found.get("time")),
+        utcoffset=_scalar(found.get("utcoffset")),
+        x=_scalar(found.get("x")),
+        y=_scalar(found.get("y")),
+        radius=_scalar(found.get("radius")),
+        location_type=_scalar(found.get("locationtype")),
+    )
+
+
+def _to_failure(value: object) -> Failure | None:
+    if isinstance(value, str):
+        return Failure(info=value)
+    found = reading.members(value)
+    if not found:
+        return None
+    return Failure(
+        time=_scalar(found.get("time")),
+        utcoffset=_scalar(found.get("utcoffset")),
+        type=_scalar(found.get("type")),
+        info=_scalar(found.get("info")),
+    )
+
+
+def _scalar(value: object) -> Scalar:
+    return value if isinstance(value, str | int | float | bool) else None
+
+
+to_callback = msgspec.json.Decoder(Callback).decode
+to_answer_entry = msgspec.json.Decoder(AnswerEntry).decode
+to_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+to_json = msgspec.json.Encoder().encode
