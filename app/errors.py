@@ -4,7 +4,7 @@
     ├── RequestError            the caller has to change something
     │   ├── MalformedJson, UnsupportedMediaType, BodyTooLarge
     │   ├── InvalidArgument, MissingIdentifier, UnsupportedIdentifier, UnusableMeasurements
-    │   ├── Unauthenticated, PermissionDenied, NotFound
+    │   ├── Unauthenticated, PermissionDenied, NotFound, NotAcceptable
     │   └── IncompatibleState, IdempotencyKeyReused, IdempotencyInProgress
     ├── Overloaded, Unavailable our own limits and our own database
     └── ProviderError           what a provider did, or did not do
@@ -166,6 +166,13 @@ class MethodNotAllowed(RequestError):
 
     code = "METHOD_NOT_ALLOWED"
     title = "Method not allowed"
+
+
+class NotAcceptable(RequestError):
+    """The caller takes none of the media types that the answer can be had as."""
+
+    code = "NOT_ACCEPTABLE"
+    title = "None of the accepted media types can be served"
 
 
 class IncompatibleState(RequestError):

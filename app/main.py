@@ -27,7 +27,7 @@ from app.errors import FieldError, GatewayError, InvalidArgument, MethodNotAllow
 from app.ingest import Ingest
 from app.listening import Addresses, Registering, Trying
 from app.locate import Locate
-from app.provider import Build
+from app.provider import ProviderModule
 from app.registry import PROVIDERS
 from app.replay import Replay
 from app.settings import Settings
@@ -69,14 +69,14 @@ def create_app(
     settings: Settings | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     *,
-    providers: Sequence[Build] = PROVIDERS,
+    providers: Sequence[ProviderModule] = PROVIDERS,
 ) -> FastAPI:
     """Make the application; everything is connected when its lifespan begins, and closed when it ends.
 
     Args:
         settings: Default: from the environment.
         transport: Replaces the network towards all providers.
-        providers: How the providers are built, in the order of preference.
+        providers: The providers' folders, in the order of preference.
     """
     settings = settings or Settings()
     app = GatewayApp(
@@ -99,7 +99,9 @@ def create_app(
     return app
 
 
-def _lifespan(settings: Settings, transport: httpx.AsyncBaseTransport | None, providers: Sequence[Build]) -> Lifespan:
+def _lifespan(
+    settings: Settings, transport: httpx.AsyncBaseTransport | None, providers: Sequence[ProviderModule]
+) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         telemetry.configure_logs(settings)
@@ -115,12 +117,15 @@ def _lifespan(settings: Settings, transport: httpx.AsyncBaseTransport | None, pr
 
 
 async def _open(
-    settings: Settings, transport: httpx.AsyncBaseTransport | None, builds: Sequence[Build], stack: AsyncExitStack
+    settings: Settings,
+    transport: httpx.AsyncBaseTransport | None,
+    modules: Sequence[ProviderModule],
+    stack: AsyncExitStack,
 ) -> Gateway:
     database = Database(await _database_url(settings, stack), pool_size=settings.database_pool)
     stack.push_async_callback(database.aclose)
     seal = Seal(settings.encryption_key.get_secret_value() if settings.encryption_key else None)
-    built = [build(transport, vault=DatabaseVault(database, seal)) for build in builds]
+    built = [module.build(transport, vault=DatabaseVault(database, seal)) for module in modules]
     for provider in built:
         stack.push_async_callback(provider.aclose)
     writer = await stack.enter_async_context(Writer(database.connect, bound=settings.callback_queue).running())

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from app.errors import ProviderError
 from app.model import (
@@ -229,8 +229,12 @@ class Vault(Protocol):
         """
 
 
-class Build(Protocol):
-    """How a provider is made: from its own environment variables, with a replaceable network and vault."""
+class ProviderModule(Protocol):
+    """What a provider's folder offers: its settings, and how it is made from them."""
 
-    def __call__(self, transport: object | None = None, *, vault: Vault | None = None) -> Provider:
+    @property
+    def Settings(self) -> type[Any]:  # noqa: N802 -- the name of a class
+        """The class of its settings, read from environment variables of its own."""
+
+    def build(self, transport: object | None = None, *, vault: Vault | None = None) -> Provider:
         """Build the provider; `transport` is an `httpx.AsyncBaseTransport`, `vault` defaults to one of its own."""

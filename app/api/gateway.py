@@ -1,12 +1,14 @@
 """What the routes work with: one object, made in `main`, found through the application."""
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
 from app.api.access import Keys
 from app.api.callback_door import CallbackDoor
+from app.api.report_streams import MOST_STREAMS
 from app.listening import Registering, Trying
 from app.locate import Locate
 from app.provider import Provider
@@ -30,6 +32,7 @@ class Gateway:
     registering: Registering
     trying: Trying
     callback_door: CallbackDoor
+    streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_STREAMS))
 
 
 def gateway_of(request: Request) -> Gateway:

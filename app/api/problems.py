@@ -20,6 +20,7 @@ STATUSES: dict[type[GatewayError], int] = {
     errors.NotFound: 404,
     errors.DeviceUnknown: 404,
     errors.MethodNotAllowed: 405,
+    errors.NotAcceptable: 406,
     errors.IncompatibleState: 409,
     errors.IdempotencyInProgress: 409,
     errors.BodyTooLarge: 413,

@@ -35,10 +35,10 @@ async def downgrade(url: str, target: str) -> None:
         await _run(connection, lambda config: command.downgrade(config, target))
 
 
-async def revision(url: str, message: str) -> None:
+async def revision(url: str, message: str, folder: Path = MIGRATIONS) -> None:
     """Write a new migration from the difference between the tables in the code and those in the database."""
     async with _connect(url) as connection:
-        await _run(connection, lambda config: command.revision(config, message, autogenerate=True))
+        await _run(connection, lambda config: command.revision(config, message, autogenerate=True), folder)
 
 
 async def current(url: str) -> str | None:
@@ -82,18 +82,18 @@ async def _connect(url: str) -> AsyncIterator[AsyncConnection]:
         await engine.dispose()
 
 
-async def _run(connection: AsyncConnection, action: Callable[[Config], object]) -> None:
+async def _run(connection: AsyncConnection, action: Callable[[Config], object], folder: Path = MIGRATIONS) -> None:
     # The lock belongs to the connection, not to a transaction, so that a migration may commit between its steps.
     await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
     await connection.commit()
-    await connection.run_sync(lambda bound: action(_config(bound)))
+    await connection.run_sync(lambda bound: action(_config(bound, folder)))
     await connection.commit()
     await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
     await connection.commit()
 
 
-def _config(connection: Connection) -> Config:
+def _config(connection: Connection, folder: Path) -> Config:
     config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config

@@ -91,9 +91,11 @@ def public_id(key: UUID) -> str:
 def parse_id(text: str) -> UUID | None:
     """Read an id that a caller sent; None when it is none."""
     try:
-        return UUID(bytes=ULID.from_str(text.upper()).bytes)
-    except ValueError:
+        key = UUID(bytes=ULID.from_str(text.upper()).bytes)
+        instant_of(key)
+    except (ValueError, OverflowError):
         return None
+    return key
 
 
 def content_hash(content_key: str) -> str:

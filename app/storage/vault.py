@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.model import ProviderName
 from app.provider import Slot
@@ -44,20 +43,21 @@ class DatabaseVault:
         async with self._database.session() as session:
             new = insert(SecretRow).values(provider=provider, name=name, sealed=None, updated_at=datetime.now(UTC))
             await session.execute(new.on_conflict_do_nothing())
-            await session.commit()
+        failure: BaseException | None = None
+        async with self._database.session() as session:
             place = select(SecretRow).where(SecretRow.provider == provider, SecretRow.name == name).with_for_update()
             row = (await session.scalars(place)).one()
             try:
-                yield _Place(session, row, self._seal, sealed_with)
-            except BaseException:
-                # What was put before the failure, a rejected login above all, must outlast it.
-                await session.commit()
-                raise
+                yield _Place(row, self._seal, sealed_with)
+            except BaseException as error:  # noqa: BLE001 -- raised below
+                # What was put before the failure, a rejected login above all, must outlast it: commit, then raise.
+                failure = error
+        if failure is not None:
+            raise failure
 
 
 class _Place:
-    def __init__(self, session: AsyncSession, row: SecretRow, seal: Seal, sealed_with: bytes) -> None:
-        self._session = session
+    def __init__(self, row: SecretRow, seal: Seal, sealed_with: bytes) -> None:
         self._row = row
         self._seal = seal
         self._sealed_with = sealed_with

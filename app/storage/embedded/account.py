@@ -87,7 +87,8 @@ class Account:
             return EmbeddedPostgresFailed(
                 f"Postgres refuses to run as root, and this process may not become user {self.uid}; {_ADVICE}."
             )
-        return EmbeddedPostgresFailed(f"A Postgres program cannot be run: {error}.")
+        advice = f"; {_ADVICE}" if self.is_other else ""
+        return EmbeddedPostgresFailed(f"A Postgres program cannot be run: {error}{advice}.")
 
 
 def account_for(*folders: Path) -> Account:

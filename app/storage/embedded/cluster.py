@@ -7,12 +7,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
+
 from app.storage.embedded.account import Account, EmbeddedPostgresFailed
 from app.storage.embedded.programs import Programs
 
-NAME = "gateway"
-"""Of the role, which may do anything but rule the server, and of its database."""
-
+# The role owns its database, and does not rule the server.
+_NAME = "gateway"
 _PASSWORD_FILE = "gateway.password"  # noqa: S105 -- a file's name
 _ACCESS = "local all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n"
 _READY_LINES = 8
@@ -39,9 +40,30 @@ class Cluster:
         """Whether it has been made, completely."""
         return (self.path / "PG_VERSION").exists()
 
-    def password(self) -> str:
-        """Read the password of the role `NAME`."""
-        return (self.path / _PASSWORD_FILE).read_text()
+    def url(self, running: Running) -> str:
+        """Give the server's address over TCP, password included."""
+        return f"postgresql://{_NAME}:{self._password()}@127.0.0.1:{running.port}/{_NAME}"
+
+    def socket_url(self, running: Running) -> str:
+        """Give the server's address over its Unix socket, password included."""
+        place = f"host={running.socket_dir}&port={running.port}"
+        return f"postgresql://{_NAME}:{self._password()}@/{_NAME}?{place}"
+
+    async def lets_in(self, running: Running) -> bool:
+        """Tell whether a running server is this cluster's, and answers.
+
+        Raises:
+            EmbeddedPostgresFailed: Its password is another one.
+        """
+        try:
+            connection = await asyncpg.connect(self.url(running))
+        except asyncpg.InvalidPasswordError as error:
+            raise EmbeddedPostgresFailed(f"The server of {self.path} was given another password.") from error
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            # It was killed a moment ago, or serves another network than ours.
+            return False
+        await connection.close()
+        return True
 
     def running(self) -> Running | None:
         """Read the pid file; None where there is none, or only its beginning."""
@@ -85,6 +107,9 @@ class Cluster:
         staging.rename(self.path)
         _sync(self.path.parent)
 
+    def _password(self) -> str:
+        return (self.path / _PASSWORD_FILE).read_text()
+
 
 def _initialise(folder: Path, programs: Programs, account: Account, *, sync: bool) -> None:
     place = account.directory(folder)
@@ -99,8 +124,8 @@ def _initialise(folder: Path, programs: Programs, account: Account, *, sync: boo
     # superuser gets none, so nobody can log in as one. A random password needs no slow hash.
     statements = (
         "SET scram_iterations = 1\n"
-        f"CREATE ROLE {NAME} LOGIN CREATEDB PASSWORD '{password}'\n"
-        f"CREATE DATABASE {NAME} OWNER {NAME}\n"
+        f"CREATE ROLE {_NAME} LOGIN CREATEDB PASSWORD '{password}'\n"
+        f"CREATE DATABASE {_NAME} OWNER {_NAME}\n"
     )
     quiet = ["-c", "log_min_error_statement=panic"]
     said = account.run([programs.postgres, "--single", *quiet, "-D", place, "postgres"], folder, statements)

@@ -41,7 +41,7 @@ class TryAgain(Exception):
     """The server did not start, for a cause that passes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Launch:
     """How to start the server of one cluster."""
 

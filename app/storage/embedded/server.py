@@ -6,17 +6,16 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-import asyncpg
 import structlog
 
 from app.storage.embedded.account import Account, EmbeddedPostgresFailed, account_for
 from app.storage.embedded.addresses import free_port, remove_socket_folder, socket_folder
-from app.storage.embedded.cluster import NAME, Cluster, Running
+from app.storage.embedded.cluster import Cluster, Running
 from app.storage.embedded.locks import FileLock
 from app.storage.embedded.process import Launch, TryAgain, end_with_us, is_alive, trim, wait_for_end
 from app.storage.embedded.programs import Programs, find_programs
@@ -58,6 +57,7 @@ class EmbeddedPostgres:
             on_step: Told in a few words what is being done, from whichever thread does it.
         """
         self.data_dir = data_dir.absolute()
+        self._log = self.data_dir / "postgres.log"
         self._cluster = Cluster(self.data_dir / "postgres")
         self._bin_dir = bin_dir.absolute() if bin_dir else None
         self._fsync = fsync
@@ -74,14 +74,12 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """Where it is to be reached over TCP, password included; the same after restarts by `supervise`."""
-        running = self._joined
-        return f"postgresql://{NAME}:{self._cluster.password()}@127.0.0.1:{running.port}/{NAME}"
+        return self._cluster.url(self._joined)
 
     @property
     def socket_url(self) -> str:
         """Where it is to be reached over its Unix socket, password included; may change with a restart."""
-        running = self._joined
-        return f"postgresql://{NAME}:{self._cluster.password()}@/{NAME}?host={running.socket_dir}&port={running.port}"
+        return self._cluster.socket_url(self._joined)
 
     @property
     def pid(self) -> int:
@@ -121,21 +119,17 @@ class EmbeddedPostgres:
         if self._membership is None:
             return
         self._call_guard_off()
-        with self._alone(), self._membership as membership:
+        with self._alone() as account, self._membership as membership:
             self._membership = None
-            running = self._cluster.running()
-            if membership.try_exclusive() and running and self._is_ours(running):
-                os.kill(running.pid, signal.SIGINT)
-                if not wait_for_end(running.pid, _STOP_S):
-                    os.kill(running.pid, signal.SIGQUIT)
-                remove_socket_folder(running.socket_dir)
+            if membership.try_exclusive():
+                self._shut_down(account)
         self._running = None
 
     async def supervise(self) -> NoReturn:
         """Start the server anew, on the same port, whenever it died; runs until it is cancelled."""
         while True:
             await asyncio.sleep(_WATCH_S)
-            trim(self._log_path)
+            trim(self._log)
             if is_alive(self._joined.pid):
                 continue
             _log.warning("embedded_postgres_died")
@@ -157,10 +151,6 @@ class EmbeddedPostgres:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         await _in_thread(self.stop)
-
-    @property
-    def _log_path(self) -> Path:
-        return self.data_dir / "postgres.log"
 
     def _lock_path(self, name: str) -> Path:
         return self.data_dir / f"postgres.{name}.lock"
@@ -189,14 +179,25 @@ class EmbeddedPostgres:
                     started = self._try_to_start(account, port, life)
                     if started:
                         return started
-                elif found and found.is_ready and self._is_ours(found) and asyncio.run(self._lets_us_in(found)):
+                elif found and found.is_ready and self._is_ours(found) and asyncio.run(self._cluster.lets_in(found)):
                     return found
             if time.monotonic() > until:
                 raise EmbeddedPostgresFailed(
                     f"{self._cluster.path} is in use by a server that cannot be reached, "
-                    f"or its port is taken; see {self._log_path}."
+                    f"or its port is taken; see {self._log}."
                 )
             time.sleep(_RETRY_S)
+
+    def _shut_down(self, account: Account) -> None:
+        running = self._cluster.running()
+        with FileLock(self._lock_path("server"), account) as life:
+            # Nobody of ours started a server that does not hold this lock.
+            if life.try_exclusive() or not running or not self._is_ours(running):
+                return
+        os.kill(running.pid, signal.SIGINT)
+        if not wait_for_end(running.pid, _STOP_S):
+            os.kill(running.pid, signal.SIGQUIT)
+        remove_socket_folder(running.socket_dir)
 
     def _is_ours(self, found: Running) -> bool:
         return is_alive(found.pid) and self._cluster.is_home_of(found.pid)
@@ -211,9 +212,7 @@ class EmbeddedPostgres:
             self._cluster.create(programs, account, sync=self._fsync)
         self._on_step("starting Postgres")
         port = port or free_port(self._cluster.last_port())
-        launch = Launch(
-            cluster=self._cluster, programs=programs, account=account, log=self._log_path, settings=self._settings
-        )
+        launch = Launch(self._cluster, programs, account, self._log, self._settings)
         try:
             running = launch.start(port, socket_folder(self._cluster.path, account), life.descriptor, self._timeout_s)
         except TryAgain:
@@ -228,19 +227,6 @@ class EmbeddedPostgres:
             self._guard.communicate()
             self._guard = None
 
-    async def _lets_us_in(self, running: Running) -> bool:
-        try:
-            connection = await asyncpg.connect(
-                host="127.0.0.1", port=running.port, user=NAME, password=self._cluster.password(), database=NAME
-            )
-        except asyncpg.InvalidPasswordError as error:
-            raise EmbeddedPostgresFailed(f"The server of {self._cluster.path} was given another password.") from error
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            # It was killed a moment ago, or serves another network than ours.
-            return False
-        await connection.close()
-        return True
-
 
 @asynccontextmanager
 async def embedded_postgres(data_dir: Path, **options: Any) -> AsyncIterator[str]:
@@ -251,7 +237,8 @@ async def embedded_postgres(data_dir: Path, **options: Any) -> AsyncIterator[str
             yield server.url
         finally:
             watch.cancel()
-            await asyncio.wait([watch])
+            with suppress(asyncio.CancelledError):
+                await watch
 
 
 async def _in_thread(work: Callable[[], object]) -> None:
