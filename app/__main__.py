@@ -1,0 +1,5 @@
+"""`python -m app` is `location-gateway`."""
+
+from app.cli import main
+
+main()

@@ -1,0 +1,43 @@
+"""The command line: `location-gateway`, same as `python -m app`."""
+
+import sys
+
+import pydantic
+import typer
+from rich.console import Console
+
+from app.cli import asking, checking, demonstrating, serving
+from app.errors import GatewayError
+
+app = typer.Typer(
+    name="location-gateway",
+    help="One location API in front of u-blox CloudLocate and Verizon ThingSpace.",
+    epilog="Start with: location-gateway demo",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demonstrating.demo)
+app.command("serve")(serving.serve)
+app.command("migrate")(serving.migrate)
+app.command("simulator")(serving.simulator)
+app.command("locate")(asking.locate)
+app.add_typer(asking.listener_commands, name="listener")
+app.add_typer(asking.callback_commands, name="callbacks")
+app.add_typer(asking.provider_commands, name="providers")
+app.add_typer(checking.config_commands, name="config")
+
+
+def main() -> None:
+    """Run the command line; failures are told in words, with exit status 1."""
+    console = Console(stderr=True)
+    try:
+        app()
+    except pydantic.ValidationError as error:
+        console.print("[red]The settings are not valid:[/red]")
+        for line in checking.settings_problems(error):
+            console.print(f"  {line}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except GatewayError as error:
+        console.print(f"[red]{error.title}:[/red] {error.detail}", soft_wrap=True)
+        sys.exit(1)
