@@ -1,0 +1,84 @@
+"""Time limits and repetitions of calls to providers."""
+
+import asyncio
+import email.utils
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import httpx
+import stamina
+
+from app.errors import ProviderError, ProviderThrottled, ProviderTimeout, ProviderUnavailable
+from app.model import Deadline, ProviderName
+
+T = TypeVar("T")
+
+TRANSIENT_STATUSES = frozenset({502, 503, 504})
+"""Statuses after which the same request may be sent again: the provider's front door answered, not the service."""
+
+_LONGEST_RETRY_AFTER_S = 366 * 24 * 3600.0
+
+
+@asynccontextmanager
+async def within(deadline: Deadline, provider: ProviderName, *, limit_s: float | None = None) -> AsyncIterator[None]:
+    """Bound the block by the deadline, and by `limit_s` when that is shorter; bounds waiting for a connection too.
+
+    Raises:
+        ProviderTimeout: The time ran out; whether the provider had the request is not known.
+    """
+    left_s = deadline.left_s()
+    try:
+        async with asyncio.timeout(left_s if limit_s is None else min(left_s, limit_s)):
+            yield
+    except TimeoutError as error:
+        raise ProviderTimeout("No answer came in time.", provider=provider, may_have_been_received=True) from error
+
+
+def retry_after_s(response: httpx.Response, *, now: datetime | None = None) -> float | None:
+    """Read `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3); None when absent or unreadable."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isdecimal():
+        return min(float(value), _LONGEST_RETRY_AFTER_S)
+    try:
+        then = email.utils.parsedate_to_datetime(value).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return min(max(0.0, (then - (now or datetime.now(UTC))).total_seconds()), _LONGEST_RETRY_AFTER_S)
+
+
+async def with_retries(
+    call: Callable[[], Awaitable[T]], *, attempts: int, deadline: Deadline, repeat_timeouts: bool = False
+) -> T:
+    """Await `call`, and repeat it with jittered backoff where the provider cannot have begun the work.
+
+    Repeated are failures whose `may_have_been_received` is false and that are throttled or unavailable; a
+    `Retry-After` is honoured when it ends before the deadline, else the failure is final. `repeat_timeouts`
+    repeats calls that were not answered in time as well, which may start, and bill, the work twice.
+    """
+
+    def wait(error: Exception) -> bool | float:
+        if isinstance(error, ProviderTimeout):
+            return repeat_timeouts and deadline.left_s() > 0
+        if not isinstance(error, ProviderUnavailable | ProviderThrottled) or error.may_have_been_received:
+            return False
+        if error.retry_after_s is None:
+            return deadline.left_s() > 0
+        return error.retry_after_s if error.retry_after_s < deadline.left_s() else False
+
+    # Retrying has a price of its own, so a call that succeeds at once never meets it.
+    try:
+        return await call()
+    except ProviderError as error:
+        if attempts <= 1 or wait(error) is False:
+            raise
+        failed = [error]
+    async for attempt in stamina.retry_context(
+        on=wait, attempts=attempts, timeout=deadline.left_s(), wait_initial=0.1, wait_max=2.0, wait_jitter=0.2
+    ):
+        with attempt:
+            if failed:
+                raise failed.pop()
+            return await call()
+    raise AssertionError("stamina always returns or raises")
