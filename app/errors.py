@@ -319,7 +319,13 @@ class DeviceUnreachable(UnableToLocate):
 
 
 class MaxAgeNotMet(UnableToLocate):
-    """Even the newest fix to be had is older than the caller's `maxAge`."""
+    """Even the newest fix to be had is older than the caller's `maxAge`.
+
+    Attributes:
+        obtained: That fix, a `Located`: it may have been paid for, and is stored all the same.
+    """
+
+    obtained: object = None
 
     code = "UNABLE_TO_FULFILL_MAX_AGE"
     title = "No fix is as fresh as asked"

@@ -1,13 +1,13 @@
 """Take in a callback: verify it, decode it, store it, and only then let it be acknowledged."""
 
 import asyncio
-from datetime import UTC, datetime
+from time import time_ns
 from typing import Literal
 
 from app.errors import GatewayError, MalformedJson, Unauthenticated
 from app.listening import Address
 from app.model import Headers, Report
-from app.storage.rows import NewCallback, NewReport, from_milliseconds, milliseconds, new_id, to_row
+from app.storage.rows import NewCallback, NewReport, from_milliseconds, new_digits, to_row
 from app.storage.writer import Entry, Writer
 
 Signature = Literal["valid", "invalid", "missing", "unchecked"]
@@ -36,23 +36,24 @@ class Ingest:
         signature = verdict(address, body, headers)
         if address.reader.signature_mode == "enforce" and signature != "valid":
             raise Unauthenticated("The callback's signature is missing or wrong.")
-        now = datetime.now(UTC)
+        now_ms = time_ns() // 1_000_000
         callback = NewCallback(
-            id=new_id(now).hex,
-            received_at=from_milliseconds(milliseconds(now)),
+            id=new_digits(now_ms),
+            received_at=from_milliseconds(now_ms),
             provider=address.provider,
             service=address.service,
             state="stored",
             signature=signature,
             account=address.account,
         )
+        kept = address.reader.redacted(body)
         try:
             reports = to_rows(address, address.reader.read(body), callback)
         except GatewayError as error:
             callback.state, callback.reason = "quarantined", error.detail
-            entry = Entry(callback=callback, body=body)
+            entry = Entry(callback=callback, body=kept)
             return self._writer.submit(entry), not isinstance(error, MalformedJson)
-        return self._writer.submit(Entry(reports=reports, callback=callback, body=body)), True
+        return self._writer.submit(Entry(reports=reports, callback=callback, body=kept)), True
 
 
 def verdict(address: Address, body: bytes, headers: Headers) -> Signature:

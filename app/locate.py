@@ -4,16 +4,19 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import structlog
+from msgspec.structs import replace
 
 from app import policy, telemetry
 from app.errors import (
     Attempt,
     FieldError,
     GatewayError,
+    MaxAgeNotMet,
     MissingIdentifier,
     Outcome,
     Overloaded,
@@ -36,8 +39,7 @@ log = structlog.get_logger()
 _MOST_KEPT_ANSWERS = 10_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where the device is, who said so, and what was tried.
 
     Attributes:
@@ -213,6 +215,8 @@ class Locate:
                 self._conclude(search, reply, started)
             else:
                 outcome = reply.outcome if isinstance(reply, ProviderError) else "unavailable"
+                if isinstance(reply, MaxAgeNotMet) and isinstance(reply.obtained, Located):
+                    self._store(search.query.device, reply.obtained, self._providers[name])
                 search.note(outcome, reply.detail, started=started, error=reply)
 
     async def _call(

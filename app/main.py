@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app import telemetry
-from app.api import callbacks, docs, listeners, locating, operations
+from app.api import callbacks, docs, listeners, locating, operations, periodic, reports
 from app.api.access import Keys
 from app.api.callback_door import CallbackDoor
 from app.api.front import Front
@@ -27,6 +27,7 @@ from app.errors import FieldError, GatewayError, InvalidArgument, MethodNotAllow
 from app.ingest import Ingest
 from app.listening import Addresses, Registering, Trying
 from app.locate import Locate
+from app.periodic import Periodic
 from app.provider import ProviderModule
 from app.registry import PROVIDERS
 from app.replay import Replay
@@ -88,7 +89,14 @@ def create_app(
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
-    for router in (locating.router, callbacks.router, listeners.router, operations.router):
+    for router in (
+        locating.router,
+        periodic.router,
+        reports.router,
+        callbacks.router,
+        listeners.router,
+        operations.router,
+    ):
         app.include_router(router)
     docs.add_docs(app)
     app.add_middleware(Front)
@@ -130,11 +138,14 @@ async def _open(
         stack.push_async_callback(provider.aclose)
     writer = await stack.enter_async_context(Writer(database.connect, bound=settings.callback_queue).running())
     locate = Locate(built, database, writer, recent_s=settings.recent_seconds, reuse_s=settings.reuse_seconds)
+    periodic = await stack.enter_async_context(Periodic(built, database, writer, settings).running())
+    writer.unclaimed = periodic.claim
     with contextlib.suppress(*AWAY):
         await _keep_partitions(database)
     addresses = Addresses(built, database, seal)
     registering = Registering(built, database, seal, addresses, public_url=settings.public_url)
     jobs = [
+        *periodic.jobs(),
         Job(name="partitions", every_s=3600, run=lambda: _keep_partitions(database)),
         Job(name="callback addresses", every_s=10, run=addresses.refresh),
         Job(name="listener check", every_s=30, run=registering.check),
@@ -146,6 +157,7 @@ async def _open(
         database=database,
         writer=writer,
         locate=locate,
+        periodic=periodic,
         keys=Keys(settings),
         replay=Replay(database, writer, addresses),
         registering=registering,

@@ -1,15 +1,24 @@
-"""The vocabulary of the gateway: the question, what it offers to be located by, and what comes back."""
+"""The vocabulary of the gateway: the question, what it offers to be located by, and what comes back.
 
+These are frozen structs instead of frozen dataclasses: a burst of callbacks makes many thousands of them a second, and
+a struct costs an eighth. `msgspec.structs.replace` makes a changed copy.
+"""
+
+import dataclasses
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NewType
+
+import msgspec
+from msgspec import field
 
 ProviderName = NewType("ProviderName", str)
 AccountName = NewType("AccountName", str)
 TransactionId = NewType("TransactionId", str)
 Mdn = NewType("Mdn", str)
+
 
 DeviceIdKind = Literal["imei", "meid", "esn"]
 Source = Literal["gnss", "wifi", "cell", "network", "unknown"]
@@ -17,8 +26,7 @@ ReportType = Literal["location", "stopped", "consent", "other"]
 ReportStatus = Literal["located", "failed", "info"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
+class Device(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The identifiers of one device, as far as they are known.
 
     Attributes:
@@ -41,8 +49,7 @@ class Device:
         return self.id if self.kind == "imei" else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GnssEvidence:
+class GnssEvidence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A receiver's raw measurement.
 
     Attributes:
@@ -54,8 +61,7 @@ class GnssEvidence:
     observed_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessPoint:
+class AccessPoint(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One Wi-Fi access point of a scan.
 
     Attributes:
@@ -69,8 +75,7 @@ class AccessPoint:
     channel: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellTower:
+class CellTower(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One cell of a scan; names as in Google's geolocation format.
 
     Attributes:
@@ -94,8 +99,7 @@ class CellTower:
     serving: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A device's own measurements; at least one of the three groups is there.
 
     Attributes:
@@ -108,8 +112,7 @@ class Evidence:
     observed_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocationQuery:
+class LocationQuery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The question "where is this device?"; two equal queries are the same question.
 
     Attributes:
@@ -125,8 +128,7 @@ class LocationQuery:
     fallback: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deadline:
+class Deadline(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The instant by which everything has to be done.
 
     Attributes:
@@ -145,8 +147,7 @@ class Deadline:
         return max(0.0, self.at - time.monotonic())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fix:
+class Fix(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A position and how well it is known.
 
     Attributes:
@@ -169,8 +170,7 @@ class Fix:
     cached: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Located:
+class Located(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A provider's answer to one query.
 
     Attributes:
@@ -186,8 +186,7 @@ class Located:
     billed: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportError:
+class ReportError(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Why a provider has no position, in its own words."""
 
     type: str | None = None
@@ -195,8 +194,7 @@ class ReportError:
     at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a provider said about one device.
 
     Attributes:
@@ -222,8 +220,7 @@ class Report:
     kind_in_words: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeriodicPlan:
+class PeriodicPlan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is asked of a provider that reports periodically.
 
     Attributes:
@@ -254,7 +251,7 @@ class Registration:
     account: AccountName
     service: str
     url: str
-    secret: str | None = field(default=None, repr=False)
+    secret: str | None = dataclasses.field(default=None, repr=False)
     header_names: tuple[str, ...] = ()
 
 

@@ -122,6 +122,9 @@ class CallbackReader(Protocol):
     def is_authentic(self, body: bytes, headers: Headers, secret: str) -> bool | None:
         """Check the signature over the raw bytes in constant time; None when there is no signature at all."""
 
+    def redacted(self, body: bytes) -> bytes:
+        """Blot out credentials that the provider repeats in its messages; the rest stays as it is."""
+
     def sign(self, body: bytes, secret: str) -> Headers:
         """Make the headers that the provider would sign this body with."""
 

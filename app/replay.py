@@ -12,7 +12,7 @@ from app.storage.callbacks import CallbackFilter
 from app.storage.database import Database
 from app.storage.rows import NewCallback
 from app.storage.tables import CallbackRow
-from app.storage.writer import Entry, Writer
+from app.storage.writer import Entry, Unstorable, Writer
 
 _PAGE = 500
 

@@ -47,6 +47,10 @@ class Settings(BaseSettings):
     reuse_seconds: Annotated[float, Field(ge=0)] = Field(
         default=0, description="an identical question may get the same answer for so long; 0: off"
     )
+    report_grace_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
+        default=30,
+        description="a periodic report this late counts as missing (a tenth of the interval if more, never above one)",
+    )
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=4 * 1024 * 1024, description="larger request bodies get 413"
     )

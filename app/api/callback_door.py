@@ -67,6 +67,9 @@ class CallbackDoor:
             await self._refuse(error, provider, scope, receive, send)
         except ClientGone:
             telemetry.CALLBACKS.labels(provider, "broken_off").inc()
+        except Exception as error:  # noqa: BLE001 -- the last line of defence: not stored, so sent again
+            log.error("callback failed", provider=provider, error=type(error).__name__)
+            await self._refuse(Unavailable("The callback could not be stored."), provider, scope, receive, send)
         else:
             self._stored[provider].inc()
             await send(_START)
@@ -100,7 +103,7 @@ class CallbackDoor:
         request_id = str(ULID())
         telemetry.CALLBACKS.labels(provider, error.code.lower()).inc()
         log.warning("callback refused", provider=provider, code=error.code, request_id=request_id)
-        await problem_response(error, request_id)(scope, receive, send)
+        await problem_response(error, request_id, headers={"X-Request-Id": request_id})(scope, receive, send)
 
 
 class _Headers(Mapping[str, str]):

@@ -11,6 +11,7 @@ from app.api.callback_door import CallbackDoor
 from app.api.report_streams import MOST_STREAMS
 from app.listening import Registering, Trying
 from app.locate import Locate
+from app.periodic import Periodic
 from app.provider import Provider
 from app.replay import Replay
 from app.settings import Settings
@@ -27,6 +28,7 @@ class Gateway:
     database: Database
     writer: Writer
     locate: Locate
+    periodic: Periodic
     keys: Keys
     replay: Replay
     registering: Registering

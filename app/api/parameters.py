@@ -1,11 +1,14 @@
 """Query parameters that several routes share."""
 
+import re
 from collections.abc import Iterable
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query
-from pydantic import AwareDatetime
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
+from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 
 from app.errors import FieldError, InvalidArgument, NotFound
@@ -13,8 +16,23 @@ from app.storage.rows import parse_id, public_id
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="entries per page")]
 Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
-Since = Annotated[AwareDatetime | None, Query(description="at or after this instant, RFC 3339 with offset")]
-Until = Annotated[AwareDatetime | None, Query(description="before this instant, RFC 3339 with offset")]
+
+
+def _restore_plus(text: Any) -> Any:
+    # An unescaped plus sign in a query string stands for a space.
+    return re.sub(r" (?=[0-9]{2}:[0-9]{2}$)", "+", text) if isinstance(text, str) else text
+
+
+def _in_utc(at: datetime | None) -> datetime | None:
+    try:
+        return at and at.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("out_of_range", "must lie between the years 1 and 9999 in UTC") from None
+
+
+Instant = Annotated[AwareDatetime | None, BeforeValidator(_restore_plus), AfterValidator(_in_utc)]
+Since = Annotated[Instant, Query(description="at or after this instant, RFC 3339 with offset")]
+Until = Annotated[Instant, Query(description="before this instant, RFC 3339 with offset")]
 
 
 def refuse_unknown(request: Request, known: Iterable[str]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 import structlog
@@ -69,14 +69,23 @@ class Addresses:
             NotFound: There is no such token.
             Unavailable: The database cannot be asked.
         """
-        # Whoever sends unknown tokens keeps one look-up going, never more.
-        if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self.refresh())
-        await asyncio.shield(self._refreshing)
+        # Whoever sends unknown tokens keeps one look-up going, never more. One that was under way already may have
+        # begun before the token was made, so its word is not the last.
+        was_under_way = await self._refreshed()
+        if was_under_way and self.known(provider, token) is None:
+            await self._refreshed()
         address = self.known(provider, token)
         if address is None:
             raise NotFound("There is no listener at this address.")
         return address
+
+    async def _refreshed(self) -> bool:
+        """Wait for a look-up, and tell whether somebody else had begun it."""
+        was_under_way = self._refreshing is not None and not self._refreshing.done()
+        if self._refreshing is None or not was_under_way:
+            self._refreshing = asyncio.create_task(self.refresh())
+        await asyncio.shield(self._refreshing)
+        return was_under_way
 
     def of_stored(self, provider: str, account: str | None, service: str) -> Address | None:
         """Describe the address of a stored callback, whose listener may have been removed since."""
@@ -102,7 +111,11 @@ class Addresses:
         async with self._database.session() as session:
             rows = await listeners.every(session)
         addresses = [address for address in map(self._to_address, rows) if address is not None]
-        self._known = {address.token_digest: address for address in addresses} | self._fixed
+        known = self._fixed | {address.token_digest: address for address in addresses}
+        for digest, fixed in self._fixed.items():
+            # Registered through the gateway as well: what ThingSpace handed out counts where no setting says more.
+            known[digest] = replace(known[digest], secret=fixed.secret or known[digest].secret)
+        self._known = known
 
     def _to_address(self, row: ListenerRow) -> Address | None:
         provider = self._providers.get(ProviderName(row.provider))

@@ -20,9 +20,12 @@ SPELLINGS: dict[str, str] = {
     "transaction_id_padded": "ThingSpace: transaction ids begin with a date and end with a blank (row 13)",
     "qos_flipped": "ThingSpace: qos is a boolean where it is a string by default, and the other way round (row 14)",
     "numbers_as_numbers": "ThingSpace: coordinates in answers and callbacks are JSON numbers (row 2)",
-    "listeners_long": "ThingSpace: the callback list has accountName, serviceName, endpoint (row 21)",
+    "numbers_as_strings": "ThingSpace: expires_in and the totalCount of a report are strings (row 2)",
+    "listeners_long": "ThingSpace: the callback list has accountName, serviceName, url, username, password (row 21)",
     "removal_named": "ThingSpace: removing a callback answers accountName and serviceName (row 22)",
     "registration_account_name": "ThingSpace: registering a callback answers accountName (row 24)",
+    "subscriptions_array": "ThingSpace: subscriptions come as an array (row 25)",
+    "usage_spelt_right": "ThingSpace: usageForAllAccounts is spelt correctly in the reply (row 26)",
     "session_expires_in": "ThingSpace: a session reply has expiresIn (row 29)",
     "devices_together": "ThingSpace: one callback holds several devices (row 30)",
     "stop_with_start_id": "ThingSpace: stop callbacks carry the transaction id of the start (row 31)",
@@ -50,6 +53,7 @@ class Options:
         strict: Refuse what the vendors' tables forbid but their examples show.
         callback_retry_interval_s: Between two tries of one callback, in simulated seconds.
         callback_tries: How often one callback is sent at most.
+        callback_delay_s: The longest delay of an asynchronous answer, in simulated seconds.
         callback_concurrency: How many callbacks are on their way at once.
         callback_timeout_s: How long a receiver may take to answer one callback, in real seconds.
         callback_required: Refuse work whose results would have no registered listener to go to.
@@ -82,6 +86,7 @@ class Options:
     login_failures: int = 5
     callback_retry_interval_s: float = 300.0
     callback_tries: int = 4
+    callback_delay_s: float = 2.0
     callback_concurrency: int = 64
     callback_timeout_s: float = 10.0
     callback_required: bool = False

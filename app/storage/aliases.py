@@ -1,12 +1,14 @@
 """The alias book: which MDN belongs to which identifier, as requests and callbacks have shown."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TypedDict, cast
 
-from sqlalchemy import select
+from sqlalchemy import ARRAY, DateTime, Text, func, literal, select
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.model import DeviceIdKind
+from app.model import Device, DeviceIdKind
 from app.storage.tables import AliasRow
 
 
@@ -16,7 +18,7 @@ async def mdns_of(session: AsyncSession, devices: Sequence[str]) -> dict[str, st
         select(AliasRow.device, AliasRow.mdn)
         .where(AliasRow.device.in_(devices))
         .order_by(AliasRow.device, AliasRow.learned_at.desc())
-        .distinct(AliasRow.device)
+        .ext(distinct_on(AliasRow.device))
     )
     return dict((await session.execute(newest)).tuples().all())
 
@@ -34,10 +36,32 @@ async def devices_of(session: AsyncSession, mdns: Sequence[str]) -> dict[str, Id
         select(AliasRow.mdn, AliasRow.device, AliasRow.device_kind)
         .where(AliasRow.mdn.in_(mdns))
         .order_by(AliasRow.mdn, AliasRow.learned_at.desc())
-        .distinct(AliasRow.mdn)
+        .ext(distinct_on(AliasRow.mdn))
     )
     found = (await session.execute(newest)).tuples()
     return {mdn: Identifier(id=device, kind=cast("DeviceIdKind", kind)) for mdn, device, kind in found}
+
+
+async def learn(session: AsyncSession, devices: Sequence[Device], at: datetime) -> None:
+    """Write down which MDNs a request gave for which identifiers."""
+    pairs = sorted({(one.id, one.mdn, one.kind) for one in devices if one.id and one.mdn and one.kind})
+    if not pairs:
+        return
+    # Rows in one order everywhere, so that those who learn the same at the same time wait for each other in turn.
+    columns = [literal(list(column), ARRAY(Text())) for column in zip(*pairs, strict=True)]
+    listed = func.unnest(*columns).table_valued("device", "mdn", "device_kind")
+    learned = insert(AliasRow).from_select(
+        ["device", "mdn", "device_kind", "learned_at"],
+        select(listed.c.device, listed.c.mdn, listed.c.device_kind, literal(at, DateTime(timezone=True))),
+    )
+    newer = {"learned_at": learned.excluded.learned_at}
+    await session.execute(
+        learned.on_conflict_do_update(
+            index_elements=[AliasRow.device, AliasRow.mdn],
+            set_=newer,
+            where=AliasRow.learned_at < learned.excluded.learned_at,
+        )
+    )
 
 
 async def keys_of(session: AsyncSession, identifier: str) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from app.errors import Unavailable
@@ -22,14 +23,14 @@ AWAY = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncp
 class Database:
     """Opens sessions and connections on one Postgres database; `aclose` ends them."""
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+    def __init__(self, url: str, *, pool_size: int = 10, pool_timeout_s: float = 10) -> None:
         """Prepare a pool; nothing is connected until the first use."""
         self._dsn = to_dsn(url)
         self.engine: AsyncEngine = create_async_engine(
             to_async_url(url),
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=10,
+            pool_timeout=pool_timeout_s,
             pool_pre_ping=True,
             connect_args={"timeout": CONNECT_TIMEOUT_S, "command_timeout": 30},
         )
@@ -40,13 +41,15 @@ class Database:
         """Open a session whose transaction commits when the block ends well, and rolls back otherwise.
 
         Raises:
-            Unavailable: The database cannot be reached, or went away.
+            Unavailable: The database cannot be reached, or went away, or all connections are in use.
         """
         try:
             async with self._sessions.begin() as session:
                 yield session
         except AWAY as error:
             raise Unavailable("The database cannot be reached.", retry_after_s=5) from error
+        except NoConnectionFree as error:
+            raise Unavailable("All database connections are in use.", retry_after_s=1) from error
         except DBAPIError as error:
             if error.connection_invalidated or _is_away(error):
                 raise Unavailable("The database cannot be reached.", retry_after_s=5) from error

@@ -1,7 +1,8 @@
 """From reports to rows: ids made of time and content, so that the same content is the same row."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import blake2b
+from secrets import token_hex
 from uuid import UUID
 
 import msgspec
@@ -10,7 +11,6 @@ from ulid import ULID
 from app.model import Device, Report
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 class NewReport(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -64,18 +64,23 @@ class NewCallback(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 def milliseconds(at: datetime) -> int:
-    """Count whole milliseconds since 1970."""
-    return (at - EPOCH) // _MILLISECOND
+    """Count milliseconds since 1970, rounded."""
+    return round(at.timestamp() * 1000)
 
 
 def from_milliseconds(count: int) -> datetime:
     """Turn milliseconds since 1970 into an instant."""
-    return EPOCH + timedelta(milliseconds=count)
+    return datetime.fromtimestamp(count / 1000, UTC)
 
 
 def new_id(at: datetime) -> ULID:
     """Make a new, time-ordered id for something that happened `at`."""
-    return ULID.from_timestamp(milliseconds(at) / 1000)
+    return ULID.from_hex(new_digits(milliseconds(at)))
+
+
+def new_digits(at_ms: int) -> str:
+    """Make the hexadecimal digits of a new ULID, for something that happened so many milliseconds after 1970."""
+    return f"{at_ms:012x}{token_hex(10)}"
 
 
 def instant_of(key: UUID | ULID) -> datetime:
@@ -126,7 +131,9 @@ def to_row(
     """
     said_at = report.said_at
     undated = said_at is None or said_at < EPOCH
-    at = from_milliseconds(milliseconds(received_at if said_at is None or undated else said_at))
+    at = received_at if said_at is None or undated else said_at
+    if at.microsecond % 1000:
+        at = from_milliseconds(milliseconds(at))
     device = report.device
     hash_digits = content_hash(report.content_key)
     row = NewReport(

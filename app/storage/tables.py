@@ -87,6 +87,11 @@ class ReportRow(Base):
             "ix_reports_transaction", "transaction_id", "at", "id", postgresql_where=text("transaction_id IS NOT NULL")
         ),
         Index("ix_reports_device", "device", "at", "id"),
+        Index(
+            "ix_reports_unclaimed",
+            "transaction_id",
+            postgresql_where=text("session_id IS NULL AND transaction_id IS NOT NULL"),
+        ),
         {"postgresql_partition_by": "RANGE (at)"},
     )
 

@@ -24,12 +24,21 @@ from app.storage.store_sql import DATE_UNDATED, NAME_BY_MDN, STORE
 
 log = structlog.get_logger()
 
-_UNSTORABLE = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
+_UNSTORABLE = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    UnicodeEncodeError,
+)
 _TRY_AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _AWAY = (OSError, asyncpg.InterfaceError, asyncpg.PostgresError, TimeoutError)
 _MOST_TRIES = 4
 _PROBE_EVERY_S = 0.25
 _KNOWN_ALIASES = 65_536
+
+
+class Unstorable(Unavailable):
+    """The database is there, and cannot take one of the entries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +121,8 @@ class Writer:
     def submit(self, entry: Entry) -> asyncio.Future[None]:
         """Queue an entry; the returned future, shared with its neighbours, is done when it is committed.
 
-        The future raises `Unavailable` when the database cannot take the entry.
+        The future raises `Unavailable` when the entry is not known to be stored, and `Unstorable` when that is due to
+        an entry without a callback that could be kept in quarantine instead.
 
         Raises:
             Overloaded: Too many entries wait already.
@@ -228,17 +238,27 @@ class Writer:
     async def _store_apart(self, entries: list[Entry], error: Exception) -> None:
         """Find the entry that the database cannot take, and keep its raw bytes in quarantine instead."""
         if len(entries) > 1:
-            middle = len(entries) // 2
-            await self._store_patiently(entries[:middle])
-            await self._store_patiently(entries[middle:])
+            await self._store_halves(entries)
             return
         entry = entries[0]
         if entry.callback is None or not entry.reports:
             log.error("entry cannot be stored", error=type(error).__name__)
-            raise Unavailable("The database cannot store this.") from error
+            raise Unstorable("The database cannot store this.") from error
         reason = f"the database cannot store it ({type(error).__name__})"
         callback = msgspec.structs.replace(entry.callback, state="quarantined", reason=reason)
         await self._store_patiently([replace(entry, reports=(), callback=callback)])
+
+    async def _store_halves(self, entries: list[Entry]) -> None:
+        middle = len(entries) // 2
+        failure: Unstorable | None = None
+        for half in (entries[:middle], entries[middle:]):
+            try:
+                await self._store_patiently(half)
+            except Unstorable as error:
+                # The neighbours are stored all the same; who waits for them hears of a failure, and sends them again.
+                failure = error
+        if failure is not None:
+            raise failure
 
     async def _store(self, connection: Connection, entries: list[Entry]) -> None:
         reports = [report for entry in entries for report in entry.reports]

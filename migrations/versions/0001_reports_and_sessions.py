@@ -138,6 +138,13 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("transaction_id IS NOT NULL"),
     )
+    op.create_index(
+        "ix_reports_unclaimed",
+        "reports",
+        ["transaction_id"],
+        unique=False,
+        postgresql_where=sa.text("session_id IS NULL AND transaction_id IS NOT NULL"),
+    )
     op.create_table(
         "sessions",
         sa.Column("id", sa.Uuid(), nullable=False),

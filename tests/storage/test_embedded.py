@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,13 @@ def said(process: "subprocess.Popen[str]") -> tuple[str, int]:
     assert process.stdout
     url, pid = process.stdout.readline().split()
     return url, int(pid)
+
+
+def wait_for_words(log: Path, words: str) -> None:
+    until = time.monotonic() + 60
+    while words not in log.read_text():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 async def ask(url: str, question: str = "SELECT 1") -> object:
@@ -283,17 +291,17 @@ async def test_a_killed_server_is_restarted_at_the_same_address(tmp_path: Path) 
     assert restarted
 
 
-async def test_a_restart_waits_for_its_port(tmp_path: Path) -> None:
-    log = tmp_path / "postgres.log"
-    async with embedded_postgres(tmp_path, fsync=False, die_with_parent=True) as url:
-        pid = int((tmp_path / "postgres" / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, signal.SIGKILL)
-        await asyncio.to_thread(wait_for_end, pid, 10)
-        with socket.create_server(("127.0.0.1", make_url(url).port or 0)):
-            while "could not bind" not in log.read_text():
-                await asyncio.sleep(0.05)
+async def test_a_restart_waits_until_its_port_is_free(quick: Start) -> None:
+    server = quick()
+    url, pid = server.url, server.pid
+    os.kill(pid, signal.SIGKILL)
+    await asyncio.to_thread(wait_for_end, pid, 10)
 
-        answer = await ask_until_answered(url)
+    with socket.create_server(("127.0.0.1", make_url(url).port or 0)):
+        watch = asyncio.create_task(server.supervise())
+        await asyncio.to_thread(wait_for_words, server.data_dir / "postgres.log", "could not bind")
+    answer = await ask_until_answered(url)
+    watch.cancel()
 
     assert answer == 1
 

@@ -41,6 +41,7 @@ def build(transport: object | None = None, *, vault: Vault | None = None) -> Pro
         tracker=ThingSpaceTracker(client, settings),
         callbacks=ThingSpaceCallbacks(settings),
         listeners=ThingSpaceListeners(client, settings),
+        key_material=settings.key_material,
         default_account=AccountName(settings.account) if settings.account else None,
         health=lambda: to_health(client, configured=settings.configured),
         reset=client.reset,

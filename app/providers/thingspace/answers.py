@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
 import orjson
+from msgspec.structs import replace
 
 from app.errors import MalformedJson, ProviderError, ProviderRefused, UnableToLocate, UnexpectedReply
 from app.model import Fix, Located
@@ -50,9 +51,13 @@ def read_answers(content: bytes, *, account: str) -> dict[str, tuple[wire.Entry,
     found: dict[str, tuple[wire.Entry, str | None]] = {}
     for entry, raw in _read_elements(content, account):
         for name in (reading.mdn(entry.mdn), reading.text(entry.id)):
-            if name is not None and (name not in found or found[name][0].position is None):
+            if name is not None and (name not in found or not _has_position(found[name][0])):
                 found[name] = (entry, raw)
     return found
+
+
+def _has_position(entry: wire.Entry) -> bool:
+    return entry.position is not None and entry.position.x is not None
 
 
 def _read_elements(content: bytes, account: str) -> Iterable[tuple[wire.Entry, str | None]]:

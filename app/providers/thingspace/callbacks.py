@@ -1,13 +1,15 @@
 """Reads ThingSpace's callbacks (reference, sections 9 and 12)."""
 
+import re
 from datetime import UTC, datetime
-from typing import Literal
 
 import msgspec
 
 from app.errors import MalformedJson
 from app.model import AccountName, Headers, Report, ReportType, TransactionId
+from app.provider import SignatureMode
 from app.providers.thingspace import reading, wire
+from app.providers.thingspace.ordinary import to_ordinary_report
 from app.providers.thingspace.reports import Envelope, to_reports
 from app.providers.thingspace.settings import ThingSpaceSettings, secret_text
 from app.providers.thingspace.signature import is_signed_with, signature_of
@@ -17,6 +19,7 @@ _TYPES: dict[str, ReportType] = {
     "STOP_PERIODIC_LOCATION_RESPONSE": "stopped",
     "CONSENT_RESPONSE": "consent",
 }
+_CREDENTIALS = re.compile(rb'("(?:username|password)"\s*:\s*)(?:"(?:[^"\\]|\\.)*"|[^\s,}]+)', re.IGNORECASE)
 _ABOUT_A_DEVICE = frozenset({"id", "deviceid", "deviceids", "mdn", "msid", "pd", "positiondata", "error"})
 
 
@@ -30,7 +33,7 @@ class ThingSpaceCallbacks:
     """
 
     def __init__(self, settings: ThingSpaceSettings) -> None:
-        self.signature_mode: Literal["off", "log", "enforce"] = settings.callback_signature
+        self.signature_mode: SignatureMode = settings.callback_signature
         self.fixed_token = secret_text(settings.callback_token) or None
         self.fixed_secret = secret_text(settings.callback_secret) or None
         self._signature_header = settings.callback_signature_header.lower()
@@ -41,13 +44,17 @@ class ThingSpaceCallbacks:
         signature = headers.get(self._signature_header)
         return is_signed_with(secret, body, signature, self._encoding) if signature else None
 
+    def redacted(self, body: bytes) -> bytes:
+        """Blot out `username` and `password`, which Verizon may send back in clear (reference, section 8.1)."""
+        return _CREDENTIALS.sub(rb'\1"***"', body) if b"assword" in body or b"sername" in body else body
+
     def sign(self, body: bytes, secret: str) -> Headers:
-        """Make the header that carries the signature."""
+        """Make the header that ThingSpace would sign this body with, as far as the settings know."""
         return {self._signature_header: signature_of(secret, body, self._encoding)}
 
     def test_message(self, account: AccountName, transaction_id: TransactionId) -> bytes:
-        """Make a callback of a report type that Verizon does not use, about no device."""
-        return msgspec.json.encode(
+        """Make a message of a type that ThingSpace does not have, about no device."""
+        return wire.to_json(
             {
                 "accountName": account,
                 "deviceList": [],
@@ -64,21 +71,27 @@ class ThingSpaceCallbacks:
             MalformedJson: The body is no JSON object.
             UnexpectedReply: It is nested too deeply to be read.
         """
-        envelope, entries = _as_documented(body) or _as_whatever_it_is(body)
+        message = _typed(body)
+        if message is not None and (report := to_ordinary_report(message)) is not None:
+            return [report]
+        envelope, entries = (_as_documented(message) if message else None) or _as_whatever_it_is(body)
         return to_reports(envelope, entries, body, now=datetime.now(UTC))
 
 
 Message = tuple[Envelope, list[wire.CallbackEntry]]
 
 
-def _as_documented(body: bytes) -> Message | None:
+def _typed(body: bytes) -> wire.Callback | None:
     # Escapes can hide characters that Postgres refuses; only the lenient way cleans texts.
     if b"\\u" in body:
         return None
     try:
-        message = wire.to_callback(body)
+        return wire.to_callback(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _as_documented(message: wire.Callback) -> Message | None:
     if not message.device_list or message.report_type not in _TYPES:
         return None
     envelope = Envelope(

@@ -30,7 +30,6 @@ T = TypeVar("T")
 
 _TROUBLE = (ProviderUnavailable, ProviderTimeout, ProviderThrottled, ProviderMisconfigured, UnexpectedReply)
 _SERVER_ERROR = 500
-_NOTHING_SAID = Fault()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -134,7 +133,7 @@ class Client:
             if response.is_success:
                 self.tokens.session.accepted()
                 return response
-            fault = to_fault(response.content) if response.status_code < _SERVER_ERROR else _NOTHING_SAID
+            fault = to_fault(response.content)
             kind = expired(response.status_code, fault) if response.is_client_error else None
             if kind is None:
                 return self._failed(call, response, fault)

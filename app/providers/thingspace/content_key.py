@@ -29,7 +29,7 @@ def to_content_key(entry: Entry, *, about: tuple[str, ...], sighting: Sighting, 
     elif position is not None and (position.x is not None or position.y is not None):
         parts += (_canonical(position.x), _canonical(position.y))
     if error is not None:
-        parts += (reading.text(error.type) or "", reading.text(error.info) or "")
+        parts += (words for words in (reading.text(error.type), reading.text(error.info)) if words)
     key = to_json(parts)
     return key.decode() if len(key) <= _LONGEST else hashlib.sha256(key).hexdigest()
 

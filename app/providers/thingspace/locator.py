@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
 
 from app.errors import GatewayError, MaxAgeNotMet, ProviderError, ProviderUnavailable, UnableToLocate
 from app.model import Deadline, Device, Located, LocationQuery
@@ -177,7 +178,9 @@ def _is_insufficient(outcome: Outcome, oldest_at: datetime) -> bool:
 
 def _if_fresh(outcome: Outcome, oldest_at: datetime) -> Outcome:
     if isinstance(outcome, Answer) and outcome.said_at is not None and outcome.said_at < oldest_at:
-        return MaxAgeNotMet("Even ThingSpace's newest position is older than asked.", provider=NAME)
+        error = MaxAgeNotMet("Even ThingSpace's newest position is older than asked.", provider=NAME)
+        error.obtained = outcome.located
+        return error
     return outcome
 
 

@@ -13,8 +13,8 @@ from app.providers.thingspace.wire import Failure, Position, Scalar
 LONGEST_IDENTIFIER = 128
 _LONGEST_WORDS = 500
 _LARGEST_RADIUS_M = 20_040_000.0
-_FARTHEST_NORTH = 90.0
-_FARTHEST_EAST = 180.0
+FARTHEST_NORTH = 90.0
+FARTHEST_EAST = 180.0
 
 _KINDS: dict[str, DeviceIdKind] = {"imei": "imei", "meid": "meid", "esn": "esn"}
 _SHAPES: tuple[tuple[re.Pattern[str], DeviceIdKind], ...] = (
@@ -54,7 +54,7 @@ def to_sighting(position: Position, *, cached: bool, now: datetime) -> Sighting:
     if latitude_deg is None or longitude_deg is None:
         flags = flags if position.x is None and position.y is None else (*flags, "position_unreadable")
         return Sighting(said_at=said_at, flags=flags)
-    if abs(latitude_deg) > _FARTHEST_NORTH or abs(longitude_deg) > _FARTHEST_EAST:
+    if abs(latitude_deg) > FARTHEST_NORTH or abs(longitude_deg) > FARTHEST_EAST:
         return Sighting(said_at=said_at, flags=(*flags, _why_out_of_range(latitude_deg, longitude_deg)))
     fix = Fix(
         latitude_deg=latitude_deg,
@@ -70,7 +70,7 @@ def to_sighting(position: Position, *, cached: bool, now: datetime) -> Sighting:
 
 
 def _why_out_of_range(latitude_deg: float, longitude_deg: float) -> str:
-    swapped = abs(latitude_deg) <= _FARTHEST_EAST and abs(longitude_deg) <= _FARTHEST_NORTH
+    swapped = abs(latitude_deg) <= FARTHEST_EAST and abs(longitude_deg) <= FARTHEST_NORTH
     return "axes_probably_swapped" if swapped else "position_out_of_range"
 
 

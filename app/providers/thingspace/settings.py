@@ -1,9 +1,9 @@
 """The `THINGSPACE_*` settings."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.model import ProviderName
@@ -29,6 +29,7 @@ class ThingSpaceSettings(BaseSettings):
     username: SecretStr | None = Field(default=None, description="UWS user name for the M2M login")
     password: SecretStr | None = Field(default=None, description="UWS password for the M2M login")
     account: str | None = Field(default=None, description="billing account used when a request names none")
+    allow_http: bool = Field(default=False, description="allow plain http to hosts other than this machine")
     callback_token: SecretStr | None = Field(
         default=None,
         description="fixes the callback token of the default account's DeviceLocation listener, registered by hand",
@@ -44,7 +45,7 @@ class ThingSpaceSettings(BaseSettings):
         default="log", description="what a missing or wrong callback signature leads to"
     )
     callback_signature_header: str = Field(
-        default="X-Signature", description="header of a callback that carries its signature"
+        default="X-Callback-Signature", description="header of a callback that carries its signature"
     )
     callback_signature_encoding: Literal["hex", "base64"] = Field(
         default="hex", description="how the signature is written"
@@ -76,9 +77,15 @@ class ThingSpaceSettings(BaseSettings):
         parts = urlsplit(value)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be an address such as https://thingspace.verizon.com/api")
-        if parts.scheme == "http" and not is_loopback(parts.hostname):
-            raise ValueError("must begin with https://; http:// is for loopback addresses only")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _is_encrypted(self) -> Self:
+        for address in (self.oauth, self.m2m, self.location):
+            parts = urlsplit(address)
+            if parts.scheme == "http" and not self.allow_http and not is_loopback(parts.hostname or ""):
+                raise ValueError("plain http is for this machine only; use https, or set THINGSPACE_ALLOW_HTTP=true")
+        return self
 
     @property
     def oauth(self) -> str:
@@ -94,6 +101,11 @@ class ThingSpaceSettings(BaseSettings):
     def location(self) -> str:
         """Address of the Device Location API."""
         return self.location_url or f"{self.base_url}/loc/v1"
+
+    @property
+    def key_material(self) -> bytes:
+        """The secrets among the credentials; empty when none is set."""
+        return f"{secret_text(self.secret)}\n{secret_text(self.password)}".encode().strip()
 
     @property
     def configured(self) -> bool:

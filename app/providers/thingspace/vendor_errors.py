@@ -33,7 +33,7 @@ _SERVER_ERROR = 500
 _LONGEST_MESSAGE = 200
 _LONGEST_CODE = 100
 _IDENTIFIERS = re.compile(
-    r"\+?\d(?:[\s().-]?\d){6,}"  # numbers of devices, phones and accounts
+    r"\+?\d(?:[\s().-]{0,2}\d){6,}"  # numbers of devices, phones and accounts
     r"|\b(?=[A-Fa-f-]*\d)[0-9A-Fa-f]{8,}(?:-[0-9A-Fa-f]+)*\b"  # MEIDs, tokens and transaction ids
 )
 _XML_MEMBER = re.compile(r"<(?:\w+:)?(code|message|description)>\s*([^<]*?)\s*</")

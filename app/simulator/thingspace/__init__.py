@@ -8,7 +8,9 @@ from starlette.routing import BaseRoute
 
 from app.simulator.state import State
 from app.simulator.thingspace import (
+    asynchronous,
     calls,
+    consent_calls,
     consents,
     control,
     delivery,
@@ -19,13 +21,28 @@ from app.simulator.thingspace import (
     oauth,
     periodic,
     periodic_calls,
+    reports,
     sessions,
+    unknown,
+    usage,
     wire,
 )
 from app.simulator.thingspace.agenda import Agenda
 from app.simulator.thingspace.delivery import Delivery
 
-_WITH_ROUTES = (oauth, sessions, locations, listeners, periodic_calls, control)
+_WITH_ROUTES = (
+    oauth,
+    sessions,
+    locations,
+    listeners,
+    periodic_calls,
+    asynchronous,
+    reports,
+    consent_calls,
+    usage,
+    unknown,
+    control,
+)
 _WITH_FAULTS = (oauth, sessions, calls, consents, fixes, wire, locations, listeners, messages, delivery, periodic)
 
 

@@ -114,6 +114,8 @@ class Agenda:
             await self._changed.wait()
         else:
             self._ahead += max(self._entries[0][0] - self.now(), timedelta(0))
+            # A session that never ends and whose callbacks are all lost would leave nobody else a turn.
+            await asyncio.sleep(0)
 
     async def _sleep_or_change(self, due: datetime) -> None:
         waits = [asyncio.create_task(self._sleep(due)), asyncio.create_task(self._changed.wait())]

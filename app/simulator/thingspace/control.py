@@ -1,4 +1,12 @@
-"""What tests and the demo ask of ThingSpace's side: figures, waiting, speed."""
+"""What tests and the demo ask of ThingSpace's side, below `/control/thingspace`.
+
+* `GET`: periodic sessions, callbacks by outcome, listeners, the login.
+* `POST …/drain` `{"timeoutSeconds": 30}`: wait until nothing is under way or due, else 504; real seconds.
+* `POST …/speed` `{"fullSpeed": true}`: jump from due time to due time instead of waiting.
+* `POST …/listeners` `{"account", "service", "url"}`: register without tokens; the secret is in the answer.
+* `POST …/device-fixes` `{"imei", "count"}`: fixes that the device began itself.
+* `POST …/unlock`: unlock the login.
+"""
 
 from typing import Any, TypeVar
 

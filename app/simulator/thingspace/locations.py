@@ -1,5 +1,6 @@
 """The synchronous call: up to twenty devices, answered at once."""
 
+from datetime import timedelta
 from typing import Any
 
 from starlette.requests import Request
@@ -42,19 +43,21 @@ def check_modes(body: dict[str, Any], *, accuracies: str) -> str:
     return check_mode(body, "cacheMode", "012", "Invalid cache mode")
 
 
-def locate_once(state: State, device: Device, cache_mode: str) -> Outcome:
-    """Find one device coarsely, by the cache or over the network."""
+def locate_once(
+    state: State, device: Device, cache_mode: str, *, is_precise: bool = False, longest_age: timedelta | None = None
+) -> Outcome:
+    """Find one device, by the cache or over the network; a cached fix counts if it is no older than that."""
     fixes, now = state.part(Fixes), state.clock.now()
     if not state.part(Consents).allow(device):
         return Failure(*CONSENT_FAILED, now)
     if cache_mode != CURRENT:
         cached = fixes.cached(device)
-        if cached is not None:
+        if cached is not None and (cache_mode == CACHED or longest_age is None or now - cached.at <= longest_age):
             return cached
         if cache_mode == CACHED:
             return Failure(*CACHE_UNAVAILABLE, now)
     state.counters.add("thingspace.fixes.billed")
-    return fixes.locate(device, now, is_precise=False)
+    return fixes.locate(device, now, is_precise=is_precise)
 
 
 async def _locate(state: State, request: Request) -> Response:

@@ -84,7 +84,8 @@ def routes(state: State) -> list[BaseRoute]:
 async def _token(state: State, request: Request) -> Response:
     await _client_form(state, request)
     token, left_s = state.part(Bearers).issue()
-    answer = {"access_token": token, "scope": "default", "token_type": "Bearer", "expires_in": left_s}
+    expires_in = str(left_s) if state.spells("numbers_as_strings") else left_s
+    answer = {"access_token": token, "scope": "default", "token_type": "Bearer", "expires_in": expires_in}
     if state.faults.take("bearer_without_expiry"):
         del answer["expires_in"]
     return reply(answer, headers={"Cache-Control": "no-store", "Pragma": "no-cache"})

@@ -98,10 +98,12 @@ async def _start(state: State, request: Request) -> Response:
     return await answer_then(state, account, answer, BackgroundTask(periodic.plan_fixes, tracking))
 
 
-async def answer_then(state: State, account: str, answer: Mapping[str, Any], work: BackgroundTask) -> Response:
-    """Answer, and set off the work when the answer has left, or before it where that is asked for."""
+async def answer_then(
+    state: State, account: str, answer: Mapping[str, Any], work: BackgroundTask, *, early: BackgroundTask | None = None
+) -> Response:
+    """Answer, and set off the work when the answer has left, or `early` before it where that is asked for."""
     if state.faults.take("callback_early", account=account):
-        await work()
+        await (early or work)()
         await state.part(Agenda).wait_until_idle(_EARLY_LIMIT_S)
         return reply(answer)
     return reply(answer, afterwards=work)

@@ -57,7 +57,7 @@ class EmbeddedPostgres:
             on_step: Told in a few words what is being done, from whichever thread does it.
         """
         self.data_dir = data_dir.absolute()
-        self._log = self.data_dir / "postgres.log"
+        self._log_file = self.data_dir / "postgres.log"
         self._cluster = Cluster(self.data_dir / "postgres")
         self._bin_dir = bin_dir.absolute() if bin_dir else None
         self._fsync = fsync
@@ -101,6 +101,8 @@ class EmbeddedPostgres:
         Raises:
             EmbeddedPostgresFailed: It cannot be had; says why and what to do.
         """
+        if self._membership:
+            return self.url
         try:
             with self._alone() as account:
                 membership = FileLock(self._lock_path("users"), account).wait(self._timeout_s, shared=True)
@@ -129,7 +131,7 @@ class EmbeddedPostgres:
         """Start the server anew, on the same port, whenever it died; runs until it is cancelled."""
         while True:
             await asyncio.sleep(_WATCH_S)
-            trim(self._log)
+            trim(self._log_file)
             if is_alive(self._joined.pid):
                 continue
             _log.warning("embedded_postgres_died")
@@ -184,7 +186,7 @@ class EmbeddedPostgres:
             if time.monotonic() > until:
                 raise EmbeddedPostgresFailed(
                     f"{self._cluster.path} is in use by a server that cannot be reached, "
-                    f"or its port is taken; see {self._log}."
+                    f"or its port is taken; see {self._log_file}."
                 )
             time.sleep(_RETRY_S)
 
@@ -203,16 +205,14 @@ class EmbeddedPostgres:
         return is_alive(found.pid) and self._cluster.is_home_of(found.pid)
 
     def _try_to_start(self, account: Account, port: int | None, life: FileLock) -> Running | None:
-        if self._programs is None:
-            self._on_step("looking for the Postgres programs")
-            self._programs = find_programs(self._bin_dir, account)
-        programs = self._programs
+        self._on_step("looking for the Postgres programs")
+        programs = self._programs = self._programs or find_programs(self._bin_dir, account)
         if not self._cluster.exists:
             self._on_step("initialising the database")
             self._cluster.create(programs, account, sync=self._fsync)
         self._on_step("starting Postgres")
         port = port or free_port(self._cluster.last_port())
-        launch = Launch(self._cluster, programs, account, self._log, self._settings)
+        launch = Launch(self._cluster, programs, account, self._log_file, self._settings)
         try:
             running = launch.start(port, socket_folder(self._cluster.path, account), life.descriptor, self._timeout_s)
         except TryAgain:

@@ -1,7 +1,6 @@
-from dataclasses import replace
-
 import pytest
 from cloudlocate_stage import SERVING, TWO_POINTS, Assess, MakeLocator, Vendor, by_cells, measured, soon
+from msgspec.structs import replace
 
 from app.errors import InvalidArgument
 from app.model import CellTower, Device, Evidence, LocationQuery

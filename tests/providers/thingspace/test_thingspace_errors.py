@@ -231,9 +231,7 @@ async def test_repetitions_can_be_turned_off(build: Any, stand_in: StandIn, monk
         pytest.param(format_datetime(datetime.now(UTC) + timedelta(seconds=121), usegmt=True), id="date"),
     ],
 )
-async def test_a_wait_beyond_the_deadline_is_handed_on(
-    provider: Provider, stand_in: StandIn, retry_after: str
-) -> None:
+async def test_a_wait_beyond_the_deadline_is_handed_on(provider: Provider, stand_in: StandIn, retry_after: str) -> None:
     stand_in.answer = in_turn(httpx.Response(429, headers={"Retry-After": retry_after}))
 
     error = await error_of(provider)
@@ -287,9 +285,7 @@ async def test_health_tells_the_last_trouble_and_forgets_it_on_reset(provider: P
     assert (provider.health().state, provider.health().last_error) == ("ready", None)
 
 
-async def test_a_device_without_a_position_is_no_trouble_of_the_provider(
-    provider: Provider, stand_in: StandIn
-) -> None:
+async def test_a_device_without_a_position_is_no_trouble_of_the_provider(provider: Provider, stand_in: StandIn) -> None:
     stand_in.answer = in_turn(httpx.Response(200, json=[failure("X")]))
     for _ in range(4):
         await error_of(provider)

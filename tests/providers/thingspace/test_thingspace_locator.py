@@ -142,7 +142,9 @@ async def test_the_default_account_is_used_where_none_is_named(provider: Provide
     assert json_of(stand_in.requests[0])["accountName"] == ACCOUNT
 
 
-@pytest.mark.parametrize("msid", ["5085550101", " 5085550101 ", "15085550101", "+1 508-555-0101", 5085550101, 15085550101])
+@pytest.mark.parametrize(
+    "msid", ["5085550101", " 5085550101 ", "15085550101", "+1 508-555-0101", 5085550101, 15085550101]
+)
 async def test_an_answer_is_recognized_however_its_mdn_is_written(
     provider: Provider, stand_in: StandIn, msid: str | int
 ) -> None:
@@ -402,7 +404,9 @@ async def test_an_outage_of_the_cache_does_not_lead_to_a_bill(provider: Provider
 async def test_devices_share_calls_of_twenty_and_keep_their_order(provider: Provider, stand_in: StandIn) -> None:
     stand_in.answer = lambda request: httpx.Response(
         200,
-        json=[position(device["mdn"], x=str(int(device["mdn"][5:]))) for device in json_of(request)["deviceList"]][::-1],
+        json=[position(device["mdn"], x=str(int(device["mdn"][5:]))) for device in json_of(request)["deviceList"]][
+            ::-1
+        ],
     )
     asked = [numbered(number) for number in range(45)]
 

@@ -46,6 +46,13 @@ def test_loopback_needs_no_https(monkeypatch: pytest.MonkeyPatch, address: str) 
     assert ThingSpaceSettings().base_url == address
 
 
+def test_plain_http_to_another_host_has_to_be_allowed_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THINGSPACE_BASE_URL", "http://simulator:9090/api")
+    monkeypatch.setenv("THINGSPACE_ALLOW_HTTP", "true")
+
+    assert ThingSpaceSettings().base_url == "http://simulator:9090/api"
+
+
 @pytest.mark.parametrize("name", ["KEY", "SECRET", "USERNAME", "PASSWORD"])
 async def test_all_four_credentials_are_needed(build: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     assert build().configured
@@ -60,6 +67,15 @@ def test_secrets_are_not_shown() -> None:
 
     assert "'secret'" not in shown
     assert "'pass'" not in shown
+
+
+def test_the_secrets_can_seal_what_is_stored(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealing = build().key_material
+    monkeypatch.setenv("THINGSPACE_PASSWORD", "another")
+
+    assert sealing
+    assert build().key_material != sealing
+    assert repr(sealing) not in repr(build())
 
 
 def test_every_setting_is_described() -> None:
@@ -77,9 +93,7 @@ async def test_without_any_settings_the_provider_can_still_read_callbacks(monkey
     assert provider.callbacks
 
 
-async def test_calls_go_where_the_settings_say(
-    build: Any, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_calls_go_where_the_settings_say(build: Any, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THINGSPACE_BASE_URL", "http://127.0.0.1:8081/api")
 
     await build().locator.locate(query(), request_id="r", deadline=soon())

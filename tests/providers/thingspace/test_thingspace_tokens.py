@@ -297,9 +297,7 @@ async def test_a_rejected_oauth_client_is_tried_twice_and_never_again(
     assert (stand_in.token_requests, stand_in.logins, provider.health().state) == (2, 0, "paused")
 
 
-async def test_new_credentials_end_the_pause(
-    build: Any, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_new_credentials_end_the_pause(build: Any, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     vault = PrivateVault()
     stand_in.password = "new"
     await rejected(build(vault), times=3)
@@ -473,9 +471,7 @@ async def test_a_token_endpoint_that_redirects_is_unavailable(provider: Provider
         await locate(provider)
 
 
-async def test_a_caller_who_leaves_does_not_end_the_login_for_the_others(
-    provider: Provider, stand_in: StandIn
-) -> None:
+async def test_a_caller_who_leaves_does_not_end_the_login_for_the_others(provider: Provider, stand_in: StandIn) -> None:
     hasty = asyncio.create_task(locate(provider))
     patient = asyncio.create_task(locate(provider))
     await asyncio.sleep(0)
@@ -564,9 +560,7 @@ async def test_nothing_that_could_give_a_password_away_is_kept_in_clear(build: A
     assert "secret" not in kept
 
 
-async def test_without_credentials_nobody_is_called(
-    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_without_credentials_nobody_is_called(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("THINGSPACE_PASSWORD")
     provider = thingspace.build(stand_in.transport())
 

@@ -4,7 +4,20 @@ from urllib.parse import parse_qs
 
 import httpx
 import pytest
-from thingspace_stand_in import ACCOUNT, IMEI, MDN, TRANSACTION, StandIn, gateway_fault, in_turn, json_of, refusal, sample, session_expired, soon
+from thingspace_stand_in import (
+    ACCOUNT,
+    IMEI,
+    MDN,
+    TRANSACTION,
+    StandIn,
+    gateway_fault,
+    in_turn,
+    json_of,
+    refusal,
+    sample,
+    session_expired,
+    soon,
+)
 
 from app.errors import (
     InvalidArgument,
@@ -192,9 +205,7 @@ async def test_a_start_without_a_login_was_never_sent(provider: Provider, stand_
         pytest.param(refusal("INVALID_PARAMETER", "Unregistered account"), ProviderRefused, id="refused"),
         pytest.param(refusal("INVALID_PARAMETER", "Unregistered account", 200), ProviderRefused, id="with status 200"),
         pytest.param(refusal("X", "Something new", 200), ProviderRefused, id="unknown words with status 200"),
-        pytest.param(
-            httpx.Response(429, headers={"Retry-After": "99"}), ProviderThrottled, id="throttled for long"
-        ),
+        pytest.param(httpx.Response(429, headers={"Retry-After": "99"}), ProviderThrottled, id="throttled for long"),
     ],
 )
 async def test_a_refused_start_is_known_to_have_failed(

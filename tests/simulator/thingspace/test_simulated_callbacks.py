@@ -359,6 +359,14 @@ class TestFullSpeed:
 
         assert figures["callbacks"]["acknowledged"] == 2
 
+    async def test_an_endless_session_of_lost_callbacks_leaves_others_their_turn(self, listened: Caller) -> None:
+        listened.fault("callback_lost", times=None)
+        await listened.start(numberOfFixes=0, fixInterval=1)
+
+        answer = await listened.http.post("/control/thingspace/drain", json={"timeoutSeconds": 0.05})
+
+        assert answer.status_code == 504
+
     async def test_it_can_be_switched_on_and_off(self, listened: Caller, receiver: Receiver) -> None:
         await listened.http.post("/control/thingspace/speed", json={"fullSpeed": False})
         await listened.start(numberOfFixes=3, fixInterval=60)
