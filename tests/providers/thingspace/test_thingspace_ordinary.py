@@ -1,0 +1,118 @@
+"""The short way for ordinary callbacks says exactly what the long way would have said."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.providers.thingspace import wire
+from app.providers.thingspace.callbacks import _as_documented, _typed
+from app.providers.thingspace.ordinary import to_ordinary_report
+from app.providers.thingspace.reports import to_reports
+
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
+
+ODD: dict[str, st.SearchStrategy[Any]] = {
+    "time": st.sampled_from(
+        ["20241301000000", "99999999999999", "20240517 43005", "00010101000000", "2024", 20240517143005]
+    ),
+    "x": st.sampled_from(["-0", "42.10", "1_0", "nan", "inf", "1e2", " 4.5 ", "", "x", "90", "91", 42.5]),
+    "y": st.sampled_from(["-0", "-180.0", "-181", "4e-7", "1e400", "", None]),
+    "radius": st.sampled_from(["0", "-1", "", "1e9", 35, None]),
+    "locationType": st.sampled_from(["0", "1", 0, 1, " 0 ", 0.0, True]),
+    "utcoffset": st.sampled_from(["+0500", "0", "", None]),
+    "id": st.sampled_from(["99000112345678", "A1000049D2C3E4", " 990001123456782", "", 990001123456782]),
+    "kind": st.sampled_from(["Imei", "MEID", "", " IMEI"]),
+    "mdn": st.sampled_from(["15085550101", "+1 508 555 0101", "", "508555010", 5085550101]),
+    "accountName": st.one_of(st.sampled_from([" padded ", "", "\u00fcn\u00ef", "x" * 200]), st.text(max_size=20)),
+    "transactionID": st.one_of(st.sampled_from(["595ffce4 ", "", "x" * 400]), st.text(max_size=20)),
+    "reportType": st.sampled_from(["CONSENT_RESPONSE", "location_report"]),
+    "status": st.sampled_from(["FAILED", "success", ""]),
+}
+PLACES = {
+    **dict.fromkeys(("time", "x", "y", "radius", "locationType", "utcoffset"), "positionData"),
+    **dict.fromkeys(("id", "kind", "mdn"), "device"),
+}
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw an ordinary message in which up to two members are odd."""
+    said_at = draw(st.datetimes(timezones=st.just(UTC)))
+    position = {
+        "time": f"{said_at:%Y%m%d%H%M%S}".zfill(14),
+        "x": repr(draw(st.floats(-90, 90))),
+        "y": repr(draw(st.floats(-180, 180))),
+        "radius": "35",
+        "locationType": draw(st.sampled_from(["0", "1"])),
+    }
+    device = {"id": "990001123456782", "kind": "IMEI", "mdn": "5085550101", "positionData": position}
+    message = {
+        "accountName": "0844559123-00001",
+        "deviceList": [device],
+        "reportType": "LOCATION_REPORT",
+        "status": "SUCCESS",
+        "transactionID": "3d1c9a52-7b1e-4c3a-9f60-2a7c51e0b9d4",
+    }
+    places: dict[str, dict[str, Any]] = {"positionData": position, "device": device}
+    for name in draw(st.lists(st.sampled_from(sorted(ODD)), max_size=2, unique=True)):
+        places.get(PLACES.get(name, ""), message)[name] = draw(ODD[name])
+    return message
+
+
+@given(messages())
+def test_both_ways_make_the_same_report(message: dict[str, Any]) -> None:
+    body = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
+    typed = _typed(body)
+    short = to_ordinary_report(typed) if typed is not None else None
+    if short is None:
+        return
+
+    assert typed is not None
+    documented = _as_documented(typed)
+    assert documented is not None
+    assert [short] == to_reports(*documented, body, now=NOW)
+
+
+def test_the_documented_callback_takes_the_short_way() -> None:
+    message = {
+        "accountName": "2234434445-32333",
+        "deviceList": [
+            {
+                "id": "354677790348290",
+                "kind": "IMEI",
+                "mdn": "5557337468",
+                "positionData": {
+                    "locationType": "1",
+                    "radius": "1782",
+                    "time": "20200723030357",
+                    "x": "37.65996174987342",
+                    "y": "-122.46907314206896",
+                },
+            }
+        ],
+        "reportType": "LOCATION_REPORT",
+        "status": "SUCCESS",
+        "transactionID": "9d98e12b-5287-4db2-8b1b-f295ced4527e",
+    }
+
+    report = to_ordinary_report(wire.to_callback(json.dumps(message)))
+
+    assert report is not None
+    assert report.fix is not None
+    assert (report.fix.latitude_deg, report.fix.longitude_deg) == (37.65996174987342, -122.46907314206896)
+
+
+@pytest.mark.parametrize("time", ["20240230000000", "20240517250000", "2024051714300x"])
+def test_a_time_that_is_none_takes_the_long_way(time: str) -> None:
+    entry = wire.CallbackEntry(
+        id="354677790348290", kind="IMEI", mdn="5557337468", position=wire.Position(time=time, x="1", y="2")
+    )
+    message = wire.Callback(
+        report_type="LOCATION_REPORT", device_list=[entry], account_name="a", status="SUCCESS", transaction_id="t"
+    )
+
+    assert to_ordinary_report(message) is None
