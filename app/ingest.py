@@ -4,11 +4,15 @@ import asyncio
 from time import time_ns
 from typing import Literal
 
-from app.errors import GatewayError, MalformedJson, Unauthenticated
+import structlog
+
+from app.errors import GatewayError, MalformedJson, Unauthenticated, UnexpectedReply
 from app.listening import Address
 from app.model import Headers, Report
 from app.storage.rows import NewCallback, NewReport, from_milliseconds, new_digits, to_row
 from app.storage.writer import Entry, Writer
+
+log = structlog.get_logger()
 
 Signature = Literal["valid", "invalid", "missing", "unchecked"]
 
@@ -48,7 +52,7 @@ class Ingest:
         )
         kept = address.reader.redacted(body)
         try:
-            reports = to_rows(address, address.reader.read(body), callback)
+            reports = decode(address, body, callback)
         except GatewayError as error:
             callback.state, callback.reason = "quarantined", error.detail
             entry = Entry(callback=callback, body=kept)
@@ -64,6 +68,21 @@ def verdict(address: Address, body: bytes, headers: Headers) -> Signature:
     if authentic is None:
         return "missing"
     return "valid" if authentic else "invalid"
+
+
+def decode(address: Address, body: bytes, callback: NewCallback) -> tuple[NewReport, ...]:
+    """Make rows of what a callback says.
+
+    Raises:
+        GatewayError: Nothing can be made of it.
+    """
+    try:
+        return to_rows(address, address.reader.read(body), callback)
+    except GatewayError:
+        raise
+    except Exception as error:  # a mistake in a reader must not lose what came in
+        log.error("callback reader failed", provider=address.provider, error=type(error).__name__)
+        raise UnexpectedReply(f"The reader failed ({type(error).__name__}).", provider=address.provider) from error
 
 
 def to_rows(address: Address, reports: list[Report], callback: NewCallback) -> tuple[NewReport, ...]:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -84,9 +85,11 @@ class _Search:
     def failure(self) -> GatewayError:
         """Give the error that ends the search."""
         assert self.error is not None
-        self.error.attempts = tuple(self.attempts)
-        self.error.hints = tuple(dict.fromkeys((*self.hints, *self.error.hints)))
-        return self.error
+        # Several questions may have met the very same error, each after attempts of its own.
+        error = copy(self.error)
+        error.attempts = tuple(self.attempts)
+        error.hints = tuple(dict.fromkeys((*self.hints, *error.hints)))
+        return error
 
 
 class Locate:
@@ -205,9 +208,7 @@ class Locate:
         if locator.locates_by == "device":
             group = await self._prepare_devices(locator, group, started)
         if not self._providers[name].configured:
-            missing = ProviderNotConfigured("The provider's settings are incomplete; see /providers.", provider=name)
-            for search in group:
-                search.note("not_configured", missing.title, started=started, error=missing)
+            _pass_over(name, group, started)
             return
         replies = await self._call(name, [search.query for search in group], request_id, deadline)
         for search, reply in zip(group, replies, strict=True):
@@ -271,15 +272,21 @@ class Locate:
 
     async def _prepare_devices(self, locator: Locator, group: list[_Search], started: float) -> list[_Search]:
         """Complete the devices from the alias book and answer from stored fixes; return those still to be asked."""
-        if any(locator.assess(search.query).missing_identifier for search in group):
-            await self._complete(group)
+        lacking = [search for search in group if locator.assess(search.query).missing_identifier]
+        if lacking:
+            try:
+                await self._complete(lacking)
+            except Unavailable as error:
+                for search in lacking:
+                    search.note("unavailable", error.detail, started=started, error=error)
+                group = [search for search in group if search.error is not error]
         remaining = []
         for search in group:
             if await self._answer_from_store(search):
                 continue
             assessment = locator.assess(search.query)
             search.hints.extend(assessment.hints)
-            if assessment.usable:
+            if assessment.usable or not self._providers[search.left[0].name].configured:
                 remaining.append(search)
             else:
                 search.note("skipped", assessment.reason, started=started, error=_unidentified(assessment))
@@ -356,7 +363,16 @@ class Locate:
             self._kept.popitem(last=False)
 
 
+def _pass_over(name: ProviderName, group: Sequence[_Search], started: float) -> None:
+    missing = ProviderNotConfigured("The provider's settings are incomplete; see /providers.", provider=name)
+    for search in group:
+        search.note("not_configured", missing.title, started=started, error=missing)
+
+
 def _unidentified(assessment: Assessment) -> MissingIdentifier:
+    if assessment.missing_identifier is None:
+        field = FieldError(pointer="/device", code="MISSING", detail=assessment.reason)
+        return MissingIdentifier(assessment.reason, errors=(field,))
     lacking = "mdn" if assessment.missing_identifier == "mdn" else "imei"
     detail = f"send {lacking} as well; neither an earlier request nor a callback has shown it"
     return MissingIdentifier(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+import asyncpg
 import httpx
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -45,9 +46,9 @@ DESCRIPTION = """
 One question, *where is this device?*, and one answer, whoever can give it: **u-blox CloudLocate** from the device's own
 measurements, **Verizon ThingSpace** from its identifiers.
 
-Press **Authorize**, enter your API key, open `POST /locate`, choose an example and press **Execute**. Errors are
-RFC 9457 problems: `code` is stable, `retryable` says whether the same request may succeed later, `errors` points at the
-fields to change.
+To try it, go to [/docs](docs), press **Authorize**, enter your API key, open `POST /locate`, choose an example and
+press **Execute**. Errors are RFC 9457 problems: `code` is stable, `retryable` says whether the same request may succeed
+later, `errors` points at the fields to change.
 """
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -140,7 +141,7 @@ async def _open(
     locate = Locate(built, database, writer, recent_s=settings.recent_seconds, reuse_s=settings.reuse_seconds)
     periodic = await stack.enter_async_context(Periodic(built, database, writer, settings).running())
     writer.unclaimed = periodic.claim
-    with contextlib.suppress(*AWAY):
+    with contextlib.suppress(*AWAY, asyncpg.UndefinedTableError):
         await _keep_partitions(database)
     addresses = Addresses(built, database, seal)
     registering = Registering(built, database, seal, addresses, public_url=settings.public_url)
@@ -223,7 +224,9 @@ def _document_keys(app: FastAPI) -> None:
 
     def with_keys() -> dict[str, Any]:
         document = plain()
-        document.setdefault("components", {})["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
+        hint = "An API key of this gateway, without the word Bearer: `GATEWAY_API_KEY`, or the one that `demo` printed."
+        scheme = {"type": "http", "scheme": "bearer", "description": hint}
+        document.setdefault("components", {})["securitySchemes"] = {"apiKey": scheme}
         document["security"] = [{"apiKey": []}]
         for path in ("/healthz", "/readyz"):
             for operation in document["paths"][path].values():

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from app.errors import GatewayError, NotFound
-from app.ingest import to_rows
+from app.ingest import decode
 from app.listening import Addresses
 from app.storage import callbacks
 from app.storage.callbacks import CallbackFilter
@@ -81,10 +81,13 @@ class Replay:
             account=row.account,
         )
         try:
-            reports = to_rows(address, address.reader.read(row.body), callback)
+            reports = decode(address, row.body, callback)
         except GatewayError as error:
             return await self._settle(Replayed(id=row.id, state="quarantined", reason=error.detail))
-        await self._writer.submit(Entry(reports=reports))
+        try:
+            await self._writer.submit(Entry(reports=reports))
+        except Unstorable as error:
+            return await self._settle(Replayed(id=row.id, state="quarantined", reason=error.detail))
         return await self._settle(Replayed(id=row.id, state="stored", reports=len(reports)))
 
     async def _settle(self, replayed: Replayed) -> Replayed:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+import orjson
 import pydantic
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
@@ -10,7 +11,7 @@ from starlette.responses import Response
 
 from app.api.gateway import gateway_of, request_id_of
 from app.api.problems import problem_response, to_request_error
-from app.errors import BodyTooLarge, GatewayError, UnsupportedMediaType
+from app.errors import BodyTooLarge, GatewayError, MalformedJson, UnsupportedMediaType
 
 T = TypeVar("T")
 
@@ -44,7 +45,18 @@ def validated(adapter: pydantic.TypeAdapter[T], body: bytes) -> T:
     try:
         return adapter.validate_json(body)
     except pydantic.ValidationError as error:
+        if not _is_well_formed(body):
+            raise MalformedJson("The body is not valid JSON; check quotes, commas and brackets.") from None
         raise to_request_error(error) from None
+
+
+def _is_well_formed(body: bytes) -> bool:
+    # The validator takes NaN and Infinity for JSON; only what was refused is looked at twice.
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def is_json(content_type: str) -> bool:

@@ -61,8 +61,6 @@ class CallbackDoor:
             body = await self._read(scope, receive)
             stored, is_readable = self._ingest.take(address, body, _Headers(scope["headers"]))
             await stored
-            if not is_readable:
-                raise MalformedJson("The body is no JSON object; its bytes are kept in quarantine.")
         except GatewayError as error:
             await self._refuse(error, provider, scope, receive, send)
         except ClientGone:
@@ -71,9 +69,13 @@ class CallbackDoor:
             log.error("callback failed", provider=provider, error=type(error).__name__)
             await self._refuse(Unavailable("The callback could not be stored."), provider, scope, receive, send)
         else:
-            self._stored[provider].inc()
-            await send(_START)
-            await send(_BODY)
+            if is_readable:
+                self._stored[provider].inc()
+                await send(_START)
+                await send(_BODY)
+            else:
+                unreadable = MalformedJson("The body is no JSON object; its bytes are kept in quarantine.")
+                await self._refuse(unreadable, provider, scope, receive, send)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         message = await receive()

@@ -36,8 +36,9 @@ async def locate(body: schemas.LocateRequest, request: Request) -> Response:
     stored fix that is fresh enough. When the first provider has no position, the next one is asked.
     """
     request_id = request_id_of(request)
+    as_feature = wants(request, GEOJSON)
     answer = await gateway_of(request).locate.one(body.to_query(), request_id=request_id, timeout_s=body.timeout)
-    if wants(request, GEOJSON):
+    if as_feature:
         return Response(orjson.dumps(to_feature(answer, request_id)), media_type=GEOJSON)
     return json_response({"requestId": request_id, **to_answer(answer)})
 

@@ -7,10 +7,12 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.negotiation import preferred
 from app.api.problems import to_attempt
 from app.locate import Answer
 from app.model import Device, Fix
 
+JSON = "application/json"
 GEOJSON = "application/geo+json"
 
 
@@ -27,8 +29,13 @@ def json_response(content: Any, status: int = 200, *, headers: dict[str, str] | 
 
 
 def wants(request: Request, media_type: str) -> bool:
-    """Tell whether the caller asks for a media type by name."""
-    return media_type in request.headers.get("accept", "")
+    """Tell whether the caller asks for a media type by name, and likes it better than JSON.
+
+    Raises:
+        NotAcceptable: The caller takes neither.
+    """
+    accept = request.headers.get("accept", "").lower()
+    return media_type in accept and preferred(accept, (JSON, media_type)) == media_type
 
 
 def to_location(fix: Fix) -> dict[str, Any]:

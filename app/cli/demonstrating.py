@@ -44,6 +44,7 @@ def demo(
 
 
 async def _demo(data_dir: Path, port: int, simulator_port: int, duration: float | None) -> None:
+    data_dir = data_dir.absolute()
     key = secrets.token_urlsafe(16)
     gateway_url = f"http://127.0.0.1:{free_port(port)}"
     simulator_url = f"http://127.0.0.1:{free_port(simulator_port)}"
@@ -52,11 +53,11 @@ async def _demo(data_dir: Path, port: int, simulator_port: int, duration: float 
     async with EmbeddedPostgres(data_dir, on_step=lambda step: _say(f"  {step}")):
         _say("Starting the simulator: stand-ins for CloudLocate and ThingSpace")
         arguments = ["simulator", "--port", simulator_url.rpartition(":")[2]]
-        async with _process(arguments, {}, f"{simulator_url}/healthz") as simulator:
+        async with _process(arguments, {}, data_dir, f"{simulator_url}/healthz") as simulator:
             credentials = await _get(f"{simulator_url}/control/credentials")
             environment = _environment(data_dir, key, gateway_url, simulator_url, credentials)
             _say("Starting the gateway")
-            async with _process(["serve"], environment, f"{gateway_url}/readyz") as gateway:
+            async with _process(["serve"], environment, data_dir, f"{gateway_url}/readyz") as gateway:
                 await _show(gateway_url, simulator_url, key, credentials, [simulator, gateway], stopping, duration)
 
 
@@ -90,7 +91,7 @@ def _environment(
         "THINGSPACE_SECRET": thingspace["secret"],
         "THINGSPACE_USERNAME": thingspace["username"],
         "THINGSPACE_PASSWORD": thingspace["password"],
-        "THINGSPACE_ACCOUNT": thingspace["account"],
+        "THINGSPACE_ACCOUNT": credentials["account"],
         "CLOUDLOCATE_URL": f"{simulator_url}/cloudlocate/v1/position",
         "CLOUDLOCATE_USERNAME": cloudlocate["username"],
         "CLOUDLOCATE_PASSWORD": cloudlocate["password"],
@@ -99,17 +100,17 @@ def _environment(
 
 @asynccontextmanager
 async def _process(
-    arguments: list[str], environment: dict[str, str], ready_url: str
+    arguments: list[str], environment: dict[str, str], folder: Path, ready_url: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run one of our commands as a process of its own, until the block ends."""
-    # A developer's own settings must not leak into the demo.
+    # A developer's own settings must not leak into the demo, neither from the environment nor from a .env.
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("GATEWAY_", "THINGSPACE_", "CLOUDLOCATE_"))
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "app", *arguments, env=inherited | environment, start_new_session=True
+        sys.executable, "-m", "app", *arguments, env=inherited | environment, cwd=folder, start_new_session=True
     )
     try:
         await _wait_until_ready(process, ready_url)
@@ -155,22 +156,27 @@ async def _show(
 ) -> None:
     headers = {"Authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(base_url=gateway_url, headers=headers, timeout=60) as http:
-        account = credentials["thingspace"]["account"]
+        account = credentials["account"]
         _say("Registering the callback listener at ThingSpace")
-        (await http.put(f"/listeners/{account}/DeviceLocation")).raise_for_status()
+        _expect_success(await http.put(f"/listeners/{account}/DeviceLocation"))
         listed = await _get(f"{simulator_url}/control/devices?limit={_FLEET * 2}")
         fleet = [device for device in listed["devices"] if device["account"] == account][:_FLEET]
         _say(f"Starting periodic location of {len(fleet)} devices, a fix every {_INTERVAL_S} seconds")
         devices = [{"imei": device["imei"], "mdn": device["mdn"]} for device in fleet]
         plan = {"devices": devices, "interval": _INTERVAL_S, "count": _MOST_FIXES, "maxAge": 0}
         started = await http.post("/periodic", json=plan)
-        started.raise_for_status()
+        _expect_success(started)
         session = started.json()["id"]
         _say(_what_to_try(gateway_url, simulator_url, key, devices[0], session))
         await _watch(http, session, processes, stopping, duration)
         _say("Stopping")
         with contextlib.suppress(httpx.HTTPError):
             await http.delete(f"/periodic/{session}")
+
+
+def _expect_success(response: httpx.Response) -> None:
+    if not response.is_success:
+        raise Unavailable(f"The gateway answered {response.status_code}: {response.text}")
 
 
 def _what_to_try(gateway_url: str, simulator_url: str, key: str, device: dict[str, str], session: str) -> str:

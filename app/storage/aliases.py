@@ -20,7 +20,7 @@ async def mdns_of(session: AsyncSession, devices: Sequence[str]) -> dict[str, st
         .order_by(AliasRow.device, AliasRow.learned_at.desc())
         .ext(distinct_on(AliasRow.device))
     )
-    return dict((await session.execute(newest)).tuples().all())
+    return {device: mdn for device, mdn in await session.execute(newest)}  # noqa: C416 -- a row is no pair to dict()
 
 
 class Identifier(TypedDict):
@@ -38,7 +38,7 @@ async def devices_of(session: AsyncSession, mdns: Sequence[str]) -> dict[str, Id
         .order_by(AliasRow.mdn, AliasRow.learned_at.desc())
         .ext(distinct_on(AliasRow.mdn))
     )
-    found = (await session.execute(newest)).tuples()
+    found = await session.execute(newest)
     return {mdn: Identifier(id=device, kind=cast("DeviceIdKind", kind)) for mdn, device, kind in found}
 
 
@@ -49,7 +49,7 @@ async def learn(session: AsyncSession, devices: Sequence[Device], at: datetime) 
         return
     # Rows in one order everywhere, so that those who learn the same at the same time wait for each other in turn.
     columns = [literal(list(column), ARRAY(Text())) for column in zip(*pairs, strict=True)]
-    listed = func.unnest(*columns).table_valued("device", "mdn", "device_kind")
+    listed = func.unnest(*columns).table_valued("device", "mdn", "device_kind").render_derived("listed")
     learned = insert(AliasRow).from_select(
         ["device", "mdn", "device_kind", "learned_at"],
         select(listed.c.device, listed.c.mdn, listed.c.device_kind, literal(at, DateTime(timezone=True))),

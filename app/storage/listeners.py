@@ -42,7 +42,7 @@ async def claim_due(session: AsyncSession, now: datetime, before: datetime) -> l
         .with_for_update(skip_locked=True)
     )
     taken = []
-    for account, service in (await session.execute(due)).tuples().all():
+    for account, service in (await session.execute(due)).all():
         claimed = update(ListenerRow).where(ListenerRow.account == account, ListenerRow.service == service)
         row = await session.scalar(claimed.values(checked_at=now).returning(ListenerRow))
         if row is not None:

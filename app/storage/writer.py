@@ -186,6 +186,10 @@ class Writer:
             await self._store_patiently(batch.entries)
         except Unavailable as error:
             batch.done.set_exception(error)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the entries that come after must be stored
+            log.error("batch failed", error=type(error).__name__)
+            self._drop_connection()
+            batch.done.set_exception(Unavailable("The database cannot store this now.", retry_after_s=5))
         except BaseException:
             batch.done.set_exception(Unavailable("The gateway is stopping.", retry_after_s=5))
             raise

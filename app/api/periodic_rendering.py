@@ -1,0 +1,93 @@
+"""Sessions as they go over the wire."""
+
+from typing import Any
+
+import orjson
+
+from app.api.problems import status_of, to_problem
+from app.api.rendering import instant
+from app.api.report_rendering import to_report
+from app.errors import GatewayError
+from app.periodic import Answer, StopFailure, Stopped
+from app.storage.rows import public_id
+from app.storage.session_views import DeviceView, SessionView
+
+
+class Wording:
+    """Puts the outcomes of one request into words."""
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+
+    def accepted(self, session: SessionView) -> Answer:
+        """Write 202 with the session."""
+        return Answer(status=202, body=orjson.dumps(to_session(session)), session_id=session.row.id)
+
+    def refused(self, error: GatewayError) -> Answer:
+        """Write the problem."""
+        return Answer(status=status_of(error), body=orjson.dumps(to_problem(error, self._request_id)))
+
+    def doubtful(self, error: GatewayError, session: SessionView) -> Answer:
+        """Write the problem with the session, so that the caller can follow it."""
+        problem = to_problem(error, self._request_id) | {"session": to_session(session)}
+        return Answer(status=status_of(error), body=orjson.dumps(problem), session_id=session.row.id)
+
+
+def to_session(view: SessionView) -> dict[str, Any]:
+    """Write a session with its counts."""
+    row, counts = view.row, view.counts
+    return {
+        "id": public_id(row.id),
+        "transactionId": row.transaction_id,
+        "state": row.state,
+        "account": row.account,
+        "interval": row.interval_s,
+        "count": row.count,
+        "unlimited": row.count is None,
+        "startDelay": row.start_delay_s,
+        "maxAge": row.max_age_s,
+        "devices": {"total": row.devices_total},
+        "reports": {
+            "expected": None if row.count is None else row.count * row.devices_total,
+            "due": counts.due,
+            "received": counts.received,
+            "failed": counts.failed,
+            "missing": counts.missing,
+        },
+        "createdAt": instant(row.created_at),
+        "startedAt": instant(row.started_at) if row.started_at else None,
+        "endsAt": instant(row.ends_at) if row.ends_at else None,
+        "endedAt": instant(row.ended_at) if row.ended_at else None,
+        "stopRequestedAt": instant(row.stop_requested_at) if row.stop_requested_at else None,
+        "problem": row.problem,
+    }
+
+
+def to_session_device(view: DeviceView) -> dict[str, Any]:
+    """Write a device of a session."""
+    row, counts = view.row, view.counts
+    location = to_report(view.last)["location"] if view.last is not None else None
+    return {
+        "device": {"imei": row.device, "mdn": row.mdn},
+        "received": counts.received,
+        "failed": counts.failed,
+        "due": counts.due,
+        "missing": counts.missing,
+        "lastFix": location and view.last and location | {"reportId": public_id(view.last.id)},
+        "stopRequestedAt": instant(row.stop_requested_at) if row.stop_requested_at else None,
+        "stoppedAt": instant(row.stopped_at) if row.stopped_at else None,
+    }
+
+
+def to_stopped(stopped: Stopped, request_id: str) -> dict[str, Any]:
+    """Write a session and what became of stopping it."""
+    stop = {
+        "requested": stopped.requested,
+        "accepted": stopped.accepted,
+        "failed": [_to_failure(failure, request_id) for failure in stopped.failures],
+    }
+    return to_session(stopped.session) | {"stop": stop}
+
+
+def _to_failure(failure: StopFailure, request_id: str) -> dict[str, Any]:
+    return {"imei": failure.imei, "mdn": failure.mdn, "problem": to_problem(failure.error, request_id)}

@@ -1,0 +1,139 @@
+"""Query parameters of reports and positions, and what is read from them."""
+
+import base64
+from typing import Annotated, NoReturn
+from uuid import UUID
+
+import orjson
+from fastapi import Query
+
+from app.api.parameters import place_of
+from app.errors import FieldError, InvalidArgument
+from app.model import ReportStatus, ReportType
+from app.storage.reports import Box, Holder, Place
+from app.storage.rows import instant_of, parse_id
+
+_NO_NUL = r"^[^\x00]*$"
+
+Transaction = Annotated[
+    str | None,
+    Query(
+        alias="transactionId",
+        max_length=256,
+        pattern=_NO_NUL,
+        description="the provider's transaction id; white space around it is cut",
+    ),
+]
+SessionId = Annotated[
+    str | None, Query(alias="sessionId", max_length=64, description="reports of this periodic session")
+]
+Imei = Annotated[str | None, Query(pattern=r"^[0-9]{14,16}$", description="14 to 16 digits")]
+Meid = Annotated[str | None, Query(pattern=r"^[0-9A-Fa-f]{14}$", description="14 hexadecimal characters")]
+Esn = Annotated[
+    str | None, Query(pattern=r"^([0-9]{11}|[0-9A-Fa-f]{8})$", description="11 decimal digits or 8 hexadecimal ones")
+]
+Mdn = Annotated[
+    str | None,
+    Query(
+        pattern=r"^[0-9]{10}$",
+        description="10 digits; finds reports that state it, and those that state none of a device seen with it",
+    ),
+]
+Account = Annotated[str | None, Query(min_length=1, max_length=64, pattern=_NO_NUL, description="exactly this account")]
+BoxText = Annotated[
+    str | None,
+    Query(
+        max_length=200,
+        description="west,south,east,north in degrees, borders included; with west > east it spans the antimeridian",
+        examples=["-71.5,42.0,-71.0,42.5"],
+    ),
+]
+Type = Annotated[ReportType | None, Query(alias="type", description="only reports of this type")]
+Status = Annotated[ReportStatus | None, Query(description="only reports with this status")]
+HolderCursor = Annotated[str | None, Query(max_length=1024, description="`next` of the page before")]
+_ROUND_THE_GLOBE = 180.0
+_POLE = 90.0
+
+
+def session_id_of(text: str | None) -> UUID | None:
+    """Read the id of a session.
+
+    Raises:
+        InvalidArgument: It has not the form of one.
+    """
+    if text is None:
+        return None
+    return parse_id(text) or _refuse("sessionId", "INVALID_FORMAT", "must be the id of a session")
+
+
+def device_id_of(*, imei: str | None, meid: str | None, esn: str | None) -> str | None:
+    """Choose the one identifier that is given, in the case in which it is stored.
+
+    Raises:
+        InvalidArgument: There are several.
+    """
+    given = [text for text in (imei, meid, esn) if text is not None]
+    if len(given) > 1:
+        _refuse("imei" if imei is not None else "meid", "CONFLICT", "send only one of imei, meid and esn")
+    return given[0].upper() if given else None
+
+
+def after_of(cursor: str | None) -> Place | None:
+    """Read the cursor of a list of reports: the id of the last one, which also tells its time.
+
+    Raises:
+        InvalidArgument: It is none of ours.
+    """
+    key = place_of(cursor)
+    return None if key is None else Place(instant_of(key), key)
+
+
+def holder_of(cursor: str | None) -> Holder | None:
+    """Read the cursor of a list of positions.
+
+    Raises:
+        InvalidArgument: It is none of ours.
+    """
+    if cursor is None:
+        return None
+    try:
+        parts = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+    except ValueError:
+        parts = None
+    match parts:
+        case [str(account), str(device)] if "\x00" not in account + device:
+            return Holder(account, device)
+        case _:
+            return _refuse("cursor", "INVALID_FORMAT", "must be `next` of the page before")
+
+
+def to_cursor(holder: Holder) -> str:
+    """Write the cursor of a list of positions."""
+    return base64.urlsafe_b64encode(orjson.dumps([*holder])).decode().rstrip("=")
+
+
+def box_of(text: str | None) -> Box | None:
+    """Read a bounding box.
+
+    Raises:
+        InvalidArgument: It is not four numbers of degrees in their order.
+    """
+    if text is None:
+        return None
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+    except ValueError:
+        _refuse("bbox", "INVALID_FORMAT", "must be four numbers: west,south,east,north")
+    if not all(abs(longitude) <= _ROUND_THE_GLOBE for longitude in (west, east)):
+        _refuse("bbox", "OUT_OF_RANGE", "west and east must be from -180 to 180")
+    if not all(abs(latitude) <= _POLE for latitude in (south, north)):
+        _refuse("bbox", "OUT_OF_RANGE", "south and north must be from -90 to 90")
+    if south > north:
+        _refuse("bbox", "OUT_OF_RANGE", "south must not exceed north; the order is west,south,east,north")
+    return Box(west_deg=west, south_deg=south, east_deg=east, north_deg=north)
+
+
+def _refuse(name: str, code: str, detail: str) -> NoReturn:
+    raise InvalidArgument(
+        "A query parameter is not valid.", errors=(FieldError(pointer=f"?{name}", code=code, detail=detail),)
+    )

@@ -1,0 +1,109 @@
+"""Reports as they go over the wire: as JSON, flat for tables, and as GeoJSON features."""
+
+from typing import Any
+
+from app.api.rendering import instant
+from app.storage.reports import ReportRecord
+from app.storage.rows import public_id
+from app.storage.tables import ReportRow
+
+AnyReport = ReportRecord | ReportRow
+
+
+def to_report(row: AnyReport) -> dict[str, Any]:
+    """Write a report as it stands in lists."""
+    return {
+        "id": public_id(row.id),
+        "transactionId": row.transaction_id,
+        "sessionId": public_id(row.session_id) if row.session_id else None,
+        "account": row.account,
+        "device": _device(row),
+        "type": row.type,
+        "status": row.status,
+        "location": _location(row),
+        "error": _error(row),
+        "provider": row.provider,
+        "reportedAs": row.kind_in_words,
+        "flags": row.flags or [],
+        "receivedAt": instant(row.received_at),
+    }
+
+
+def _device(row: AnyReport) -> dict[str, str]:
+    written = {row.device_kind or "": row.device, "mdn": row.mdn, "name": row.name}
+    return {name: value for name, value in written.items() if name and value is not None}
+
+
+def _location(row: AnyReport) -> dict[str, Any] | None:
+    if row.status != "located":
+        return None
+    return {
+        "latitude": row.latitude,
+        "longitude": row.longitude,
+        "accuracy": row.accuracy_m,
+        "confidence": row.confidence_pct,
+        "timestamp": instant(row.at),
+        "source": row.source or "unknown",
+        "provider": row.provider,
+        "cached": bool(row.cached),
+    }
+
+
+def _error(row: AnyReport) -> dict[str, Any] | None:
+    if row.error_type is None and row.error_info is None and row.status != "failed":
+        return None
+    return {
+        "type": row.error_type,
+        "info": row.error_info,
+        "timestamp": instant(row.error_at) if row.error_at else None,
+    }
+
+
+FLAT_MEMBERS = (
+    "id",
+    "transactionId",
+    "sessionId",
+    "account",
+    "imei",
+    "meid",
+    "esn",
+    "mdn",
+    "name",
+    "type",
+    "status",
+    "latitude",
+    "longitude",
+    "accuracy",
+    "confidence",
+    "timestamp",
+    "source",
+    "cached",
+    "errorType",
+    "errorInfo",
+    "errorTimestamp",
+    "provider",
+    "reportedAs",
+    "flags",
+    "receivedAt",
+)
+"""The columns of CSV in their order; new ones are added at the end."""
+
+
+def to_flat(row: AnyReport) -> dict[str, Any]:
+    """Write a report on one level, with the same members whatever it says."""
+    report = to_report(row)
+    flat = dict.fromkeys(FLAT_MEMBERS)
+    error = report.pop("error") or {}
+    flat.update(report.pop("device"))
+    flat.update(report.pop("location") or {})
+    flat.update(errorType=error.get("type"), errorInfo=error.get("info"), errorTimestamp=error.get("timestamp"))
+    flat.update(report)
+    return flat
+
+
+def to_report_feature(row: AnyReport) -> dict[str, Any]:
+    """Write a report as a GeoJSON Feature with flat properties; without a fix it has no geometry."""
+    properties = to_flat(row)
+    longitude, latitude = properties.pop("longitude"), properties.pop("latitude")
+    geometry = None if longitude is None else {"type": "Point", "coordinates": [longitude, latitude]}
+    return {"type": "Feature", "id": properties["id"], "geometry": geometry, "properties": properties}

@@ -1,0 +1,178 @@
+"""Reports that came before their session was known: giving them to it, and counting them exactly once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ARRAY, Text, exists, func, literal, or_, select, text
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.storage.sessions import seconds
+from app.storage.tables import ReportRow, SessionDeviceRow, SessionRow, SessionTransactionRow
+
+CLOCK_SLACK = timedelta(seconds=5)
+"""How far the clocks of two replicas may be apart."""
+
+_ADOPTION_LOCK = 0x61646F7074
+
+_CLAIM = text("""
+WITH new AS (
+    UPDATE reports AS r SET
+        session_id = s.id,
+        flags = CASE
+            WHEN r.type = 'location' AND s.ended_at < r.received_at THEN array_append(r.flags, 'after_end')
+            ELSE r.flags
+        END
+    FROM session_transactions AS t JOIN sessions AS s ON s.id = t.session_id
+    WHERE t.transaction_id = ANY (CAST(:ids AS text[])) AND r.transaction_id = t.transaction_id
+        AND r.session_id IS NULL
+    RETURNING r.session_id, r.device, r.mdn, r.type, r.status, r.at, r.id, r.received_at
+), counted AS (
+    UPDATE session_devices AS d SET
+        received = d.received + n.received,
+        failed = d.failed + n.failed,
+        mdn = coalesce(d.mdn, n.mdn),
+        last_report_id = CASE
+            WHEN n.last_at > coalesce(d.last_at, '-infinity') THEN n.last_id ELSE d.last_report_id
+        END,
+        last_at = greatest(d.last_at, n.last_at),
+        stopped_at = coalesce(d.stopped_at, n.stopped_at)
+    FROM (
+        SELECT
+            session_id, device, max(mdn) AS mdn,
+            count(*) FILTER (WHERE type = 'location' AND status = 'located') AS received,
+            count(*) FILTER (WHERE type = 'location' AND status = 'failed') AS failed,
+            max(at) FILTER (WHERE type = 'location' AND status = 'located') AS last_at,
+            (array_agg(id ORDER BY at DESC) FILTER (WHERE type = 'location' AND status = 'located'))[1] AS last_id,
+            min(received_at) FILTER (WHERE type = 'stopped') AS stopped_at
+        FROM new GROUP BY session_id, device
+    ) AS n
+    WHERE d.session_id = n.session_id AND d.device = n.device
+)
+SELECT count(*) FROM new
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stranger:
+    """A transaction that belongs to no session, as its reports show it.
+
+    Attributes:
+        devices: Every device that it has reported on.
+        first_at: When its first report arrived.
+        last_at: When its latest report arrived.
+    """
+
+    transaction_id: str
+    provider: str
+    account: str
+    devices: tuple[str, ...]
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A session that a stranger may belong to.
+
+    Attributes:
+        devices_digest: Equal for sessions with the same devices.
+    """
+
+    row: SessionRow
+    devices_digest: str
+
+
+async def claim(db: AsyncSession, transaction_ids: Sequence[str]) -> int:
+    """Give the reports of these transactions to the sessions they belong to; return how many there were.
+
+    Only reports that this statement itself turns are counted, so that whoever comes second counts none.
+    """
+    claimed: int = (await db.execute(_CLAIM, {"ids": list(transaction_ids)})).scalar_one()
+    return claimed
+
+
+async def is_any_session_unknown(db: AsyncSession) -> bool:
+    """Tell whether any session waits for a transaction of its own."""
+    return bool(await db.scalar(select(exists().where(SessionRow.state == "unknown"))))
+
+
+async def lock_adoptions(db: AsyncSession) -> None:
+    """Be the only one among all replicas who adopts, until the transaction ends."""
+    await db.execute(select(func.pg_advisory_xact_lock(_ADOPTION_LOCK)))
+
+
+async def strangers(db: AsyncSession, transaction_ids: Sequence[str]) -> list[Stranger]:
+    """Find those of the transactions that belong to no session and whose reports name one account."""
+    known = exists().where(SessionTransactionRow.transaction_id == ReportRow.transaction_id)
+    rows = await db.execute(
+        select(
+            ReportRow.transaction_id,
+            func.min(ReportRow.provider),
+            func.min(ReportRow.account),
+            func.array_agg(ReportRow.device.distinct()),
+            func.min(ReportRow.received_at).label("first_at"),
+            func.max(ReportRow.received_at),
+        )
+        .where(ReportRow.transaction_id == func.any(literal(list(transaction_ids), ARRAY(Text()))))
+        .where(ReportRow.session_id.is_(None), ReportRow.type == "location", ~known)
+        .group_by(ReportRow.transaction_id)
+        .having(func.count(ReportRow.account.distinct()) == 1)
+        .order_by(text("first_at"))
+    )
+    return [
+        Stranger(
+            transaction_id=transaction_id or "",
+            provider=provider,
+            account=account or "",
+            devices=tuple(devices),
+            first_at=first_at,
+            last_at=last_at,
+        )
+        for transaction_id, provider, account, devices, first_at, last_at in rows
+    ]
+
+
+async def candidates(db: AsyncSession, stranger: Stranger, grace: timedelta) -> list[Candidate]:
+    """Find the sessions that fit a stranger: account, devices, and time; oldest first.
+
+    A session that is still being started is among them: the stranger may be its own, and its reply on the way.
+    """
+    among_them = SessionDeviceRow.device == func.any(literal(list(stranger.devices), ARRAY(Text())))
+    mine = SessionDeviceRow.session_id == SessionRow.id
+    devices_in_common = select(func.count()).select_from(SessionDeviceRow).where(mine, among_them).scalar_subquery()
+    length = seconds(SessionRow.start_delay_s + SessionRow.count * SessionRow.interval_s)
+    digest = (
+        select(
+            func.md5(
+                func.string_agg(SessionDeviceRow.device, aggregate_order_by(literal(","), SessionDeviceRow.device))
+            )
+        )
+        .where(mine)
+        .scalar_subquery()
+    )
+    rows = await db.execute(
+        select(SessionRow, digest)
+        .where(SessionRow.state.in_(("unknown", "requested")), SessionRow.transaction_id.is_(None))
+        .where(SessionRow.provider == stranger.provider, SessionRow.account == stranger.account)
+        .where(SessionRow.created_at <= stranger.first_at + CLOCK_SLACK)
+        .where(or_(SessionRow.count.is_(None), SessionRow.created_at + length >= stranger.last_at - grace))
+        .where(devices_in_common == len(stranger.devices))
+        .order_by(SessionRow.created_at, SessionRow.id)
+        .execution_options(populate_existing=True)
+    )
+    return [Candidate(row=row, devices_digest=digest or "") for row, digest in rows]
+
+
+async def lingering(db: AsyncSession, since: datetime) -> list[str]:
+    """List transactions without a session that report on devices of sessions that wait for one."""
+    wanted = (
+        select(ReportRow.transaction_id)
+        .distinct()
+        .join(SessionDeviceRow, SessionDeviceRow.device == ReportRow.device)
+        .join(SessionRow, SessionRow.id == SessionDeviceRow.session_id)
+        .where(SessionRow.state == "unknown", SessionRow.account == ReportRow.account)
+        .where(ReportRow.session_id.is_(None), ReportRow.transaction_id.is_not(None), ReportRow.at >= since)
+    )
+    return [found for found in await db.scalars(wanted) if found]

@@ -1,0 +1,54 @@
+"""What a reader asks for, in the words of the tables."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from app.model import ReportStatus, ReportType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A bounding box in WGS 84 degrees, borders included; with `west_deg` > `east_deg` it spans the antimeridian."""
+
+    west_deg: float
+    south_deg: float
+    east_deg: float
+    north_deg: float
+
+    @property
+    def crosses_antimeridian(self) -> bool:
+        """Whether longitude 180 lies inside."""
+        return self.west_deg > self.east_deg
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFilter:
+    """Which reports are wanted; None wants them all, and everything given has to hold.
+
+    Attributes:
+        device_id: An IMEI, MEID or ESN; finds what came under its MDN alone, too.
+        mdn: Finds reports that state this MDN, or none and come from a device that was seen with it.
+        session_id: Only reports of this periodic session.
+        since: Included.
+        until: Excluded.
+    """
+
+    transaction_id: str | None = None
+    session_id: UUID | None = None
+    device_id: str | None = None
+    mdn: str | None = None
+    account: str | None = None
+    type: ReportType | None = None
+    status: ReportStatus | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    box: Box | None = None
+
+
+class Place(NamedTuple):
+    """A place in the order of reports; what is older, or equally old with a lower id, comes after it."""
+
+    at: datetime
+    id: UUID

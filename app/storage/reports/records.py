@@ -1,0 +1,45 @@
+"""Reports as they are read: plain tuples, because a page of mapped objects costs more than its query."""
+
+from datetime import datetime
+from typing import NamedTuple, cast
+from uuid import UUID
+
+from sqlalchemy import Table
+
+from app.storage.tables import ReportRow
+
+REPORTS = cast("Table", ReportRow.__table__)
+
+
+class ReportRecord(NamedTuple):
+    """One row of `reports`; the members are its columns, as `tables.ReportRow` describes them."""
+
+    at: datetime
+    id: UUID
+    provider: str
+    type: str
+    status: str
+    account: str | None
+    transaction_id: str | None
+    session_id: UUID | None
+    device: str
+    device_kind: str | None
+    mdn: str | None
+    name: str | None
+    latitude: float | None
+    longitude: float | None
+    accuracy_m: float | None
+    confidence_pct: int | None
+    source: str | None
+    cached: bool | None
+    error_type: str | None
+    error_info: str | None
+    error_at: datetime | None
+    flags: list[str] | None
+    kind_in_words: str | None
+    received_at: datetime
+    callback_id: UUID | None
+    raw: str | None
+
+
+COLUMNS = tuple(REPORTS.c[name] for name in ReportRecord._fields)

@@ -1,0 +1,229 @@
+"""Periodic sessions: keeping them, finding them, and moving their state along."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Text, and_, case, exists, func, insert, literal, or_, select, text, update
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.model import TransactionId
+from app.storage.rows import parse_id
+from app.storage.tables import SessionDeviceRow, SessionRow, SessionTransactionRow
+
+STOP_GRACE = timedelta(minutes=10)
+"""So long the stop callbacks of a session are waited for."""
+
+ENDED = frozenset({"completed", "stopped", "failed"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """What the states and counts of sessions depend on beside the reports.
+
+    Attributes:
+        now: The present instant.
+        grace_s: How late a report may be at least; a tenth of the interval when that is more, never a whole one.
+        call_limit: A session still `requested` after so long was left behind by a process that died.
+    """
+
+    now: datetime
+    grace_s: int
+    call_limit: timedelta
+
+
+async def add(db: AsyncSession, row: SessionRow, devices: Mapping[str, str | None]) -> None:
+    """Add a session with its devices, by IMEI with the MDN where it is known."""
+    db.add(row)
+    await db.flush()
+    listed = (
+        func.unnest(literal(list(devices), ARRAY(Text())), literal(list(devices.values()), ARRAY(Text())))
+        .table_valued("device", "mdn")
+        .render_derived("listed")
+    )
+    await db.execute(
+        insert(SessionDeviceRow).from_select(
+            ["session_id", "device", "mdn"],
+            select(literal(row.id, SessionDeviceRow.session_id.type), listed.c.device, listed.c.mdn),
+        )
+    )
+
+
+async def id_of(db: AsyncSession, reference: str) -> UUID | None:
+    """Find a session by its own id or by a transaction id of its start or its stops."""
+    if "\x00" in reference:
+        return None
+    if (key := parse_id(reference)) is not None and await db.get(SessionRow, key) is not None:
+        return key
+    owner = select(SessionTransactionRow.session_id).where(SessionTransactionRow.transaction_id == reference)
+    found: UUID | None = await db.scalar(owner)
+    return found
+
+
+async def locked(db: AsyncSession, key: UUID) -> SessionRow | None:
+    """Fetch a session as it is now, and keep others from changing it until the transaction ends."""
+    return await db.get(SessionRow, key, with_for_update=True, populate_existing=True)
+
+
+async def belongs(db: AsyncSession, key: UUID, transaction_id: TransactionId, kind: str) -> bool:
+    """Record that a transaction belongs to a session; False when it is recorded already."""
+    values = {"transaction_id": transaction_id, "session_id": key, "kind": kind}
+    recorded = await db.scalar(
+        postgresql.insert(SessionTransactionRow)
+        .values(values)
+        .on_conflict_do_nothing()
+        .returning(SessionTransactionRow.session_id)
+    )
+    return recorded is not None
+
+
+def begin(row: SessionRow, transaction_id: TransactionId, at: datetime) -> None:
+    """Note that the provider has taken a session on; one that has gone further stays where it is."""
+    if row.state in ("requested", "unknown"):
+        row.state = "active"
+    row.transaction_id = transaction_id
+    row.started_at = at
+    row.ends_at = planned_end(row, at)
+    row.problem = None
+
+
+def planned_end(row: SessionRow, started_at: datetime) -> datetime | None:
+    """Tell when a session that began at `started_at` has run its course; None when it has no end."""
+    if row.count is None:
+        return None
+    return started_at + timedelta(seconds=row.start_delay_s + row.count * row.interval_s)
+
+
+async def fail(db: AsyncSession, key: UUID, problem: dict[str, Any], now: datetime) -> None:
+    """Note that the provider has not taken a session on."""
+    waiting = update(SessionRow).where(SessionRow.id == key, SessionRow.state.in_(("requested", "unknown")))
+    await db.execute(waiting.values(state="failed", problem=problem, ended_at=now))
+
+
+async def doubt(db: AsyncSession, key: UUID, problem: dict[str, Any]) -> None:
+    """Note that nobody knows whether the provider has taken a session on."""
+    waiting = update(SessionRow).where(SessionRow.id == key, SessionRow.state.in_(("requested", "unknown")))
+    await db.execute(waiting.values(state="unknown", problem=problem))
+
+
+async def advance(db: AsyncSession, clock: Clock, keys: Sequence[UUID] | None = None) -> None:
+    """Move sessions on as their reports and the clock say; None moves all.
+
+    Rows that somebody else is moving at this moment are left to him, so that replicas never wait for each other.
+    """
+    now = literal(clock.now)
+    abandoned = and_(SessionRow.state == "requested", SessionRow.created_at < clock.now - clock.call_limit)
+    over = and_(
+        SessionRow.state == "active",
+        or_(SessionRow.ends_at + seconds(grace_s(clock)) < now, and_(SessionRow.count.is_not(None), ~_lacks_reports())),
+    )
+    halted = and_(
+        SessionRow.state == "stopping",
+        or_(SessionRow.stop_requested_at < clock.now - STOP_GRACE, ~_runs_somewhere()),
+    )
+    due = select(SessionRow.id).where(or_(abandoned, over, halted)).order_by(SessionRow.id)
+    if keys is not None:
+        due = due.where(SessionRow.id.in_(keys))
+    moved = due.with_for_update(skip_locked=True).cte("moved")
+    following = case({"requested": "unknown", "active": "completed"}, value=SessionRow.state, else_="stopped")
+    await db.execute(
+        update(SessionRow)
+        .where(SessionRow.id.in_(select(moved.c.id)))
+        .values(state=following, ended_at=case((SessionRow.state == "requested", None), else_=now))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _lacks_reports() -> Any:
+    mine = SessionDeviceRow.session_id == SessionRow.id
+    missing = SessionDeviceRow.received + SessionDeviceRow.failed < SessionRow.count
+    return exists().where(mine, missing, SessionDeviceRow.stopped_at.is_(None))
+
+
+def _runs_somewhere() -> Any:
+    return exists().where(SessionDeviceRow.session_id == SessionRow.id, SessionDeviceRow.stopped_at.is_(None))
+
+
+def grace_s(clock: Clock) -> Any:
+    """Express how late a session's report may be before it counts as missing, in seconds.
+
+    Never longer than an interval, so that a dead listener is noticed within one.
+    """
+    return func.least(SessionRow.interval_s, func.greatest(clock.grace_s, SessionRow.interval_s // 10))
+
+
+def seconds(amount: Any) -> Any:
+    """Express an amount of seconds as an interval."""
+    return amount * text("interval '1 second'")
+
+
+async def devices_to_stop(
+    db: AsyncSession, key: UUID, devices: Sequence[str] | None = None
+) -> Sequence[SessionDeviceRow]:
+    """List the devices of a session that have not been asked to stop yet; None lists them all."""
+    asked = select(SessionDeviceRow).where(
+        SessionDeviceRow.session_id == key,
+        SessionDeviceRow.stop_requested_at.is_(None),
+        SessionDeviceRow.stopped_at.is_(None),
+    )
+    if devices is not None:
+        asked = asked.where(SessionDeviceRow.device.in_(devices))
+    return (await db.scalars(asked.order_by(SessionDeviceRow.device))).all()
+
+
+async def devices_with(db: AsyncSession, key: UUID, mdns: Sequence[str]) -> dict[str, str]:
+    """Find the devices of a session that have these MDNs, by MDN."""
+    wanted = select(SessionDeviceRow.mdn, SessionDeviceRow.device).where(
+        SessionDeviceRow.session_id == key, SessionDeviceRow.mdn.in_(mdns)
+    )
+    return {mdn: device for mdn, device in await db.execute(wanted) if mdn is not None}
+
+
+async def members(db: AsyncSession, key: UUID, devices: Sequence[str]) -> set[str]:
+    """Tell which of these devices belong to a session."""
+    wanted = select(SessionDeviceRow.device).where(
+        SessionDeviceRow.session_id == key, SessionDeviceRow.device.in_(devices)
+    )
+    return set(await db.scalars(wanted))
+
+
+async def note_stops(db: AsyncSession, key: UUID, devices: Mapping[str, str], at: datetime) -> None:
+    """Note that these devices, with the MDNs they were addressed by, have been asked to stop.
+
+    The session is `stopping` once all of its devices have been asked.
+    """
+    listed = (
+        func.unnest(literal(list(devices), ARRAY(Text())), literal(list(devices.values()), ARRAY(Text())))
+        .table_valued("device", "mdn")
+        .render_derived("listed")
+    )
+    await db.execute(
+        update(SessionDeviceRow)
+        .where(SessionDeviceRow.session_id == key, SessionDeviceRow.device == listed.c.device)
+        .values(
+            stop_requested_at=func.coalesce(SessionDeviceRow.stop_requested_at, at),
+            mdn=func.coalesce(SessionDeviceRow.mdn, listed.c.mdn),
+        )
+    )
+    unasked = exists().where(
+        SessionDeviceRow.session_id == key,
+        SessionDeviceRow.stop_requested_at.is_(None),
+        SessionDeviceRow.stopped_at.is_(None),
+    )
+    await db.execute(
+        update(SessionRow)
+        .where(SessionRow.id == key, SessionRow.state == "active", ~unasked)
+        .values(state="stopping", stop_requested_at=at)
+    )
+
+
+async def recent_transactions(db: AsyncSession, since: datetime) -> list[str]:
+    """List the transactions of the sessions that run, or ended after `since`."""
+    young = or_(SessionRow.ended_at.is_(None), SessionRow.ended_at > since)
+    listed = select(SessionTransactionRow.transaction_id).join(
+        SessionRow, SessionRow.id == SessionTransactionRow.session_id
+    )
+    return list(await db.scalars(listed.where(young)))

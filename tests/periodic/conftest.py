@@ -1,0 +1,27 @@
+from collections.abc import AsyncIterator
+
+import pytest
+from stage import Stage
+from trackers import HandClock, StubTracker
+
+from app.storage.database import Database
+from app.storage.writer import Writer
+
+
+@pytest.fixture
+def tracker() -> StubTracker:
+    return StubTracker()
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+async def stage(database: Database, tracker: StubTracker, clock: HandClock) -> AsyncIterator[Stage]:
+    """The use case with a stub provider, a real database, and a clock of the test's own."""
+    async with Writer(database.connect).running() as writer:
+        stage = Stage(database, writer, tracker, clock)
+        async with stage.periodic.running():
+            yield stage
