@@ -1,0 +1,26 @@
+"""`python -m benchmarks [NAME...]`: run some benchmarks, or all of them."""
+
+import argparse
+from collections.abc import Callable
+
+from benchmarks import locate
+from benchmarks.plan import Plan
+
+BENCHMARKS: dict[str, Callable[[Plan], None]] = {"locate": locate.run}
+
+
+def main() -> None:
+    """Read the command line and run what it names."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], help="which ones; all when none is named")
+    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured; medians are shown")
+    parser.add_argument("--seconds", type=int, default=3, help="how long one measurement lasts")
+    options = parser.parse_args()
+    plan = Plan(rounds=options.rounds, seconds=options.seconds)
+    print(plan.describe(), flush=True)
+    for name in options.names or BENCHMARKS:
+        BENCHMARKS[name](plan)
+
+
+if __name__ == "__main__":
+    main()

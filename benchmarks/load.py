@@ -1,0 +1,174 @@
+"""Makes load and measures it: with wrk where it is installed, else with a small generator of our own.
+
+Each request carries a number of its own, because the gateway answers identical questions with one vendor call.
+"""
+
+import asyncio
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httptools
+
+from benchmarks.plan import Plan, on_the_other_cores
+
+NUMBER = "@@@@@@"
+"""Stands in a body where six hexadecimal digits are to differ from request to request."""
+
+_TIMEOUT_S = 10
+_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
+_LUA = """
+local body = %s
+local number = 0
+wrk.method = "POST"
+wrk.headers = {%s}
+request = function()
+  number = (number + 1) %% 16777216
+  return wrk.format(nil, nil, nil, (body:gsub("@@@@@@", string.format("%%06x", number))))
+end
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where to post what."""
+
+    url: str
+    body: str
+    headers: tuple[tuple[str, str], ...] = (("Content-Type", "application/json"),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What came of it.
+
+    Attributes:
+        per_s: Answered requests per second.
+        failed: Requests that were refused, broke, timed out, or were not answered with 2xx.
+    """
+
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    failed: int
+
+
+def measure(target: Target, plan: Plan, *, connections: int, seconds: int | None = None) -> Measured:
+    """Post without pause over so many connections."""
+    seconds = seconds or plan.seconds
+    with on_the_other_cores():
+        if plan.wrk:
+            return _with_wrk(plan.wrk, target, connections, seconds)
+        task = json.dumps(asdict(target) | {"connections": connections, "seconds": seconds})
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.load"], input=task, capture_output=True, text=True, check=True
+        )
+        return Measured(**json.loads(done.stdout))
+
+
+def _with_wrk(wrk: str, target: Target, connections: int, seconds: int) -> Measured:
+    headers = ", ".join(f"[{json.dumps(name)}] = {json.dumps(value)}" for name, value in target.headers)
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "post.lua"
+        script.write_text(_LUA % (json.dumps(target.body), headers))
+        done = subprocess.run(
+            [
+                wrk,
+                "-t1",
+                f"-c{connections}",
+                f"-d{seconds}s",
+                "--latency",
+                f"--timeout={_TIMEOUT_S}s",
+                f"-s{script}",
+                target.url,
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    return _read(done.stdout)
+
+
+def _read(text: str) -> Measured:
+    def latency_ms(percent: int) -> float:
+        found = re.search(rf"{percent}%\s+([\d.]+)(us|ms|s|m)\b", text)
+        return float(found[1]) * _MS[found[2]] if found else float("nan")
+
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    broken = re.search(r"Socket errors: (.*)", text)
+    failed = int(refused[1]) if refused else 0
+    failed += sum(map(int, re.findall(r"\d+", broken[1]))) if broken else 0
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    return Measured(per_s=float(rate[1]) if rate else 0, p50_ms=latency_ms(50), p99_ms=latency_ms(99), failed=failed)
+
+
+class _Poster(asyncio.Protocol):
+    """One connection that posts, waits for the answer, and posts again."""
+
+    numbers = iter(range(sys.maxsize))
+
+    def __init__(self, head: str, body: str, until: float, took_ms: list[float]) -> None:
+        self.failed = 0
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._head, self._body, self._until, self._took_ms = head, body, until, took_ms
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._parser = httptools.HttpResponseParser(self)
+        self._post()
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        now = time.perf_counter()
+        self._took_ms.append((now - self._since) * 1000)
+        self.failed += self._parser.get_status_code() // 100 != 2
+        if now < self._until:
+            self._post()
+        else:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if time.perf_counter() < self._until:
+            self.failed += 1
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def _post(self) -> None:
+        body = self._body.replace(NUMBER, f"{next(self.numbers) % 0x1000000:06x}")
+        self._since = time.perf_counter()
+        self._transport.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+
+
+async def _with_our_own(target: Target, connections: int, seconds: int) -> Measured:
+    address = urlsplit(target.url)
+    head = f"POST {address.path or '/'} HTTP/1.1\r\nHost: {address.netloc}\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in target.headers)
+    took_ms: list[float] = []
+    until = time.perf_counter() + seconds
+    loop = asyncio.get_running_loop()
+    made = [
+        loop.create_connection(lambda: _Poster(head, target.body, until, took_ms), address.hostname, address.port)
+        for _ in range(connections)
+    ]
+    posters = [poster for _, poster in await asyncio.gather(*made)]
+    _, late = await asyncio.wait([poster.ended for poster in posters], timeout=seconds + _TIMEOUT_S)
+    ranks = statistics.quantiles(took_ms, n=100) if len(took_ms) > 1 else [float("nan")] * 99
+    failed = len(late) + sum(poster.failed for poster in posters)
+    return Measured(per_s=len(took_ms) / seconds, p50_ms=ranks[49], p99_ms=ranks[98], failed=failed)
+
+
+if __name__ == "__main__":
+    given = json.load(sys.stdin)
+    amount = {name: given.pop(name) for name in ("connections", "seconds")}
+    given["headers"] = tuple(map(tuple, given["headers"]))
+    print(json.dumps(asdict(asyncio.run(_with_our_own(Target(**given), **amount)))))
