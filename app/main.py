@@ -5,6 +5,7 @@ import gc
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -21,7 +22,7 @@ from app import telemetry
 from app.api import callbacks, docs, listeners, locating, operations, periodic, reports
 from app.api.access import Keys
 from app.api.callback_door import CallbackDoor
-from app.api.front import Front
+from app.api.front import Front, lanes_of
 from app.api.gateway import Gateway, request_id_of
 from app.api.problems import problem_response, to_pointer
 from app.errors import FieldError, GatewayError, InvalidArgument, MethodNotAllowed, NotFound, RequestError
@@ -51,20 +52,30 @@ press **Execute**. Errors are RFC 9457 problems: `code` is stable, `retryable` s
 later, `errors` points at the fields to change.
 """
 
+ROUTERS = (
+    locating.router,
+    periodic.router,
+    reports.router,
+    callbacks.router,
+    listeners.router,
+    operations.router,
+)
+
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 class GatewayApp(FastAPI):
-    """The application, with the door for callbacks in front of everything else."""
+    """The application, with the door for callbacks and the front before the framework's own layers."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] == "http":
-            door: CallbackDoor = self.state.gateway.callback_door
-            if door.opens(scope):
-                await door(scope, receive, send)
-                return
-        await super().__call__(scope, receive, send)
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        door: CallbackDoor = self.state.gateway.callback_door
+        front: Front = self.state.front
+        await (door if door.opens(scope) else front)(scope, receive, send)
 
 
 def create_app(
@@ -90,17 +101,11 @@ def create_app(
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
-    for router in (
-        locating.router,
-        periodic.router,
-        reports.router,
-        callbacks.router,
-        listeners.router,
-        operations.router,
-    ):
+    for router in ROUTERS:
         app.include_router(router)
     docs.add_docs(app)
-    app.add_middleware(Front)
+    app.state.front = Front(partial(FastAPI.__call__, app), lanes_of(ROUTERS))
+    app.add_exception_handler(Exception, _answer_unexpected)
     app.add_exception_handler(GatewayError, _answer_gateway_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid_parameters)
     app.add_exception_handler(HTTPException, _answer_http_exception)
@@ -188,6 +193,10 @@ async def _keep_partitions(database: Database) -> None:
         await partitions.keep_ready(connection, datetime.now(UTC))
     finally:
         await connection.close()
+
+
+async def _answer_unexpected(request: Request, _: Exception) -> Response:
+    return problem_response(GatewayError(), request_id_of(request))
 
 
 async def _answer_gateway_error(request: Request, error: Exception) -> Response:

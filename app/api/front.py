@@ -1,14 +1,24 @@
-"""What every request passes first: an id, the API key, and afterwards one line in the log and in the metrics."""
+"""What every request passes first: an id, the API key, and afterwards one line in the log and in the metrics.
+
+The busiest routes have lanes of their own from here: the framework's layers and its search for the route cost more
+than everything that the gateway itself does for a location.
+"""
 
 import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
 from app import telemetry
 from app.api.access import ANYONE
+from app.api.body import JsonRoute
 from app.api.gateway import Gateway
 from app.api.problems import problem_response
 from app.errors import GatewayError
@@ -19,17 +29,29 @@ _LONGEST_ID = 60
 _PRINTABLE = frozenset(range(0x20, 0x7F))
 
 
-class Front:
-    """Pure ASGI middleware around the application."""
+Lanes = Mapping[tuple[str, str], tuple[APIRoute, Callable[[Request], Awaitable[Response]]]]
 
-    def __init__(self, app: ASGIApp) -> None:
+
+def lanes_of(routers: Iterable[APIRouter]) -> Lanes:
+    """Make lanes for all routes that read JSON and have a constant path, by method and path."""
+    return {
+        (method, route.path): (route, route.get_route_handler())
+        for router in routers
+        for route in router.routes
+        if isinstance(route, JsonRoute) and "{" not in route.path
+        for method in route.methods or ()
+    }
+
+
+class Front:
+    """Pure ASGI, around the application."""
+
+    def __init__(self, app: ASGIApp, lanes: Lanes) -> None:
         self._app = app
+        self._lanes = lanes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+        """Serve one request."""
         started = time.perf_counter()
         gateway: Gateway = scope["app"].state.gateway
         headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -51,7 +73,13 @@ class Front:
                 authorization = headers.get(b"authorization")
                 caller = gateway.keys.caller(authorization.decode("latin-1") if authorization is not None else None)
             scope["caller"] = caller
-            await self._app(scope, receive, send_with_id)
+            lane = self._lanes.get((scope["method"], scope["path"]))
+            if lane is None:
+                await self._app(scope, receive, send_with_id)
+            else:
+                scope["route"], handle = lane
+                response = await handle(Request(scope, receive, send_with_id))
+                await response(scope, receive, send_with_id)
         except GatewayError as error:
             await problem_response(error, request_id)(scope, receive, send_with_id)
         except Exception as error:  # noqa: BLE001 -- the last line of defence: a constant text for the caller

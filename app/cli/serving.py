@@ -49,6 +49,7 @@ def serve(
         lifespan="on",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         log_level="warning",
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_S,
