@@ -21,17 +21,29 @@ from benchmarks.plan import Plan, on_the_other_cores
 
 NUMBER = "@@@@@@"
 """Stands in a body where six hexadecimal digits are to differ from request to request."""
+DIGITS = "######"
+"""Stands in a body where six decimal digits are to differ from request to request."""
+DEVICE = "&&&&"
+"""Stands in a body where four decimal digits are to go through all devices in turn."""
+TIME = "%%%%%%%%%%%%%%"
+"""Stands in a body where a time is to be a second later each time all devices had their turn."""
+_DEVICES = 10_000
 
 _TIMEOUT_S = 10
 _MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 _LUA = """
 local body = %s
 local number = 0
+local start = os.time()
 wrk.method = "POST"
 wrk.headers = {%s}
 request = function()
   number = (number + 1) %% 16777216
-  return wrk.format(nil, nil, nil, (body:gsub("@@@@@@", string.format("%%06x", number))))
+  local text = body:gsub("@@@@@@", string.format("%%06x", number))
+  text = text:gsub("######", string.format("%%06d", number %% 1000000))
+  text = text:gsub("&&&&", string.format("%%04d", number * 7 %% 10000))
+  local now = os.date("!%%Y%%m%%d%%H%%M%%S", start + number / 10000)
+  return wrk.format(nil, nil, nil, (text:gsub(string.rep("%%%%", 14), now)))
 end
 """
 
@@ -113,6 +125,7 @@ class _Poster(asyncio.Protocol):
     """One connection that posts, waits for the answer, and posts again."""
 
     numbers = iter(range(sys.maxsize))
+    _started_at = int(time.time())
 
     def __init__(self, head: str, body: str, until: float, took_ms: list[float]) -> None:
         self.failed = 0
@@ -144,7 +157,10 @@ class _Poster(asyncio.Protocol):
             self.ended.set_result(None)
 
     def _post(self) -> None:
-        body = self._body.replace(NUMBER, f"{next(self.numbers) % 0x1000000:06x}")
+        number = next(self.numbers)
+        body = self._body.replace(NUMBER, f"{number % 0x1000000:06x}").replace(DIGITS, f"{number % 1000000:06d}")
+        body = body.replace(DEVICE, f"{number * 7 % _DEVICES:04d}")
+        body = body.replace(TIME, time.strftime("%Y%m%d%H%M%S", time.gmtime(self._started_at + number // _DEVICES)))
         self._since = time.perf_counter()
         self._transport.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
 

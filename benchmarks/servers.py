@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from app.storage.embedded import EmbeddedPostgres
@@ -97,13 +97,15 @@ def _await(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 @contextmanager
-def application(name: str, *, measured: bool) -> Iterator[str]:
-    """Serve an application of `benchmarks.subjects`; gives its address."""
+def application(name: str, *, measured: bool, env: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Serve an application of `benchmarks.subjects`, or of the module before a colon; gives its address."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", f"benchmarks.subjects:{name}", "--port", str(port)]
+    target = name if ":" in name else f"benchmarks.subjects:{name}"
+    command = [sys.executable, "-m", "uvicorn", target, "--port", str(port)]
     command += ["--no-access-log", "--log-level", "warning", "--backlog", "4096"]
+    command += ["--no-proxy-headers", "--no-server-header"]
     place = on_the_subjects_core() if measured else on_the_other_cores()
-    with _running(command, port, place=place):
+    with _running(command, port, place=place, env=env):
         yield f"http://127.0.0.1:{port}"
 
 
@@ -123,11 +125,11 @@ def nginx(vendor_url: str) -> Iterator[str | None]:
 
 
 @contextmanager
-def database() -> Iterator[str]:
+def database(settings: Mapping[str, str] | None = None) -> Iterator[str]:
     """Run a Postgres of the benchmark's own, durable as in service; gives its address."""
     with folder() as path:
         with on_the_other_cores():
-            server = EmbeddedPostgres(path, die_with_parent=True)
+            server = EmbeddedPostgres(path, die_with_parent=True, settings=settings)
             server.start()
         try:
             asyncio.run(upgrade(server.url))
@@ -137,11 +139,12 @@ def database() -> Iterator[str]:
 
 
 @contextmanager
-def gateway(env: Mapping[str, str]) -> Iterator[str]:
+def gateway(env: Mapping[str, str], *, pinned: bool = True) -> Iterator[str]:
     """Serve the gateway as it is delivered: authentication, logs and metrics on; gives its address."""
     port = free_port()
     with folder() as path:
         settings = {"GATEWAY_API_KEY": API_KEY, "GATEWAY_LOG_FORMAT": "json", "GATEWAY_DATA_DIR": str(path), **env}
         command = [sys.executable, "-m", "app", "serve", "--host", "127.0.0.1", "--port", str(port)]
-        with _running(command, port, place=on_the_subjects_core(), env=settings, folder=path):
+        place = on_the_subjects_core() if pinned else nullcontext()
+        with _running(command, port, place=place, env=settings, folder=path):
             yield f"http://127.0.0.1:{port}"

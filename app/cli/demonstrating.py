@@ -40,11 +40,10 @@ def demo(
     Example: [bold]location-gateway demo[/bold]
     """
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_demo(data_dir, port, simulator_port, duration))
+        asyncio.run(_demo(data_dir.absolute(), port, simulator_port, duration))
 
 
 async def _demo(data_dir: Path, port: int, simulator_port: int, duration: float | None) -> None:
-    data_dir = data_dir.absolute()
     key = secrets.token_urlsafe(16)
     gateway_url = f"http://127.0.0.1:{free_port(port)}"
     simulator_url = f"http://127.0.0.1:{free_port(simulator_port)}"

@@ -1,0 +1,207 @@
+"""Durable callbacks: the gateway's door beside a raw hello, a FastAPI hello, and the obvious webhook."""
+
+import asyncio
+import json
+import statistics
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+import asyncpg
+import msgspec
+
+from app.model import Device, Fix, ProviderName, Report
+from app.storage.rows import NewCallback, from_milliseconds, milliseconds, new_digits, to_row
+from app.storage.store_sql import STORE
+from app.storage.urls import to_dsn
+from benchmarks import servers
+from benchmarks.figures import Goal, show
+from benchmarks.load import DEVICE, DIGITS, TIME, Measured, Target, measure
+from benchmarks.plan import Plan
+
+_CONNECTIONS = (64, 256)
+_TOKEN = "benchmark-callback-token"
+_ACCOUNT = "0844559123-00001"
+_TRANSACTION = "3d1c9a52-7b1e-4c3a-9f60-2a7c51e0b9d4"
+_SLOW_FLUSH = {"commit_delay": "2000", "commit_siblings": "0"}
+_ROWS = 20_000
+_BATCH = 64
+Runs = dict[str, list[Measured]]
+
+_SESSION = """
+WITH started AS (
+    INSERT INTO sessions (
+        id, provider, account, state, transaction_id, interval_s, count, start_delay_s, max_age_s, devices_total,
+        created_at, started_at
+    )
+    VALUES (gen_random_uuid(), 'thingspace', $1, 'active', $2, 60, 1000, 0, 120, 10000, now(), now())
+    RETURNING id
+), devices AS (
+    INSERT INTO session_devices (session_id, device, mdn)
+    SELECT id, '99000112000' || lpad(n::text, 4, '0'), '508555' || lpad(n::text, 4, '0')
+    FROM started, generate_series(0, 9999) AS n
+)
+INSERT INTO session_transactions (transaction_id, session_id, kind) SELECT $2, id, 'start' FROM started
+"""
+
+
+def run(plan: Plan) -> None:
+    """Measure, and print the figures beside the goals."""
+    with ExitStack() as running:
+        database = running.enter_context(servers.database())
+        asyncio.run(_start_session(database))
+        targets = {
+            "gateway": _target(running.enter_context(servers.gateway(_settings(database)))),
+            "raw ASGI hello": _webhook(running, "raw"),
+            "FastAPI hello": _webhook(running, "hello"),
+            "obvious webhook": _webhook(running, "obvious", database),
+        }
+        runs = {number: _in_turn(targets, plan, number) for number in _CONNECTIONS}
+        postgres = asyncio.run(_rows_per_s(database))
+    for number, measured in runs.items():
+        show(f"callbacks, {number} connections", measured)
+    slow = _with_slow_flushes(plan)
+    show("callbacks, 64 connections, flushes 2 ms longer", {"gateway": slow})
+    two, one = _with_two_workers(plan)
+    show("callbacks, 64 connections, not pinned to a core", {"one worker": one, "two workers": two})
+    _judge(runs[64], slow, one, two, postgres)
+
+
+def _settings(database: str) -> dict[str, str]:
+    return {
+        "GATEWAY_DATABASE_URL": database,
+        "THINGSPACE_ACCOUNT": _ACCOUNT,
+        "THINGSPACE_CALLBACK_TOKEN": _TOKEN,
+    }
+
+
+def _target(url: str) -> Target:
+    position = {
+        "time": TIME,
+        "x": "42.09551",
+        "y": f"-71.{DIGITS}",
+        "radius": "35",
+        "locationType": "1",
+    }
+    device = {"id": f"99000112000{DEVICE}", "kind": "IMEI", "mdn": f"508555{DEVICE}", "positionData": position}
+    body = {
+        "accountName": _ACCOUNT,
+        "deviceList": [device],
+        "reportType": "LOCATION_REPORT",
+        "status": "SUCCESS",
+        "transactionID": _TRANSACTION,
+    }
+    return Target(url=f"{url}/callbacks/thingspace/{_TOKEN}", body=json.dumps(body, separators=(",", ":")))
+
+
+def _webhook(running: ExitStack, name: str, database: str = "") -> Target:
+    env = {"OBVIOUS_DATABASE_URL": database}
+    return _target(running.enter_context(servers.application(f"benchmarks.webhooks:{name}", measured=True, env=env)))
+
+
+def _in_turn(targets: dict[str, Target], plan: Plan, connections: int) -> Runs:
+    runs: Runs = {name: [] for name in targets}
+    for target in targets.values():
+        measure(target, plan, connections=connections, seconds=1)
+    for _ in range(plan.rounds):
+        for name, target in targets.items():
+            runs[name].append(measure(target, plan, connections=connections))
+    return runs
+
+
+def _with_slow_flushes(plan: Plan) -> list[Measured]:
+    """Measure with a database that waits two milliseconds before each flush, as a slower disk would."""
+    with servers.database(_SLOW_FLUSH) as database:
+        asyncio.run(_start_session(database))
+        with servers.gateway(_settings(database)) as url:
+            return _in_turn({"gateway": _target(url)}, plan, 64)["gateway"]
+
+
+def _with_two_workers(plan: Plan) -> tuple[list[Measured], list[Measured]]:
+    with servers.database() as database:
+        asyncio.run(_start_session(database))
+        with (
+            servers.gateway(_settings(database) | {"GATEWAY_WORKERS": "2"}, pinned=False) as two,
+            servers.gateway(_settings(database), pinned=False) as one,
+        ):
+            runs = _in_turn({"two": _target(two), "one": _target(one)}, plan, 64)
+    return runs["two"], runs["one"]
+
+
+async def _start_session(database: str) -> None:
+    connection = await asyncpg.connect(to_dsn(database))
+    await connection.execute("TRUNCATE sessions CASCADE")
+    await connection.execute(_SESSION.replace("$1", f"'{_ACCOUNT}'").replace("$2", f"'{_TRANSACTION}'"))
+    await connection.execute("ANALYZE")
+    await connection.close()
+
+
+async def _rows_per_s(database: str) -> float:
+    """Tell how many rows a second Postgres takes from one client that sends nothing but full batches."""
+    connection = await asyncpg.connect(to_dsn(database))
+    batches = [_batch(start) for start in range(0, _ROWS, _BATCH)]
+    started = time.perf_counter()
+    for arguments in batches:
+        await connection.fetchrow(STORE, *arguments)
+    took_s = time.perf_counter() - started
+    await connection.close()
+    return _ROWS / took_s
+
+
+def _batch(start: int) -> tuple[str, str, list[bytes], str]:
+    now = from_milliseconds(milliseconds(datetime.now(UTC)))
+    reports, callbacks = [], []
+    for number in range(start, start + _BATCH):
+        fix = Fix(
+            latitude_deg=42.1,
+            longitude_deg=-71.2,
+            accuracy_m=35.0,
+            confidence_pct=None,
+            fixed_at=now,
+            source="network",
+            provider=ProviderName("thingspace"),
+        )
+        report = Report(
+            provider=fix.provider,
+            type="location",
+            status="located",
+            content_key=f"rows {number}",
+            account=_ACCOUNT,  # type: ignore[arg-type]
+            transaction_id=_TRANSACTION,  # type: ignore[arg-type]
+            device=Device(id=f"99000112000{number * 7 % 10000:04d}", kind="imei"),
+            fix=fix,
+            said_at=now,
+        )
+        digits = new_digits(milliseconds(now))
+        reports.append(to_row(report, received_at=now, callback_id=digits))
+        callbacks.append(
+            NewCallback(
+                id=digits,
+                received_at=now,
+                provider="thingspace",
+                service="DeviceLocation",
+                state="stored",
+                signature="unchecked",
+                account=_ACCOUNT,
+            )
+        )
+    encode = msgspec.json.encode
+    return encode(reports).decode(), encode(callbacks).decode(), [_target("").body.encode()] * _BATCH, "[]"
+
+
+def _judge(runs: Runs, slow: list[Measured], one: list[Measured], two: list[Measured], postgres: float) -> None:
+    def rate(measured: list[Measured]) -> float:
+        return statistics.median(run.per_s for run in measured)
+
+    gateway = rate(runs["gateway"])
+    failed = sum(run.failed for run in (*runs["gateway"], *slow, *one, *two))
+    Goal("callbacks ÷ raw ASGI hello", floor=0.40, goal=0.60).judge(gateway / rate(runs["raw ASGI hello"]))
+    Goal("callbacks ÷ FastAPI hello", floor=1.3, goal=2.5).judge(gateway / rate(runs["FastAPI hello"]))
+    Goal("callbacks ÷ obvious webhook", floor=15, goal=25).judge(gateway / rate(runs["obvious webhook"]))
+    Goal("flushes 2 ms longer ÷ without", floor=0.70, goal=0.85).judge(rate(slow) / gateway)
+    Goal("two workers ÷ one", floor=1.3, goal=1.6).judge(rate(two) / rate(one))
+    Goal("p99 at 64 connections, ms", floor=30, goal=12, less=True).judge(
+        statistics.median(run.p99_ms for run in runs["gateway"])
+    )
+    print(f"{'callbacks ÷ rows in full batches':32} {gateway / postgres:7.2f}   of {postgres:.0f} rows/s by one client")
+    Goal("callbacks not acknowledged", floor=0, goal=0, less=True).judge(failed)
