@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench lock clean
+.PHONY: help demo test check format bench audit sbom lock clean
 
 help: ## show this list
 	@grep -E '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,8 +24,8 @@ $(VENV)/.ready: requirements-dev.txt pyproject.toml
 demo: $(VENV)/.ready ## embedded Postgres, simulator, gateway and a moving fleet
 	@$(BIN)/location-gateway demo
 
-test: $(VENV)/.ready ## the whole test suite on embedded Postgres
-	@$(BIN)/python -m pytest
+test: $(VENV)/.ready ## the whole test suite on embedded Postgres, with its coverage
+	@$(BIN)/python -m pytest --cov --cov-fail-under=95
 
 check: $(VENV)/.ready ## format, lint, types and import contracts
 	@$(BIN)/ruff format --check .
@@ -39,6 +39,13 @@ format: $(VENV)/.ready ## rewrite the code as `check` wants it
 
 bench: $(VENV)/.ready ## the benchmarks behind the figures in benchmarks/README.md
 	@$(BIN)/python -m benchmarks
+
+audit: $(VENV)/.ready ## known vulnerabilities of what is shipped, and its licences
+	@$(BIN)/python .ci/licences.py
+	@PYTHON=$(PYTHON) .ci/audit $(VENV)/tools
+
+sbom: $(VENV)/.ready ## a CycloneDX bill of materials of what is shipped, in sbom.json
+	@PYTHON=$(PYTHON) .ci/sbom $(VENV)/tools sbom.json
 
 lock: ## renew the hashed requirements (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -U -o requirements.txt

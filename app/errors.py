@@ -7,8 +7,10 @@
     │   ├── Unauthenticated, PermissionDenied, NotFound, NotAcceptable
     │   └── IncompatibleState, IdempotencyKeyReused, IdempotencyInProgress
     ├── Overloaded, Unavailable our own limits and our own database
+    │   └── RateExceeded                           the key's requests in a minute
     └── ProviderError           what a provider did, or did not do
         ├── ProviderUnavailable, ProviderTimeout, ProviderThrottled
+        │   └── BudgetExceeded                         the key's billed fixes on a day
         ├── ProviderNotConfigured, ProviderMisconfigured, UnexpectedReply, ProviderRefused
         ├── UnableToLocate, DeviceUnreachable, MaxAgeNotMet
         ├── ConsentRequired, DeviceNotOwned            final: nobody else is asked
@@ -205,6 +207,10 @@ class Overloaded(GatewayError):
     retryable = True
 
 
+class RateExceeded(Overloaded):
+    """The key has sent as many requests as it may in a minute."""
+
+
 class Unavailable(GatewayError):
     """Something the gateway itself needs, such as its database, is away."""
 
@@ -269,6 +275,17 @@ class ProviderThrottled(ProviderError):
     code = "QUOTA_EXCEEDED"
     title = "The provider's quota is exhausted"
     retryable = True
+
+
+class BudgetExceeded(ProviderThrottled):
+    """The caller's key has used up the billed fixes that it has for a day; the provider was not asked.
+
+    Attributes:
+        left: How many fixes are left; too few for what was asked.
+    """
+
+    title = "This API key's daily budget of fixes is used up"
+    left: int = 0
 
 
 class ProviderNotConfigured(ProviderError):

@@ -9,15 +9,13 @@ import structlog
 from app.errors import GatewayError, MalformedJson, Unauthenticated, UnexpectedReply
 from app.listening import Address
 from app.model import Headers, Report
+from app.storage.callbacks import OTHER_ACCOUNT
 from app.storage.rows import NewCallback, NewReport, from_milliseconds, new_digits, to_row
 from app.storage.writer import Entry, Writer
 
 log = structlog.get_logger()
 
 Signature = Literal["valid", "invalid", "missing", "unchecked"]
-
-OTHER_ACCOUNT = "account_mismatch"
-"""Marks what names another account than the one its token belongs to."""
 
 
 class Ingest:

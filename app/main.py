@@ -19,12 +19,15 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app import telemetry
-from app.api import callbacks, docs, listeners, locating, operations, periodic, reports
-from app.api.access import Keys
+from app.access import Keeping, KeyRing, Limiting
+from app.api import audit, callbacks, docs, erasing, keys, listeners, locating, operations, periodic, reports
+from app.api.access import Access
 from app.api.callback_door import CallbackDoor
 from app.api.front import Front, lanes_of
 from app.api.gateway import Gateway, request_id_of
+from app.api.measuring import Measuring
 from app.api.problems import problem_response, to_pointer
+from app.erase import Erase
 from app.errors import FieldError, GatewayError, InvalidArgument, MethodNotAllowed, NotFound, RequestError
 from app.ingest import Ingest
 from app.listening import Addresses, Registering, Trying
@@ -34,13 +37,15 @@ from app.provider import ProviderModule
 from app.registry import PROVIDERS
 from app.replay import Replay
 from app.settings import Settings
-from app.storage import partitions
+from app.storage import partitions, retention
 from app.storage.database import AWAY, Database
 from app.storage.embedded import EmbeddedPostgres
+from app.storage.journal import Journal
 from app.storage.migrate import upgrade
 from app.storage.seal import Seal
 from app.storage.vault import DatabaseVault
 from app.storage.writer import Writer
+from app.upstream import guarded
 from app.worker import Job, running
 
 DESCRIPTION = """
@@ -59,7 +64,13 @@ ROUTERS = (
     callbacks.router,
     listeners.router,
     operations.router,
+    erasing.router,
+    keys.router,
+    audit.router,
 )
+
+_RETENTION_EVERY_S = 300
+_FOLLOW_KEYS_EVERY_S = 0.2
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -142,6 +153,10 @@ async def _open(
     built = [module.build(transport, vault=DatabaseVault(database, seal)) for module in modules]
     for provider in built:
         stack.push_async_callback(provider.aclose)
+    if settings.cooldown_after:
+        built = [
+            guarded(provider, after=settings.cooldown_after, cooldown_s=settings.cooldown_seconds) for provider in built
+        ]
     writer = await stack.enter_async_context(Writer(database.connect, bound=settings.callback_queue).running())
     locate = Locate(built, database, writer, recent_s=settings.recent_seconds, reuse_s=settings.reuse_seconds)
     periodic = await stack.enter_async_context(Periodic(built, database, writer, settings).running())
@@ -150,9 +165,14 @@ async def _open(
         await _keep_partitions(database)
     addresses = Addresses(built, database, seal)
     registering = Registering(built, database, seal, addresses, public_url=settings.public_url)
+    ring = KeyRing(database, settings.api_key.get_secret_value() if settings.api_key else None)
+    limiting = Limiting(database)
     jobs = [
         *periodic.jobs(),
+        Job(name="API keys", every_s=_FOLLOW_KEYS_EVERY_S, run=ring.follow),
+        Job(name="daily budgets", every_s=3600, run=limiting.forget_old),
         Job(name="partitions", every_s=3600, run=lambda: _keep_partitions(database)),
+        Job(name="retention", every_s=_RETENTION_EVERY_S, run=lambda: retention.run(database, settings.retention())),
         Job(name="callback addresses", every_s=10, run=addresses.refresh),
         Job(name="listener check", every_s=30, run=registering.check),
     ]
@@ -164,10 +184,15 @@ async def _open(
         writer=writer,
         locate=locate,
         periodic=periodic,
-        keys=Keys(settings),
+        access=Access(settings, ring),
+        limiting=limiting,
+        keys=Keeping(database, ring.forget),
+        journal=Journal(writer),
         replay=Replay(database, writer, addresses),
         registering=registering,
         trying=Trying(built, database, addresses, registering),
+        erase=Erase(database, writer, periodic, locate),
+        measuring=Measuring(database, built),
         callback_door=CallbackDoor(
             Ingest(writer),
             addresses,

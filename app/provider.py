@@ -1,9 +1,10 @@
 """What a provider can be asked; plain protocols, so that a new provider is one folder and one line."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal, Protocol
 
 from app.errors import ProviderError
@@ -91,6 +92,42 @@ class Tracker(Protocol):
         Raises:
             ProviderError: The provider refused or could not be reached.
         """
+
+
+class Meter(Protocol):
+    """Counts the billed fixes of whoever asks, before they are asked for."""
+
+    async def reserve(self, fixes: int) -> date:
+        """Count fixes, all or none; return the day on whose account they are.
+
+        Raises:
+            BudgetExceeded: There are not so many left.
+            Unavailable: They cannot be counted now, so they must not be asked for.
+        """
+
+    async def give_back(self, day: date, fixes: int) -> None:
+        """Take back what was certainly not billed; a failure is not told, the fixes then stay counted."""
+
+
+_METER: ContextVar[Meter | None] = ContextVar("meter", default=None)
+
+
+def meter() -> Meter | None:
+    """Find the meter that billed fixes have to pass; None when nobody counts them.
+
+    A provider asks for it in the one place through which its billed calls go.
+    """
+    return _METER.get()
+
+
+@contextmanager
+def metered(by: Meter | None) -> Iterator[None]:
+    """Have the billed fixes that are asked for in this block, and in tasks that it starts, counted."""
+    token = _METER.set(by)
+    try:
+        yield
+    finally:
+        _METER.reset(token)
 
 
 SignatureMode = Literal["off", "log", "enforce"]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from app.caller import EVERYTHING, Reach
 from app.errors import GatewayError, NotFound
 from app.ingest import decode
 from app.listening import Addresses
@@ -41,8 +42,8 @@ class Replay:
         self._writer = writer
         self._addresses = addresses
 
-    async def one(self, key: UUID) -> Replayed:
-        """Replay one callback.
+    async def one(self, key: UUID, *, reach: Reach = EVERYTHING) -> Replayed:
+        """Replay one callback within reach.
 
         Raises:
             NotFound: There is no such callback.
@@ -50,7 +51,7 @@ class Replay:
         """
         await self._writer.drained()
         async with self._database.session() as session:
-            row = await callbacks.find(session, key)
+            row = await callbacks.find(session, key, reach)
         if row is None:
             raise NotFound("There is no such callback.")
         return await self._replay(row)

@@ -1,12 +1,15 @@
 """The gateway's own settings; each provider reads its own from its folder."""
 
 import ipaddress
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+SHORTEST_KEY = 16
 ENVIRONMENT = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True)
 
 
@@ -18,6 +21,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _is_safe_to_post_to(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
 
 
 class Settings(BaseSettings):
@@ -47,6 +55,12 @@ class Settings(BaseSettings):
     reuse_seconds: Annotated[float, Field(ge=0)] = Field(
         default=0, description="an identical question may get the same answer for so long; 0: off"
     )
+    cooldown_after: Annotated[int, Field(ge=0)] = Field(
+        default=10, description="failures of a provider in a row after which it is left alone for a while; 0: never"
+    )
+    cooldown_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        default=15, description="how long a failing provider is left alone before one request probes it"
+    )
     report_grace_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
         default=30,
         description="a periodic report this late counts as missing (a tenth of the interval if more, never above one)",
@@ -57,17 +71,50 @@ class Settings(BaseSettings):
     callback_max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=1024 * 1024, description="larger callbacks get 413"
     )
+    read_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+        default=30, description="a request that takes longer to arrive gets 408, and its connection is closed"
+    )
+    max_connections: Annotated[int, Field(ge=0)] = Field(
+        default=20_000, description="connections per process; beyond it requests get 503; 0: no limit"
+    )
     callback_queue: Annotated[int, Field(ge=1)] = Field(
         default=20_000, description="callbacks that may wait for their commit; beyond it they get 503 with Retry-After"
     )
     database_pool: Annotated[int, Field(ge=1, le=200)] = Field(
         default=10, description="database connections per process, beside the callback writer's own"
     )
+    retention_days: Annotated[int | None, Field(ge=0, le=36_500)] = Field(
+        default=None,
+        description="days that data is kept, where its kind has no number of its own; unset or 0: for good",
+    )
+    retention_reports_days: Annotated[int | None, Field(ge=0, le=36_500)] = Field(
+        default=None, description="days that reports, positions and what they taught are kept"
+    )
+    retention_callbacks_days: Annotated[int | None, Field(ge=0, le=36_500)] = Field(
+        default=None, description="days that raw callbacks are kept"
+    )
+    retention_sessions_days: Annotated[int | None, Field(ge=0, le=36_500)] = Field(
+        default=None, description="days that periodic sessions are kept after their end"
+    )
+    retention_audit_days: Annotated[int | None, Field(ge=0, le=36_500)] = Field(
+        default=None, description="days that the audit trail is kept"
+    )
     metrics_public: bool = Field(default=False, description="serve /metrics without an API key")
     log_format: Literal["json", "text"] | None = Field(
         default=None, description="json or text; unset: text on a terminal, json elsewhere"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
+
+    def retention(self) -> dict[str, timedelta]:
+        """Tell how long each kind of data is kept; kinds that are kept for good are left out."""
+        own = {
+            "reports": self.retention_reports_days,
+            "callbacks": self.retention_callbacks_days,
+            "sessions": self.retention_sessions_days,
+            "audit": self.retention_audit_days,
+        }
+        days = {kind: self.retention_days if count is None else count for kind, count in own.items()}
+        return {kind: timedelta(days=count) for kind, count in days.items() if count}
 
     @field_validator("public_url")
     @classmethod
@@ -80,5 +127,16 @@ class Settings(BaseSettings):
             raise ValueError(
                 "GATEWAY_AUTH=off is refused unless GATEWAY_HOST is a loopback address; "
                 "set GATEWAY_AUTH=on and GATEWAY_API_KEY"
+            )
+        key = self.api_key.get_secret_value() if self.api_key is not None else None
+        if key is not None and len(key) < SHORTEST_KEY and not is_loopback(self.host):
+            raise ValueError(
+                f"GATEWAY_API_KEY is shorter than {SHORTEST_KEY} characters, which is refused unless GATEWAY_HOST is a "
+                "loopback address; make one with: openssl rand -hex 24"
+            )
+        if self.public_url is not None and not _is_safe_to_post_to(self.public_url):
+            raise ValueError(
+                "GATEWAY_PUBLIC_URL is no https address; plain http is only for loopback, because callbacks hold "
+                "positions"
             )
         return self

@@ -6,12 +6,13 @@ from typing import Any
 
 import orjson
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from structlog.typing import Processor
 
 from app.settings import Settings
 
 REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60)
@@ -28,10 +29,25 @@ ATTEMPTS = Counter(
 ATTEMPT_SECONDS = Histogram(
     "gateway_provider_seconds", "Duration of attempts at providers.", ("provider",), buckets=_SECONDS, registry=REGISTRY
 )
+COOLDOWNS = Counter(
+    "gateway_provider_cooldowns",
+    "Times a provider began to cool down after failures.",
+    ("provider",),
+    registry=REGISTRY,
+)
+COOLING_DOWN = Gauge(
+    "gateway_provider_cooling_down",
+    "1 while a provider is left alone after failures.",
+    ("provider",),
+    registry=REGISTRY,
+)
 STORED_ANSWERS = Counter(
     "gateway_stored_answers", "Questions answered without a provider, by where from.", ("origin",), registry=REGISTRY
 )
 UNSTORED_FIXES = Counter("gateway_unstored_fixes", "Fixes that the database could not take.", registry=REGISTRY)
+UNSTORED_AUDIT = Counter(
+    "gateway_unstored_audit_rows", "Audit rows that the database could not take.", registry=REGISTRY
+)
 CALLBACKS = Counter("gateway_callbacks", "Callbacks answered, by result.", ("provider", "result"), registry=REGISTRY)
 REPORTS = Counter("gateway_reports_stored", "New reports committed.", registry=REGISTRY)
 BATCH_SIZE = Histogram(
@@ -43,6 +59,31 @@ BATCH_SIZE = Histogram(
 COMMIT_SECONDS = Histogram("gateway_commit_seconds", "Time of one commit.", buckets=_SECONDS, registry=REGISTRY)
 QUEUED = Gauge("gateway_commit_queue", "Entries waiting for their commit.", registry=REGISTRY)
 QUEUE_BOUND = Gauge("gateway_commit_queue_bound", "Entries that may wait before callbacks get 503.", registry=REGISTRY)
+COMMIT_WAIT_SECONDS = Histogram(
+    "gateway_commit_wait_seconds",
+    "How long the first entry of a commit waited for its turn.",
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+POOL_IN_USE = Gauge("gateway_database_pool_in_use", "Connections of the pool that are in use.", registry=REGISTRY)
+POOL_SIZE = Gauge("gateway_database_pool_size", "Connections that the pool has at most.", registry=REGISTRY)
+DATABASE_UP = Gauge("gateway_database_up", "1 if the database answered when it was last looked at.", registry=REGISTRY)
+PROVIDER_READY = Gauge(
+    "gateway_provider_ready", "1 while a provider is configured and well.", ("provider",), registry=REGISTRY
+)
+TOKEN_AGE = Gauge(
+    "gateway_provider_token_age_seconds", "Age of the oldest token in use.", ("provider",), registry=REGISTRY
+)
+SESSION_STATES = ("requested", "active", "stopping", "unknown", "completed", "stopped", "failed")
+SESSIONS = Gauge("gateway_sessions", "Periodic sessions in the database, by state.", ("state",), registry=REGISTRY)
+MISSING = Gauge("gateway_reports_missing", "Reports that running sessions should have and lack.", registry=REGISTRY)
+QUARANTINED = Gauge("gateway_callbacks_quarantined", "Callbacks in quarantine, to be replayed.", registry=REGISTRY)
+RETIRED = Counter(
+    "gateway_retention_removed",
+    "What went because its time was up: days and rows, by table.",
+    ("table",),
+    registry=REGISTRY,
+)
 
 
 def configure_logs(settings: Settings) -> None:

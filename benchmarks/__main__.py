@@ -3,10 +3,10 @@
 import argparse
 from collections.abc import Callable
 
-from benchmarks import locate
+from benchmarks import ingest, locate, queries
 from benchmarks.plan import Plan
 
-BENCHMARKS: dict[str, Callable[[Plan], None]] = {"locate": locate.run}
+BENCHMARKS: dict[str, Callable[[Plan], None]] = {"ingest": ingest.run, "locate": locate.run, "queries": queries.run}
 
 
 def main() -> None:

@@ -20,8 +20,6 @@ from urllib.parse import urlencode, urlsplit
 import psutil
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.storage import partitions, reports
 from app.storage.database import Database
@@ -79,7 +77,7 @@ FROM pg_index WHERE indrelid = 'reports'::regclass AND NOT indisprimary
 """
 """The indexes beside the primary key; made anew, they are in place sooner than kept up with each row."""
 
-Run = Callable[[AsyncSession], Awaitable[object]]
+Run = Callable[[Database], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +95,7 @@ class Question:
 
 
 def _page(path: str, wanted: ReportFilter, *, after: Place | None = None, limit: int = 100) -> tuple[Run, str]:
-    return lambda session: reports.page(session, wanted, after=after, limit=limit), path
+    return lambda database: reports.page(database, wanted, after=after, limit=limit), path
 
 
 def _imei(dice: random.Random) -> str:
@@ -106,7 +104,7 @@ def _imei(dice: random.Random) -> str:
 
 def _latest(dice: random.Random) -> tuple[Run, str]:
     imei = _imei(dice)
-    return lambda session: reports.latest_of_device(session, imei), f"/devices/{imei}/location"
+    return lambda database: reports.latest_of_device(database, imei), f"/devices/{imei}/location"
 
 
 def _device(dice: random.Random) -> tuple[Run, str]:
@@ -137,7 +135,7 @@ def _area(dice: random.Random, size_deg: float) -> tuple[Box, str]:
 
 def _box_of_positions(dice: random.Random) -> tuple[Run, str]:
     box, written = _area(dice, 4)
-    return lambda session: reports.positions_page(session, box=box), f"/positions?bbox={written}"
+    return lambda database: reports.positions_page(database, box=box), f"/positions?bbox={written}"
 
 
 def _box_of_history(dice: random.Random) -> tuple[Run, str]:
@@ -214,7 +212,7 @@ async def _fill(url: str) -> None:
 
 
 async def _measure_all(url: str, plan: Plan) -> None:
-    database = Database(url)
+    database = _Noting(url)
     table = Table(title="Reading, ms", title_justify="left")
     for heading in ("", "statement p50", "p99", "function p50", "p99", "request p50", "p99"):
         table.add_column(heading, justify="right" if heading else "left")
@@ -243,32 +241,30 @@ def _percentiles(took_ms: list[float]) -> tuple[float, float]:
     return ranks[49], ranks[98]
 
 
-async def _statements(database: Database, question: Question, dice: random.Random) -> list[tuple[str, Any]]:
-    """List what a question sends to the database, apart from the alias book."""
-    sent: list[tuple[str, Any]] = []
+class _Noting(Database):
+    """Notes what it is asked to read."""
 
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: Any) -> None:
-        if "reports" in statement:
-            sent.append((statement, parameters))
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.noted: list[tuple[str, tuple[object, ...]]] = []
 
-    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
-    async with database.session() as session:
-        await question.ask(dice)[0](session)
-    event.remove(database.engine.sync_engine, "before_cursor_execute", note)
-    return sent
+    async def fetch(self, statement: str, *arguments: object) -> list[Any]:
+        self.noted.append((statement, arguments))
+        return await super().fetch(statement, *arguments)
 
 
-async def _time_statements(database: Database, question: Question, count: int) -> tuple[float, float]:
+async def _time_statements(database: _Noting, question: Question, count: int) -> tuple[float, float]:
+    """Time how long Postgres takes, and the driver to read what it sends."""
     dice = random.Random(1)
-    work = [await _statements(database, question, dice) for _ in range(count)]
-    connection = await database.connect()
     took_ms = []
-    for statements in work:
+    for _ in range(count):
+        database.noted.clear()
+        await question.ask(dice)[0](database)
+        statements = list(database.noted)
         started = time.perf_counter()
-        for statement, parameters in statements:
-            await connection.fetch(statement, *parameters)
+        for statement, arguments in statements:
+            await Database.fetch(database, statement, *arguments)
         took_ms.append((time.perf_counter() - started) * 1000)
-    await connection.close()
     return _percentiles(took_ms[count // 10 :])
 
 
@@ -278,8 +274,7 @@ async def _time_calls(database: Database, question: Question, count: int) -> tup
     for _ in range(count):
         ask, _path = question.ask(dice)
         started = time.perf_counter()
-        async with database.session() as session:
-            await ask(session)
+        await ask(database)
         took_ms.append((time.perf_counter() - started) * 1000)
     return _percentiles(took_ms[count // 10 :])
 
@@ -301,14 +296,14 @@ def _time_requests(address: str, question: Question, count: int) -> tuple[float,
     return _percentiles(took_ms[count // 10 :])
 
 
-async def _plan(database: Database, question: Question) -> list[str]:
+async def _plan(database: _Noting, question: Question) -> list[str]:
     """Describe the plan of a question's main statement: what it reads, along which index, in how many partitions."""
-    statement, parameters = (await _statements(database, question, random.Random(4)))[0]
-    connection = await database.connect()
-    explained = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *parameters)
-    await connection.close()
+    database.noted.clear()
+    await question.ask(random.Random(4))[0](database)
+    statement, arguments = database.noted[0]
+    explained = await Database.fetch(database, f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *arguments)
     lines: dict[str, int] = {}
-    _describe(json.loads(explained)[0]["Plan"], lines, depth=0)
+    _describe(json.loads(explained[0][0])[0]["Plan"], lines, depth=0)
     return [f"{line}, {times} times" if times > 1 else line for line, times in lines.items()]
 
 

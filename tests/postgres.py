@@ -56,7 +56,8 @@ def running_server(folder: Path) -> Iterator[DatabaseServer]:
     if url := os.environ.get(EXTERNAL):
         yield DatabaseServer(url)
         return
-    server = EmbeddedPostgres(folder, fsync=False, die_with_parent=True)
+    # An autovacuum worker belongs to the superuser and would keep a database from being dropped.
+    server = EmbeddedPostgres(folder, fsync=False, die_with_parent=True, settings={"autovacuum": "off"})
     server.start()
     try:
         yield DatabaseServer(server.url)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from app.errors import ProviderError
 from app.model import AccountName, Deadline, Mdn, PeriodicPlan, ProviderName, TransactionId
 from app.provider import Provider
 
@@ -19,6 +18,7 @@ class StubTracker:
         starts: The plans that came.
         stops: The MDNs of each stop call.
         on_start: What to do instead of starting at once.
+        stop_called: Set by the first stop call.
         refusals: Raised instead of stopping, for calls that contain the MDN.
     """
 
@@ -28,7 +28,8 @@ class StubTracker:
         self.starts: list[PeriodicPlan] = []
         self.stops: list[tuple[Mdn, ...]] = []
         self.on_start: Callable[[PeriodicPlan], Awaitable[TransactionId]] | None = None
-        self.refusals: dict[str, ProviderError] = {}
+        self.refusals: dict[str, Exception] = {}
+        self.stop_called = asyncio.Event()
         self.stopping_now = 0
         self.most_stopping = 0
 
@@ -42,6 +43,7 @@ class StubTracker:
         self, account: AccountName, transaction_id: TransactionId, mdns: Sequence[Mdn], *, deadline: Deadline
     ) -> TransactionId:
         self.stops.append(tuple(mdns))
+        self.stop_called.set()
         number = len(self.stops)
         self.stopping_now += 1
         self.most_stopping = max(self.most_stopping, self.stopping_now)

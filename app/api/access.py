@@ -1,41 +1,57 @@
-"""Who may call: API keys as bearer tokens."""
+"""Who may call what: API keys as bearer tokens, and the scopes that paths need."""
 
-import hmac
-from dataclasses import dataclass
-from hashlib import sha256
+from collections.abc import Mapping
 
-from app.errors import Unauthenticated
+from starlette.requests import Request
+
+from app.access import KeyRing
+from app.caller import ANYONE, Caller
+from app.errors import PermissionDenied, Unauthenticated
 from app.settings import Settings
 
-SCOPES = frozenset({"locate", "periodic", "periodic:unlimited", "reports:read", "callbacks", "listeners", "admin"})
 _OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", "/favicon.ico"})
 _OPEN_PREFIXES = ("/docs", "/redoc", "/docs-assets/", "/callbacks/thingspace/")
 
+ANY_KEY: frozenset[str] = frozenset()
+_ADMIN = frozenset({"admin"})
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Who sends a request.
+SCOPES_TO_READ: Mapping[str, frozenset[str]] = {
+    "locate": frozenset({"locate"}),
+    "periodic": frozenset({"periodic", "reports:read"}),
+    "reports": frozenset({"reports:read"}),
+    "positions": frozenset({"reports:read"}),
+    "devices": frozenset({"reports:read"}),
+    "callbacks": frozenset({"callbacks"}),
+    "listeners": frozenset({"listeners"}),
+    "providers": ANY_KEY,
+    "metrics": ANY_KEY,
+    "keys": _ADMIN,
+    "audit": _ADMIN,
+}
+"""By the first part of a path: the scopes of which one is needed to read. What stands in neither table is for `admin`
+alone, so that a route that somebody forgets here is closed, not open."""
 
-    Attributes:
-        key_id: Names the key in records; never the key itself.
-    """
+SCOPES_TO_CHANGE: Mapping[str, frozenset[str]] = {
+    "locate": frozenset({"locate"}),
+    "periodic": frozenset({"periodic"}),
+    "callbacks": frozenset({"callbacks"}),
+    "listeners": frozenset({"listeners"}),
+    "devices": _ADMIN,
+    "providers": _ADMIN,
+    "keys": _ADMIN,
+}
+"""The same for every method that changes something."""
 
-    key_id: str
-    scopes: frozenset[str]
 
+class Access:
+    """Lets callers in."""
 
-BOOTSTRAP = Caller(key_id="bootstrap", scopes=SCOPES)
-ANYONE = Caller(key_id="anyone", scopes=SCOPES)
-
-
-class Keys:
-    """Knows the API keys."""
-
-    def __init__(self, settings: Settings) -> None:
-        """Take the bootstrap key from the settings; with `GATEWAY_AUTH=off` everyone is let in."""
+    def __init__(self, settings: Settings, ring: KeyRing) -> None:
+        """Take from the settings what is open; with `GATEWAY_AUTH=off` everyone is let in."""
         self._is_off = settings.auth == "off"
         self._metrics_public = settings.metrics_public
-        self._bootstrap = sha256(settings.api_key.get_secret_value().encode()).digest() if settings.api_key else None
+        self._ring = ring
 
     def is_open(self, path: str) -> bool:
         """Tell whether a path is served without a key."""
@@ -43,18 +59,64 @@ class Keys:
             return True
         return path == "/metrics" and self._metrics_public
 
-    def caller(self, authorization: str | None) -> Caller:
+    async def caller(self, authorization: str | None) -> Caller:
         """Find out who sends a request, from its Authorization header.
 
         Raises:
-            Unauthenticated: There is no key, or it is not known.
+            Unauthenticated: There is no key, or it is not known, revoked or expired.
+            Unavailable: The key may be known, and the database is away.
         """
         if self._is_off:
             return ANYONE
         scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+        key = token.strip()
+        if scheme.lower() != "bearer" or not key:
             raise Unauthenticated("Send your API key in the header: Authorization: Bearer <key>.")
-        digest = sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
-        if self._bootstrap is None or not hmac.compare_digest(digest, self._bootstrap):
-            raise Unauthenticated("This API key is not known; ask the operator of this gateway for one.")
-        return BOOTSTRAP
+        caller = await self._ring.holder(key)
+        if caller is None:
+            raise Unauthenticated("This API key is not known, or not any more; ask the operator of this gateway.")
+        return caller
+
+
+def check_scope(caller: Caller, method: str, path: str) -> None:
+    """Refuse what none of the caller's scopes allows.
+
+    Raises:
+        PermissionDenied: A scope is missing.
+    """
+    needed = scopes_for(method, path)
+    if needed and needed.isdisjoint(caller.scopes):
+        words = " or ".join(f"`{scope}`" for scope in sorted(needed))
+        raise PermissionDenied(f"This needs an API key with the scope {words}.")
+
+
+def scopes_for(method: str, path: str) -> frozenset[str]:
+    """Tell the scopes of which one is needed; none for what every key may do."""
+    first = path.split("/", 2)[1] if path.startswith("/") else path
+    return (SCOPES_TO_READ if method in _READING else SCOPES_TO_CHANGE).get(first, _ADMIN)
+
+
+def caller_of(request: Request) -> Caller:
+    """Find who sends a request."""
+    caller: Caller = request.scope["caller"]
+    return caller
+
+
+def check_account(caller: Caller, account: str) -> None:
+    """Refuse an account that is out of a caller's reach.
+
+    Raises:
+        PermissionDenied: It is.
+    """
+    if not caller.reach.has_account(account):
+        raise PermissionDenied("This API key may not see this account.")
+
+
+def check_sees_all_devices(caller: Caller) -> None:
+    """Refuse those who see some devices only what cannot be told apart by devices.
+
+    Raises:
+        PermissionDenied: The caller's key is restricted to some devices.
+    """
+    if caller.reach.devices is not None:
+        raise PermissionDenied("This API key is restricted to some devices; what was received names others as well.")

@@ -8,9 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api import examples
+from app.api.access import caller_of, check_sees_all_devices
 from app.api.gateway import gateway_of
 from app.api.parameters import Cursor, Limit, Since, Until, id_of, next_of, place_of, refuse_unknown
 from app.api.rendering import instant, json_response
+from app.caller import Reach
 from app.errors import InvalidArgument, NotFound
 from app.replay import Replayed
 from app.storage import callbacks
@@ -55,6 +57,7 @@ async def list_callbacks(
         since=since,
         until=until,
         before=place_of(cursor),
+        reach=_reach_of(request),
     )
     await gateway.writer.drained()
     async with gateway.database.session() as session:
@@ -80,21 +83,31 @@ async def replay_callbacks(
     """Decode all callbacks that match again; those in quarantine unless `state` says otherwise."""
     refuse_unknown(request, _FILTERS)
     wanted = CallbackFilter(
-        state=state, account=account, service=service, signature=signature, since=since, until=until
+        state=state,
+        account=account,
+        service=service,
+        signature=signature,
+        since=since,
+        until=until,
+        reach=_reach_of(request),
     )
     replayed = await gateway_of(request).replay.every(wanted)
     stored = sum(one.state == "stored" for one in replayed)
     return json_response({"stored": stored, "quarantined": len(replayed) - stored})
 
 
-@router.get("/callbacks/{id}", summary="One raw callback", responses=examples.problems(*examples.ACCESS, NotFound))
+@router.get(
+    "/callbacks/{id}",
+    summary="One raw callback",
+    responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
+)
 async def get_callback(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
     """Answer with one callback, its raw bytes included."""
     gateway = gateway_of(request)
-    key = id_of(id, "callback")
+    key, reach = id_of(id, "callback"), _reach_of(request)
     await gateway.writer.drained()
     async with gateway.database.session() as session:
-        row = await callbacks.find(session, key)
+        row = await callbacks.find(session, key, reach)
     if row is None:
         raise NotFound("There is no such callback.")
     return json_response(to_callback(row))
@@ -103,11 +116,23 @@ async def get_callback(id: Id, request: Request) -> Response:  # noqa: A002 -- t
 @router.post(
     "/callbacks/{id}/replay",
     summary="Replay one callback",
-    responses=examples.problems(*examples.ACCESS, NotFound),
+    responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
 )
 async def replay_callback(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
     """Decode one callback again; reports that are stored already are not stored twice."""
-    return json_response(to_replayed(await gateway_of(request).replay.one(id_of(id, "callback"))))
+    reach = _reach_of(request)
+    return json_response(to_replayed(await gateway_of(request).replay.one(id_of(id, "callback"), reach=reach)))
+
+
+def _reach_of(request: Request) -> Reach:
+    """Tell which accounts' callbacks a caller sees; one callback may tell of many devices.
+
+    Raises:
+        PermissionDenied: The caller's key is restricted to some devices.
+    """
+    caller = caller_of(request)
+    check_sees_all_devices(caller)
+    return caller.reach
 
 
 def to_callback(row: CallbackRow) -> dict[str, Any]:

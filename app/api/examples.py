@@ -144,7 +144,7 @@ LOCATE_RESPONSES: dict[int | str, dict[str, Any]] = {
             GEOJSON: {"schema": {"type": "object", "title": "GeoJSON Feature"}, "example": _FEATURE},
         },
     },
-    **problems(*ACCESS, *BODY, *LOCATING, *PROVIDER),
+    **problems(*ACCESS, *BODY, *LOCATING, *PROVIDER, errors.NotAcceptable),
 }
 BATCH_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {

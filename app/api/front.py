@@ -17,10 +17,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
 from app import telemetry
-from app.api.access import ANYONE
+from app.access import Rate
+from app.api.access import check_scope
 from app.api.body import JsonRoute
 from app.api.gateway import Gateway
 from app.api.problems import problem_response
+from app.caller import ANYONE, Caller
 from app.errors import GatewayError
 
 log = structlog.get_logger()
@@ -56,6 +58,7 @@ class Front:
         gateway: Gateway = scope["app"].state.gateway
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = scope["request_id"] = _request_id(headers.get(b"x-request-id"))
+        own_headers = [(b"x-request-id", request_id.encode())]
         status = 500
         response_started = False
 
@@ -64,14 +67,18 @@ class Front:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 response_started = True
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message.get("headers", ()), *own_headers]
             await send(message)
 
         caller = ANYONE
         try:
-            if not gateway.keys.is_open(scope["path"]):
+            path = scope["path"]
+            if not gateway.access.is_open(path):
                 authorization = headers.get(b"authorization")
-                caller = gateway.keys.caller(authorization.decode("latin-1") if authorization is not None else None)
+                caller = await gateway.access.caller(authorization.decode("latin-1") if authorization else None)
+                if caller.rate_per_minute is not None:
+                    await _count(gateway, caller, own_headers)
+                check_scope(caller, scope["method"], path)
             scope["caller"] = caller
             lane = self._lanes.get((scope["method"], scope["path"]))
             if lane is None:
@@ -100,6 +107,27 @@ class Front:
                 request_id=request_id,
                 key=caller.key_id,
             )
+
+
+async def _count(gateway: Gateway, caller: Caller, headers: list[tuple[bytes, bytes]]) -> None:
+    """Count a request of a key with a limit, and say in the answer's headers how it stands.
+
+    Raises:
+        RateExceeded: It is one too many.
+        Unavailable: It cannot be counted.
+    """
+    rate = await gateway.limiting.count(caller)
+    if rate is not None:
+        headers += rate_headers(rate)
+        rate.check()
+
+
+def rate_headers(rate: Rate) -> list[tuple[bytes, bytes]]:
+    """Write the header fields of the IETF draft on rate limits, as structured fields."""
+    return [
+        (b"ratelimit-policy", b'"minute";q=%d;w=60' % rate.quota),
+        (b"ratelimit", b'"minute";r=%d;t=%d' % (rate.left, rate.reset_s)),
+    ]
 
 
 def _request_id(sent: bytes | None) -> str:

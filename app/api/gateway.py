@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from app.api.access import Keys
+from app.access import Keeping, Limiting
+from app.api.access import Access
 from app.api.callback_door import CallbackDoor
+from app.api.measuring import Measuring
 from app.api.report_streams import MOST_STREAMS
+from app.erase import Erase
 from app.listening import Registering, Trying
 from app.locate import Locate
 from app.periodic import Periodic
@@ -16,6 +19,7 @@ from app.provider import Provider
 from app.replay import Replay
 from app.settings import Settings
 from app.storage.database import Database
+from app.storage.journal import Journal
 from app.storage.writer import Writer
 
 
@@ -29,10 +33,15 @@ class Gateway:
     writer: Writer
     locate: Locate
     periodic: Periodic
-    keys: Keys
+    access: Access
+    limiting: Limiting
+    keys: Keeping
+    journal: Journal
     replay: Replay
     registering: Registering
     trying: Trying
+    erase: Erase
+    measuring: Measuring
     callback_door: CallbackDoor
     streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_STREAMS))
 

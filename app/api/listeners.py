@@ -8,11 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api import examples
+from app.api.access import caller_of, check_account
 from app.api.body import JsonRoute
 from app.api.gateway import gateway_of
 from app.api.rendering import instant, json_response
 from app.api.schemas import Schema
-from app.errors import NotFound
+from app.api.trail import Trail
+from app.errors import InvalidArgument, NotFound
 from app.listening import Listener
 from app.model import AccountName
 
@@ -35,9 +37,9 @@ class ListenerRequest(Schema):
 @router.get("/listeners", summary="List listeners", responses=examples.problems(*examples.ACCESS))
 async def list_listeners(request: Request) -> Response:
     """List the listeners, those fixed by the settings included; secrets are never shown."""
-    return json_response(
-        {"listeners": [to_json(one) for one in await gateway_of(request).registering.every()], "next": None}
-    )
+    reach = caller_of(request).reach
+    listed = [one for one in await gateway_of(request).registering.every() if reach.has_account(one.account)]
+    return json_response({"listeners": [to_json(one) for one in listed], "next": None})
 
 
 @router.delete(
@@ -45,22 +47,26 @@ async def list_listeners(request: Request) -> Response:
     summary="Remove a listener",
     status_code=204,
     response_class=Response,
-    responses=examples.problems(*examples.ACCESS, NotFound, *examples.PROVIDER),
+    responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument, *examples.PROVIDER),
 )
 async def delete_listener(account: Account, service: Service, request: Request) -> Response:
     """Remove our registration at the provider; callbacks to its address get 404 from then on."""
-    await gateway_of(request).registering.remove(AccountName(account), service)
+    async with Trail(request, "listener.remove", account=account, subject=service):
+        check_account(caller_of(request), account)
+        await gateway_of(request).registering.remove(AccountName(account), service)
     return Response(status_code=204)
 
 
 @router.post(
     "/listeners/{account}/{service}/test",
     summary="Try a listener",
-    responses=examples.problems(*examples.ACCESS, NotFound),
+    responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
 )
 async def test_listener(account: Account, service: Service, request: Request) -> Response:
     """Send a signed synthetic callback through the public address, and say whether it arrived."""
-    trial = await gateway_of(request).trying.one(AccountName(account), service)
+    async with Trail(request, "listener.test", account=account, subject=service):
+        check_account(caller_of(request), account)
+        trial = await gateway_of(request).trying.one(AccountName(account), service)
     return json_response(
         {
             "arrived": trial.arrived,
@@ -74,7 +80,9 @@ async def test_listener(account: Account, service: Service, request: Request) ->
 
 async def put_listener(body: ListenerRequest, request: Request, account: Account, service: Service) -> Response:
     """Register our address at the provider, or register it anew; the secret it hands out is stored, never shown."""
-    listener = await gateway_of(request).registering.register(AccountName(account), service, body.url)
+    async with Trail(request, "listener.register", account=account, subject=service):
+        check_account(caller_of(request), account)
+        listener = await gateway_of(request).registering.register(AccountName(account), service, body.url)
     return json_response(to_json(listener))
 
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api import examples, schemas
+from app.api.access import caller_of
 from app.api.body import JsonRoute
 from app.api.gateway import gateway_of, request_id_of
 from app.api.problems import to_problem, to_request_error
@@ -37,7 +38,9 @@ async def locate(body: schemas.LocateRequest, request: Request) -> Response:
     """
     request_id = request_id_of(request)
     as_feature = wants(request, GEOJSON)
-    answer = await gateway_of(request).locate.one(body.to_query(), request_id=request_id, timeout_s=body.timeout)
+    answer = await gateway_of(request).locate.one(
+        body.to_query(), request_id=request_id, timeout_s=body.timeout, caller=caller_of(request)
+    )
     if as_feature:
         return Response(orjson.dumps(to_feature(answer, request_id)), media_type=GEOJSON)
     return json_response({"requestId": request_id, **to_answer(answer)})
@@ -68,7 +71,7 @@ async def locate_batch(body: schemas.BatchRequest, request: Request) -> Response
         except GatewayError as error:
             outcomes[index] = error
     answers = await gateway_of(request).locate.many(
-        list(queries.values()), request_id=request_id, timeout_s=body.timeout
+        list(queries.values()), request_id=request_id, timeout_s=body.timeout, caller=caller_of(request)
     )
     for index, answer in zip(queries, answers, strict=True):
         outcomes[index] = answer

@@ -11,7 +11,8 @@ from app import telemetry
 from app.api import examples
 from app.api.gateway import gateway_of
 from app.api.rendering import instant, json_response
-from app.errors import NotFound, Unavailable
+from app.errors import InvalidArgument, NotFound, Unavailable
+from app.listening import Listener
 from app.provider import Provider
 from app.storage.migrate import is_current
 
@@ -35,23 +36,56 @@ async def readyz(request: Request) -> Response:
 
 
 @router.get(
-    "/metrics", summary="Prometheus metrics", response_class=Response, responses=examples.problems(*examples.ACCESS)
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}, **examples.problems(*examples.ACCESS)},
 )
-async def metrics() -> Response:
-    """Answer with all metrics in the Prometheus text format."""
+async def metrics(request: Request) -> Response:
+    """Answer with all metrics in the Prometheus text format, those of this process and some of the database."""
+    gateway = gateway_of(request)
+    await gateway.measuring.measure(gateway.periodic.clock())
     return Response(generate_latest(telemetry.REGISTRY), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/providers", summary="State of the providers", responses=examples.problems(*examples.ACCESS))
 async def providers(request: Request) -> dict[str, Any]:
-    """Tell of each provider whether it is configured, how it is doing, and what it can be asked."""
-    return {"providers": [to_state(provider) for provider in gateway_of(request).providers]}
+    """Tell of each provider whether it is configured, how it is doing, what it can be asked, and who listens to it.
+
+    `listeners` is null while the database is away.
+    """
+    gateway = gateway_of(request)
+    try:
+        listeners: list[Listener] | None = await gateway.registering.every()
+    except Unavailable:
+        listeners = None
+    return {
+        "providers": [
+            to_state(provider) | {"listeners": _to_checks(provider, listeners)} for provider in gateway.providers
+        ]
+    }
+
+
+def _to_checks(provider: Provider, listeners: list[Listener] | None) -> list[dict[str, Any]] | None:
+    """Write what the last check of each of a provider's listeners found."""
+    if listeners is None:
+        return None
+    return [
+        {
+            "account": one.account,
+            "service": one.service,
+            "checkedAt": instant(one.checked_at) if one.checked_at else None,
+            "problem": one.problem,
+        }
+        for one in listeners
+        if one.provider == provider.name
+    ]
 
 
 @router.post(
     "/providers/{name}/reset",
     summary="Let a paused provider try again",
-    responses=examples.problems(*examples.ACCESS, NotFound),
+    responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
 )
 async def reset(name: Annotated[str, Path(max_length=64)], request: Request) -> dict[str, Any]:
     """Forget rejected logins and cool-downs, after the operator has mended what caused them."""

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from app import errors
 from app.api import examples, reports
 from app.api import periodic_schemas as schemas
+from app.api.access import caller_of
 from app.api.body import JsonRoute
 from app.api.gateway import gateway_of, request_id_of
 from app.api.idempotency_key import HEADER, key_of
@@ -18,6 +19,7 @@ from app.api.problems import MEDIA_TYPE
 from app.api.rendering import json_response
 from app.api.report_parameters import Account, BoxText, Status, Type, box_of
 from app.api.report_schemas import REPORTS_RESPONSES, ReportsAnswer
+from app.api.schemas import MdnText
 from app.periodic import Answer
 from app.storage.reports import ReportFilter
 from app.storage.rows import public_id
@@ -27,7 +29,7 @@ _starts = APIRouter(route_class=JsonRoute)
 
 Reference = Annotated[str, Path(max_length=256, description="the session's id, or ThingSpace's transaction id")]
 Mdns = Annotated[
-    list[Annotated[str, Query(pattern=r"^[0-9]{10}$")]],
+    list[MdnText] | None,
     Query(max_length=10_000, description="stop these devices only; may be repeated"),
 ]
 _PROBLEM_FROM = 400
@@ -91,8 +93,11 @@ async def start(body: schemas.PeriodicRequest, request: Request) -> Response:
     anything was started (most 429 and 503, `PROVIDER_AUTH_FAILED`) and a request that was not valid leave the key free.
     """
     periodic = gateway_of(request).periodic
-    plan = body.to_plan(periodic.default_account())
-    answer = await periodic.start(plan, key=key_of(request, body), words=Wording(request_id_of(request)))
+    caller, request_id = caller_of(request), request_id_of(request)
+    plan = body.to_plan(caller.reach.only_account or periodic.default_account())
+    answer = await periodic.start(
+        plan, key=key_of(request, body), words=Wording(request_id), caller=caller, request_id=request_id
+    )
     return _to_response(answer)
 
 
@@ -112,7 +117,11 @@ async def list_sessions(
     """List sessions with their counts."""
     refuse_unknown(request, ("state", "account", "cursor", "limit"))
     views = await gateway_of(request).periodic.page(
-        state=state, account=account, before=place_of(cursor), limit=limit + 1
+        state=state,
+        account=account,
+        before=place_of(cursor),
+        limit=limit + 1,
+        reach=caller_of(request).reach,
     )
     written = [to_session(view) for view in views[:limit]]
     return json_response({"sessions": written, "next": next_of([view.row.id for view in views], limit)})
@@ -122,7 +131,7 @@ async def list_sessions(
 async def get_session(reference: Reference, request: Request) -> Response:
     """Tell how a session stands: what came, what failed, and what is missing."""
     refuse_unknown(request, ())
-    return json_response(to_session(await gateway_of(request).periodic.show(reference)))
+    return json_response(to_session(await gateway_of(request).periodic.show(reference, reach=caller_of(request).reach)))
 
 
 @router.get(
@@ -139,7 +148,8 @@ async def list_devices(
 ) -> Response:
     """Tell of each device what came of it, in the order of the IMEIs."""
     refuse_unknown(request, ("cursor", "limit"))
-    views = await gateway_of(request).periodic.devices(reference, after=cursor, limit=limit + 1)
+    reach = caller_of(request).reach
+    views = await gateway_of(request).periodic.devices(reference, after=cursor, limit=limit + 1, reach=reach)
     following = views[limit - 1].row.device if len(views) > limit else None
     return json_response({"devices": [to_session_device(view) for view in views[:limit]], "next": following})
 
@@ -165,7 +175,7 @@ async def list_reports(
     """List or stream what the provider reported in a session, its stops included; as `/reports` does."""
     refuse_unknown(request, ("account", "type", "status", "since", "until", "bbox", "cursor", "limit"))
     wanted = ReportFilter(
-        session_id=await gateway_of(request).periodic.id_of(reference),
+        session_id=await gateway_of(request).periodic.id_of(reference, reach=caller_of(request).reach),
         account=account,
         type=type_,
         status=status,
@@ -179,15 +189,18 @@ async def list_reports(
 @router.delete(
     "/periodic/{reference}", summary="Stop a session", response_model=schemas.StoppedAnswer, responses=_STOP_RESPONSES
 )
-async def stop(reference: Reference, request: Request, mdn: Mdns | None = None) -> Response:
+async def stop(reference: Reference, request: Request, mdn: Mdns = None) -> Response:
     """Stop all devices of a session, or some; safe to repeat.
 
     Devices that were asked to stop before are not asked again. Each device that could not be stopped is listed with
     its problem.
     """
     refuse_unknown(request, ("mdn",))
-    stopped = await gateway_of(request).periodic.stop(reference, list(dict.fromkeys(mdn or ())))
-    return json_response(to_stopped(stopped, request_id_of(request)))
+    request_id = request_id_of(request)
+    stopped = await gateway_of(request).periodic.stop(
+        reference, list(dict.fromkeys(mdn or ())), caller=caller_of(request), request_id=request_id
+    )
+    return json_response(to_stopped(stopped, request_id))
 
 
 def _to_response(answer: Answer) -> Response:

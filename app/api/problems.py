@@ -151,7 +151,8 @@ def _words(error: Any) -> str:
     if error["type"] == "string_pattern_mismatch":
         return PATTERNS.get(error["ctx"]["pattern"], "does not have the form that is documented")
     message: str = error["msg"]
-    return message.replace("Input should", "must", 1) if message.startswith("Input should") else message
+    subject, should, what = message.partition(" should ")
+    return f"must {what}" if should and subject.isalpha() else message
 
 
 def to_pointer(location: tuple[str | int, ...]) -> str:

@@ -126,7 +126,7 @@ _COLLECTION_CONTENT = {
     "example": {"type": "FeatureCollection", "features": [_FEATURE], "next": None},
 }
 _LISTING = examples.problems(*examples.ACCESS, InvalidArgument, NotAcceptable)
-_READING = examples.problems(*examples.ACCESS, NotFound, NotAcceptable)
+_READING = examples.problems(*examples.ACCESS, NotFound, NotAcceptable, InvalidArgument)
 
 
 def _answers(description: str, content: dict[str, Any]) -> dict[int | str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api import report_schemas
+from app.api.access import caller_of
 from app.api.callbacks import raw_body
 from app.api.gateway import gateway_of
 from app.api.negotiation import preferred
@@ -35,8 +37,9 @@ from app.api.report_parameters import (
     session_id_of,
     to_cursor,
 )
-from app.api.report_rendering import AnyReport, to_report, to_report_feature
+from app.api.report_rendering import to_report, to_report_feature
 from app.api.report_streams import CSV, NDJSON, stream
+from app.api.trail import row_about
 from app.errors import NotFound
 from app.storage import callbacks, reports
 from app.storage.reports import ReportFilter, ReportRecord
@@ -110,11 +113,16 @@ async def list_reports(request: Request, wanted: ReportFilter, *, cursor: str | 
     media_type = preferred(request.headers.get("accept"), (JSON, GEOJSON, CSV, NDJSON))
     after = after_of(cursor)
     gateway = gateway_of(request)
+    wanted = replace(wanted, reach=caller_of(request).reach)
     await gateway.writer.drained()
     if media_type in (CSV, NDJSON):
+        device = wanted.device_id or wanted.mdn
+        row = row_about(
+            request, "reports.export", "accepted", account=wanted.account, device=device, subject=media_type
+        )
+        await gateway.journal.keep(row)
         return stream(reports.export(gateway.database, wanted), media_type, gateway.streams)
-    async with gateway.database.session() as session:
-        page = await reports.page(session, wanted, after=after, limit=limit)
+    page = await reports.page(gateway.database, wanted, after=after, limit=limit)
     return _listed("reports", page.reports, public_id(page.next.id) if page.next else None, media_type)
 
 
@@ -131,11 +139,15 @@ async def get_report(request: Request, id: Annotated[str, Path(max_length=64)]) 
     key = id_of(id, "report")
     gateway = gateway_of(request)
     await gateway.writer.drained()
-    async with gateway.database.session() as session:
-        report = await reports.find(session, key)
-        if report is None:
-            raise NotFound("There is no such report.")
-        callback = await callbacks.find(session, report.callback_id) if report.callback_id is not None else None
+    reach = caller_of(request).reach
+    report = await reports.find(gateway.database, key)
+    if report is None or not reach.has_report(report.account, report.device, report.mdn):
+        raise NotFound("There is no such report.")
+    callback = None
+    # A callback may tell of other devices, too.
+    if report.callback_id is not None and reach.devices is None:
+        async with gateway.database.session() as session:
+            callback = await callbacks.find(session, report.callback_id, reach)
     source = callback and {
         "id": public_id(callback.id),
         "receivedAt": instant(callback.received_at),
@@ -158,16 +170,27 @@ async def get_location(
     refuse_unknown(request, ())
     media_type = preferred(request.headers.get("accept"), (JSON, GEOJSON))
     gateway = gateway_of(request)
+    reach = caller_of(request).reach
     await gateway.writer.drained()
-    async with gateway.database.session() as session:
-        report: AnyReport | None
-        if _MDN.fullmatch(identifier):
-            report = await reports.latest_of_mdn(session, identifier, datetime.now(UTC))
-        else:
-            # No text in the database holds a NUL, and none may be sent to it.
-            report = None if "\x00" in identifier else await reports.latest_of_device(session, identifier)
+    if _MDN.fullmatch(identifier):
+        report = await reports.latest_of_mdn(gateway.database, identifier, datetime.now(UTC), reach=reach)
+    else:
+        # No text in the database holds a NUL, and none may be sent to it.
+        report = (
+            None if "\x00" in identifier else await reports.latest_of_device(gateway.database, identifier, reach=reach)
+        )
     if report is None:
         raise NotFound("No position of this device is stored.")
+    row = row_about(
+        request,
+        "position.read",
+        "located",
+        account=report.account,
+        device=report.device,
+        provider=report.provider,
+        report_id=report.id.hex,
+    )
+    gateway.journal.note(row)
     return _answered(to_report_feature(report) if media_type == GEOJSON else to_report(report), media_type)
 
 
@@ -189,8 +212,10 @@ async def get_positions(
     box, after = box_of(bbox), holder_of(cursor)
     gateway = gateway_of(request)
     await gateway.writer.drained()
-    async with gateway.database.session() as session:
-        page = await reports.positions_page(session, box=box, account=account, after=after, limit=limit)
+    reach = caller_of(request).reach
+    page = await reports.positions_page(
+        gateway.database, box=box, account=account, after=after, limit=limit, reach=reach
+    )
     return _listed("positions", page.reports, to_cursor(page.next) if page.next else None, media_type)
 
 

@@ -6,7 +6,7 @@ import pydantic
 import typer
 from rich.console import Console
 
-from app.cli import asking, checking, demonstrating, serving
+from app.cli import asking, checking, demonstrating, erasing, keys, serving
 from app.errors import GatewayError
 
 app = typer.Typer(
@@ -22,9 +22,11 @@ app.command("serve")(serving.serve)
 app.command("migrate")(serving.migrate)
 app.command("simulator")(serving.simulator)
 app.command("locate")(asking.locate)
+app.command("erase")(erasing.erase)
 app.add_typer(asking.listener_commands, name="listener")
 app.add_typer(asking.callback_commands, name="callbacks")
 app.add_typer(asking.provider_commands, name="providers")
+app.add_typer(keys.key_commands, name="keys")
 app.add_typer(checking.config_commands, name="config")
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from app.cli.asking import show_json
 from app.registry import PROVIDERS
 from app.settings import Settings
+from app.storage.urls import to_dsn
 
 config_commands = typer.Typer(help="The settings.", no_args_is_help=True)
 
@@ -27,6 +28,17 @@ def settings_problems(error: pydantic.ValidationError) -> list[str]:
         name = prefix + "_".join(str(part) for part in one["loc"]).upper() if one["loc"] else prefix + "*"
         lines.append(f"{name}: {one['msg'].removeprefix('Value error, ')}")
     return lines
+
+
+def database_problem(settings: Settings) -> str | None:
+    """Tell what is wrong with the address of the database, without repeating it."""
+    if settings.database_url is None:
+        return None
+    try:
+        to_dsn(settings.database_url.get_secret_value())
+    except ValueError as error:
+        return f"GATEWAY_DATABASE_URL: {error}"
+    return None
 
 
 def advice(settings: Settings) -> Iterator[str]:
@@ -60,6 +72,7 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = 
         found.extend(_values(settings))
         if isinstance(settings, Settings):
             notes.extend(advice(settings))
+            problems.extend(filter(None, [database_problem(settings)]))
     if as_json:
         show_json({"valid": not problems, "settings": found, "problems": problems, "notes": notes})
     else:

@@ -1,13 +1,18 @@
 """Commands that run something: the gateway, the migrations, the simulator."""
 
 import asyncio
+import contextlib
 import os
+import sys
 from typing import Annotated
 
 import typer
 import uvicorn
 from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
 
+from app.cli.checking import database_problem
+from app.errors import Unavailable
 from app.settings import Settings
 from app.storage.embedded import EmbeddedPostgres
 from app.storage.migrate import current, downgrade, upgrade
@@ -15,6 +20,7 @@ from app.storage.migrate import current, downgrade, upgrade
 _SHUTDOWN_S = 30
 _KEEP_ALIVE_S = 75
 _BACKLOG = 4096
+_MOST_FILES = 65_536
 
 
 def serve(
@@ -32,11 +38,12 @@ def serve(
     for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
         if value is not None:
             os.environ[f"GATEWAY_{name}"] = str(value)
-    settings = Settings()
+    settings = _settings()
     if settings.auth == "on" and settings.api_key is None:
         Console(stderr=True).print(
             "[yellow]GATEWAY_API_KEY is not set: every request that needs a key will get 401.[/yellow]"
         )
+    _allow_many_connections()
     uvicorn.run(
         "app.main:create_app",
         factory=True,
@@ -44,7 +51,8 @@ def serve(
         port=settings.port,
         workers=settings.workers,
         loop="auto",
-        http="httptools",
+        http="app.cli.connections:PatientProtocol",
+        limit_concurrency=settings.max_connections or None,
         ws="none",
         lifespan="on",
         access_log=False,
@@ -57,6 +65,16 @@ def serve(
     )
 
 
+def _allow_many_connections() -> None:
+    """Raise the number of files that this process and its children may open, as far as the system lets them."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource  # noqa: PLC0415 -- there is none on Windows
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
 def migrate(
     to: Annotated[str, typer.Option(help="Revision to go to: head, a revision, or -1 to undo one")] = "head",
 ) -> None:
@@ -64,8 +82,24 @@ def migrate(
 
     Example: [bold]GATEWAY_DATABASE_URL=postgresql://… location-gateway migrate[/bold]
     """
-    revision = asyncio.run(_migrate(Settings(), to))
+    try:
+        revision = asyncio.run(_migrate(_settings(), to))
+    except (OSError, SQLAlchemyError) as error:
+        # The texts of the driver may hold the address and the password.
+        cause = getattr(getattr(error, "orig", None), "__cause__", None) or error
+        raise Unavailable(f"The database of GATEWAY_DATABASE_URL: {type(cause).__name__}.") from None
     Console().print(f"The database is at revision [bold]{revision or 'none'}[/bold].")
+
+
+def _settings() -> Settings:
+    settings = Settings()
+    problem = database_problem(settings)
+    if problem is not None:
+        Console(stderr=True).print(
+            f"[red]The settings are not valid:[/red]\n  {problem}", highlight=False, soft_wrap=True
+        )
+        sys.exit(1)
+    return settings
 
 
 async def _migrate(settings: Settings, to: str) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from app.errors import GatewayError, Unavailable
 
@@ -58,21 +58,22 @@ class Background:
 
 
 async def persistently(work: Callable[[], Awaitable[T]], *, for_s: float) -> T:
-    """Do database work until it succeeds, across deadlocks and absences of the database.
+    """Do database work until it succeeds, across deadlocks and anything that keeps the database from it.
 
     Raises:
-        Unavailable: The database has been away for `for_s` seconds.
+        Unavailable, SQLAlchemyError: It has not succeeded for `for_s` seconds.
     """
     wait_s = _FIRST_WAIT_S
     until = asyncio.get_running_loop().time() + for_s
     while True:
         try:
             return await work()
-        except Unavailable:
-            if asyncio.get_running_loop().time() + wait_s > until:
-                raise
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) not in _TRY_AGAIN:
+        except (Unavailable, SQLAlchemyError) as error:
+            if asyncio.get_running_loop().time() + wait_s > until and not _is_deadlock(error):
                 raise
         await asyncio.sleep(wait_s)
         wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+
+def _is_deadlock(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _TRY_AGAIN

@@ -96,6 +96,7 @@ class Claiming:
                 if chosen is not None and await sessions.belongs(db, chosen.row.id, transaction_id, "start"):
                     sessions.begin(chosen.row, transaction_id, chosen.row.created_at)
                     await db.flush()
+                    await claims.claim(db, [transaction_id])
                     adopted.append(stranger.transaction_id)
         if adopted:
             log.info("sessions adopted by their callbacks", count=len(adopted))

@@ -53,6 +53,13 @@ class Parts:
             "No provider of periodic location is configured; see /providers.", provider=able[0][0].name if able else ""
         )
 
+    def tracker_name(self) -> str | None:
+        """Name who reports periodically; None when nobody does."""
+        try:
+            return self.tracking()[0].name
+        except ProviderNotConfigured:
+            return None
+
     def tracker_of(self, name: str) -> Tracker:
         """Find the tracker that a session was started with.
 

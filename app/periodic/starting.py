@@ -1,14 +1,10 @@
 """Start a session: the intent is committed first, then the provider is called, once, then the outcome is recorded."""
 
 import asyncio
-from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
-import orjson
 import structlog
 from msgspec.structs import replace
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import (
     GatewayError,
@@ -16,16 +12,14 @@ from app.errors import (
     IdempotencyKeyReused,
     OutcomeUnknown,
     ProviderError,
-    ProviderMisconfigured,
-    ProviderNotConfigured,
     Unavailable,
 )
-from app.model import Deadline, Mdn, PeriodicPlan, TransactionId
+from app.model import Deadline, Mdn, PeriodicPlan
 from app.periodic.answers import Answer, Words
 from app.periodic.background import Background, persistently
 from app.periodic.parts import START_LIMIT_S, Parts
-from app.provider import Tracker
-from app.storage import aliases, claims, idempotency, session_views, sessions
+from app.periodic.recording import Accepted, Intent, Recording
+from app.storage import aliases, idempotency, session_views, sessions
 from app.storage.idempotency import Key
 from app.storage.rows import from_milliseconds, milliseconds, new_id
 from app.storage.session_views import Counts, SessionView
@@ -34,32 +28,8 @@ from app.storage.writer import Writer
 
 log = structlog.get_logger()
 
-_RECORDING_S = 600
-_ANSWER_AFTER_S = 5
+_ANSWER_AFTER_S = 3
 _ACCEPTED = 202
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
-    """A start on its way.
-
-    Attributes:
-        row: The session as it was committed.
-    """
-
-    row: SessionRow
-    plan: PeriodicPlan
-    tracker: Tracker
-    key: Key | None
-    words: Words
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """The provider has taken a session on."""
-
-    transaction_id: TransactionId
-    at: datetime
 
 
 class Starting:
@@ -69,6 +39,7 @@ class Starting:
         self._parts = parts
         self._writer = writer
         self._background = background
+        self._recording = Recording(parts)
 
     async def start(self, plan: PeriodicPlan, *, key: Key | None, words: Words) -> Answer:
         """Start a session, or give the answer that the key's first request got.
@@ -109,12 +80,12 @@ class Starting:
             committed = await persistently(lambda: self._commit(intent), for_s=0)
         except Unavailable as error:
             # The commit may have come through although its confirmation did not: take it back when the database is.
-            self._background.begin(self._record_patiently(intent, error))
+            self._background.begin(self._recording.record(intent, error))
             raise
         if isinstance(committed, IdempotencyRow):
             return await self._earlier(intent, committed)
         outcome = await self._call(intent, committed)
-        recording = self._background.begin(self._record_patiently(intent, outcome))
+        recording = self._background.begin(self._recording.record(intent, outcome))
         try:
             async with asyncio.timeout(_ANSWER_AFTER_S):
                 answer = await asyncio.shield(recording)
@@ -174,56 +145,6 @@ class Starting:
             return _unknown(intent.row.provider)
         return Accepted(transaction_id=transaction_id, at=self._parts.now())
 
-    async def _record_patiently(self, intent: Intent, outcome: Accepted | GatewayError) -> Answer | GatewayError:
-        return await persistently(lambda: self._record(intent, outcome), for_s=_RECORDING_S)
-
-    async def _record(self, intent: Intent, outcome: Accepted | GatewayError) -> Answer | GatewayError:
-        if isinstance(outcome, Accepted):
-            return await self._record_accepted(intent, outcome)
-        if isinstance(outcome, OutcomeUnknown):
-            return await self._record_unknown(intent, outcome)
-        return await self._record_refused(intent, outcome)
-
-    async def _record_accepted(self, intent: Intent, accepted: Accepted) -> Answer:
-        async with self._parts.database.session() as db:
-            row = await sessions.locked(db, intent.row.id)
-            if row is not None:
-                sessions.begin(row, accepted.transaction_id, accepted.at)
-                await sessions.belongs(db, row.id, accepted.transaction_id, "start")
-        # Only now can reports be found that were committed while nobody knew their session.
-        async with self._parts.database.session() as db:
-            await claims.claim(db, [accepted.transaction_id])
-            view = await self._view(db, intent)
-            answer = intent.words.accepted(view)
-            await self._keep(db, intent, answer)
-        return answer
-
-    async def _record_unknown(self, intent: Intent, error: OutcomeUnknown) -> Answer:
-        problem = orjson.loads(intent.words.refused(error).body)
-        async with self._parts.database.session() as db:
-            await sessions.doubt(db, intent.row.id, problem)
-            view = await self._view(db, intent)
-        return intent.words.doubtful(error, view)
-
-    async def _record_refused(self, intent: Intent, error: GatewayError) -> Answer | GatewayError:
-        answer = intent.words.refused(error)
-        async with self._parts.database.session() as db:
-            await sessions.fail(db, intent.row.id, orjson.loads(answer.body), self._parts.now())
-            if intent.key is not None and is_passing(error):
-                await idempotency.free(db, intent.key, intent.row.id)
-            else:
-                await self._keep(db, intent, answer)
-        return error if is_passing(error) else answer
-
-    async def _keep(self, db: AsyncSession, intent: Intent, answer: Answer) -> None:
-        if intent.key is not None:
-            await idempotency.keep_answer(db, intent.key, intent.row.id, status=answer.status, body=answer.body)
-
-    async def _view(self, db: AsyncSession, intent: Intent) -> SessionView:
-        clock = self._parts.clock()
-        await sessions.advance(db, clock, [intent.row.id])
-        return await session_views.view(db, intent.row.id, clock) or SessionView(row=intent.row, counts=Counts())
-
     def _answer_unrecorded(
         self, intent: Intent, outcome: Accepted | GatewayError, cause: Exception
     ) -> Answer | GatewayError:
@@ -237,11 +158,6 @@ class Starting:
             intent.row.state = "unknown"
             return intent.words.doubtful(outcome, view)
         return outcome
-
-
-def is_passing(error: GatewayError) -> bool:
-    """Tell whether the same request may succeed later, so that its key has to stay usable."""
-    return error.retryable or isinstance(error, ProviderMisconfigured | ProviderNotConfigured)
 
 
 def _unknown(provider: str) -> OutcomeUnknown:

@@ -1,24 +1,31 @@
 """Periodic location, as the routes and the worker use it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
-from app.errors import NotFound
+from app.access import meter_for
+from app.caller import ANYONE, EVERYTHING, Caller, Reach
+from app.errors import GatewayError, NotFound
 from app.model import AccountName, PeriodicPlan
 from app.periodic.answers import Answer, Words
 from app.periodic.background import Background
 from app.periodic.claiming import Claiming
 from app.periodic.parts import Parts, utc_now
+from app.periodic.permitting import Told, permit, to_told
 from app.periodic.starting import Starting
 from app.periodic.stopping import Stopped, Stopping
-from app.provider import Provider
+from app.provider import Provider, metered
 from app.settings import Settings
-from app.storage import idempotency, session_views, sessions
+from app.storage import audit, idempotency, session_views, sessions
 from app.storage.database import Database
 from app.storage.idempotency import Key
+from app.storage.journal import Journal
+from app.storage.rows import device_key
 from app.storage.session_views import DeviceView, SessionView
+from app.storage.sessions import Clock
 from app.storage.writer import Writer
 from app.worker import Job
 
@@ -46,6 +53,7 @@ class Periodic:
         """
         self._parts = Parts(providers=providers, database=database, grace_s=settings.report_grace_seconds, now=now)
         self._writer = writer
+        self._journal = Journal(writer)
         self._background = Background(patience_s=_LAST_TASKS_S)
         self._claiming = Claiming(self._parts)
         self._starting = Starting(self._parts, writer, self._background)
@@ -78,27 +86,77 @@ class Periodic:
         """
         return self._parts.tracking()[0].default_account
 
-    async def start(self, plan: PeriodicPlan, *, key: Key | None, words: Words) -> Answer:
-        """Start a session; see `Starting.start`."""
-        return await self._starting.start(plan, key=key, words=words)
+    async def start(
+        self, plan: PeriodicPlan, *, key: Key | None, words: Words, caller: Caller = ANYONE, request_id: str = ""
+    ) -> Answer:
+        """Start a session; see `Starting.start`. A caller who goes away does not stop it.
 
-    async def stop(self, reference: str, mdns: Sequence[str] = ()) -> Stopped:
-        """Stop a session, or its devices with these MDNs; see `Stopping.stop`."""
-        return await self._stopping.stop(await self.id_of(reference), mdns)
+        Raises:
+            PermissionDenied: The caller may not have these devices located, or not without an end.
+        """
+        work = self._start(plan, key, words, caller, request_id)
+        return await asyncio.shield(self._background.begin(work))
 
-    async def id_of(self, reference: str) -> UUID:
+    async def _start(
+        self, plan: PeriodicPlan, key: Key | None, words: Words, caller: Caller, request_id: str
+    ) -> Answer:
+        told = Told(outcome=GatewayError.code)
+        try:
+            permit(plan, caller)
+            with metered(meter_for(caller, self._parts.database)):
+                answer = await self._starting.start(plan, key=key, words=words)
+            told = to_told(answer)
+        except GatewayError as error:
+            told = Told(outcome=error.code)
+            raise
+        finally:
+            row = audit.new_row(
+                caller.key_id,
+                request_id,
+                "periodic.start",
+                told.outcome,
+                account=plan.account,
+                device=device_key(plan.devices[0]) if len(plan.devices) == 1 else None,
+                provider=self._parts.tracker_name(),
+                billed=told.billed,
+                session_id=told.session_id,
+            )
+            await self._journal.keep_if_possible(row)
+        return answer
+
+    async def stop(
+        self, reference: str, mdns: Sequence[str] = (), *, caller: Caller = ANYONE, request_id: str = ""
+    ) -> Stopped:
+        """Stop a session within the caller's reach, or its devices with these MDNs; see `Stopping.stop`."""
+        key = await self.id_of(reference, reach=caller.reach)
+        return await asyncio.shield(self._background.begin(self._stop(key, mdns, caller, request_id)))
+
+    async def _stop(self, key: UUID, mdns: Sequence[str], caller: Caller, request_id: str) -> Stopped:
+        outcome = GatewayError.code
+        try:
+            stopped = await self._stopping.stop(key, mdns)
+            outcome = stopped.failures[0].error.code if stopped.failures else "done"
+        except GatewayError as error:
+            outcome = error.code
+            raise
+        finally:
+            row = audit.new_row(caller.key_id, request_id, "periodic.stop", outcome, session_id=key.hex)
+            await self._journal.keep_if_possible(row)
+        return stopped
+
+    async def id_of(self, reference: str, *, reach: Reach = EVERYTHING) -> UUID:
         """Find a session by its id or a transaction id of its own.
 
         Raises:
-            NotFound: There is none.
+            NotFound: There is none within reach.
         """
         async with self._parts.database.session() as db:
-            key = await sessions.id_of(db, reference)
+            key = await sessions.id_of(db, reference, reach)
         if key is None:
             raise NotFound(_NO_SESSION)
         return key
 
-    async def show(self, reference: str) -> SessionView:
+    async def show(self, reference: str, *, reach: Reach = EVERYTHING) -> SessionView:
         """Show a session as it stands now.
 
         Raises:
@@ -107,7 +165,7 @@ class Periodic:
         await self._writer.drained()
         clock = self._parts.clock()
         async with self._parts.database.session() as db:
-            key = await sessions.id_of(db, reference)
+            key = await sessions.id_of(db, reference, reach)
             view = None
             if key is not None:
                 await sessions.advance(db, clock, [key])
@@ -117,16 +175,20 @@ class Periodic:
         return view
 
     async def page(
-        self, *, state: str | None, account: str | None, before: UUID | None, limit: int
+        self, *, state: str | None, account: str | None, before: UUID | None, limit: int, reach: Reach = EVERYTHING
     ) -> list[SessionView]:
         """Show sessions, newest first."""
         await self._writer.drained()
         clock = self._parts.clock()
         async with self._parts.database.session() as db:
             await sessions.advance(db, clock)
-            return await session_views.page(db, clock, state=state, account=account, before=before, limit=limit)
+            return await session_views.page(
+                db, clock, state=state, account=account, before=before, limit=limit, reach=reach
+            )
 
-    async def devices(self, reference: str, *, after: str | None, limit: int) -> list[DeviceView]:
+    async def devices(
+        self, reference: str, *, after: str | None, limit: int, reach: Reach = EVERYTHING
+    ) -> list[DeviceView]:
         """Show the devices of a session, in the order of their IMEIs.
 
         Raises:
@@ -135,11 +197,15 @@ class Periodic:
         await self._writer.drained()
         clock = self._parts.clock()
         async with self._parts.database.session() as db:
-            key = await sessions.id_of(db, reference)
+            key = await sessions.id_of(db, reference, reach)
             if key is None:
                 raise NotFound(_NO_SESSION)
             await sessions.advance(db, clock, [key])
             return await session_views.devices(db, key, clock, after=after, limit=limit)
+
+    def clock(self) -> Clock:
+        """Give what states and counts depend on, as of now."""
+        return self._parts.clock()
 
     async def advance(self) -> None:
         """Move all sessions on as their reports and the clock say."""

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import ColumnElement, false, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.caller import EVERYTHING, Reach
 from app.storage.rows import instant_of
 from app.storage.tables import CallbackRow
+
+OTHER_ACCOUNT = "account_mismatch"
+"""Marks what names another account than the one its token belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +24,7 @@ class CallbackFilter:
         since: Arrived at or after this instant.
         until: Arrived before this instant.
         before: Older than the callback with this id, for paging.
+        reach: What the reader may see at all, by accounts.
     """
 
     state: str | None = None
@@ -29,11 +34,17 @@ class CallbackFilter:
     since: datetime | None = None
     until: datetime | None = None
     before: UUID | None = None
+    reach: Reach = EVERYTHING
 
 
 async def page(session: AsyncSession, wanted: CallbackFilter, limit: int) -> Sequence[CallbackRow]:
     """List callbacks, newest first."""
-    query = select(CallbackRow).order_by(CallbackRow.received_at.desc(), CallbackRow.id.desc()).limit(limit)
+    query = (
+        select(CallbackRow)
+        .where(*_within(wanted.reach))
+        .order_by(CallbackRow.received_at.desc(), CallbackRow.id.desc())
+        .limit(limit)
+    )
     for column in ("state", "account", "service", "signature"):
         value = getattr(wanted, column)
         if value is not None:
@@ -48,12 +59,28 @@ async def page(session: AsyncSession, wanted: CallbackFilter, limit: int) -> Seq
     return (await session.scalars(query)).all()
 
 
-async def find(session: AsyncSession, key: UUID) -> CallbackRow | None:
-    """Find one callback by its id, which leads to its partition."""
-    return await session.get(CallbackRow, (instant_of(key), key))
+async def find(session: AsyncSession, key: UUID, reach: Reach = EVERYTHING) -> CallbackRow | None:
+    """Find one callback within reach by its id, which leads to its partition."""
+    place = select(CallbackRow).where(CallbackRow.received_at == instant_of(key), CallbackRow.id == key)
+    found: CallbackRow | None = await session.scalar(place.where(*_within(reach)))
+    return found
+
+
+def _within(reach: Reach) -> list[ColumnElement[bool]]:
+    """List what holds for callbacks of a reader's accounts; those that name other accounts are out of reach."""
+    if reach.accounts is None:
+        return []
+    foreign = func.coalesce(CallbackRow.flags.contains([OTHER_ACCOUNT]), false())
+    return [CallbackRow.account.in_(sorted(reach.accounts)), ~foreign]
 
 
 async def settle(session: AsyncSession, key: UUID, *, state: str, reason: str | None) -> None:
     """Record what a replay came to."""
     place = update(CallbackRow).where(CallbackRow.received_at == instant_of(key), CallbackRow.id == key)
     await session.execute(place.values(state=state, reason=reason))
+
+
+async def count_quarantined(session: AsyncSession) -> int:
+    """Count the callbacks of which nothing could be made yet."""
+    query = select(func.count()).select_from(CallbackRow).where(CallbackRow.state == text("'quarantined'"))
+    return await session.scalar(query) or 0

@@ -1,11 +1,12 @@
-"""Day partitions of reports and callbacks: made ahead of time, and dropped when their days are over."""
+"""Day partitions of reports, callbacks and audit: made ahead of time, and dropped when their days are over."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 
 from app.storage.database import Connection
 from app.storage.rows import EPOCH
 
-PARTITIONED = {"reports": "at", "callbacks": "received_at"}
+PARTITIONED = {"reports": "at", "callbacks": "received_at", "audit": "at"}
 DAYS_BEHIND = 1
 DAYS_AHEAD = 3
 _LOCK = 0x6C6F_6361_7465_0001
@@ -26,20 +27,43 @@ async def keep_ready(connection: "Connection", now: datetime) -> list[str]:
     return made
 
 
+async def days_before(connection: "Connection", table: str, instant: datetime) -> list[str]:
+    """Name the partitions of a table whose days were over at an instant, oldest first."""
+    names = await connection.fetch(
+        "SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid "
+        "WHERE i.inhparent = to_regclass($1) ORDER BY c.relname",
+        table,
+    )
+    today = _name(table, instant.astimezone(UTC).date())
+    dated = re.compile(rf"{table}_[0-9]{{8}}")
+    return [row["relname"] for row in names if dated.fullmatch(row["relname"]) and row["relname"] < today]
+
+
 def _name(table: str, day: date) -> str:
     return f"{table}_{day:%Y%m%d}"
 
 
+async def _is_there(connection: "Connection", name: str) -> bool:
+    # Not by `to_regclass`: it may still remember that there was no such table before the lock was waited for.
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_class WHERE relname = $1 AND relnamespace = current_schema()::regnamespace)",
+        name,
+    )
+    return found
+
+
 async def _make(connection: "Connection", table: str, column: str, day: date) -> bool:
     name = _name(table, day)
-    if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
+    if await _is_there(connection, name):
         return False
     start = EPOCH + timedelta(days=(day - EPOCH.date()).days)
     end = start + timedelta(days=1)
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-        if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
+        if await _is_there(connection, name):
             return False
+        # Audit rows may only be moved by those who say that they keep the house.
+        await connection.execute("SET LOCAL gateway.keeping_house = 'on'")
         # Table and column names are our own constants, and a day has digits only.
         await connection.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
         await connection.execute(f"LOCK TABLE {table}_default IN ACCESS EXCLUSIVE MODE")

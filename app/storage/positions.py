@@ -1,41 +1,68 @@
-"""The latest fix of a device, by fix time."""
+"""The latest fix of devices, by fix time."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import ARRAY, DateTime, Uuid, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.storage.tables import PositionRow, ReportRow
 
 
-async def latest(
-    session: AsyncSession,
-    keys: Sequence[str],
-    *,
-    accounts: Sequence[str] | None = None,
-    provider: str | None = None,
-    since: datetime | None = None,
-) -> ReportRow | None:
-    """Find the report with the latest fix among the device keys.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Whose latest fix is asked for.
 
-    Args:
+    Attributes:
         keys: Device keys under which the device may stand, see `aliases.keys_of`.
+        since: Only fixes at or after this instant.
         accounts: Only fixes obtained for these accounts; empty text stands for none.
         provider: Only fixes of this provider.
-        since: Only fixes at or after this instant.
     """
-    wanted = (
-        select(ReportRow)
-        .join(PositionRow, (PositionRow.at == ReportRow.at) & (PositionRow.report_id == ReportRow.id))
-        .where(PositionRow.device.in_(keys))
-        .order_by(PositionRow.at.desc())
-        .limit(1)
+
+    keys: Sequence[str]
+    since: datetime
+    accounts: Sequence[str] | None = None
+    provider: str | None = None
+
+    def admits(self, position: PositionRow) -> bool:
+        """Tell whether a position of one of the keys may be the answer."""
+        return (
+            position.at >= self.since
+            and (self.accounts is None or position.account in self.accounts)
+            and (self.provider is None or position.provider == self.provider)
+        )
+
+
+async def latest(session: AsyncSession, asked: Sequence[Wanted]) -> list[ReportRow | None]:
+    """Find the reports with the latest fixes, in the order asked; two statements, however many are asked for."""
+    keys = {key for one in asked for key in one.keys}
+    recent = select(PositionRow).where(PositionRow.device.in_(keys), PositionRow.at >= min(one.since for one in asked))
+    by_key: dict[str, list[PositionRow]] = {}
+    for position in await session.scalars(recent):
+        by_key.setdefault(position.device, []).append(position)
+    found = [_newest(one, by_key) for one in asked]
+    reports = await _reports(session, [position for position in found if position is not None])
+    return [None if position is None else reports.get((position.at, position.report_id)) for position in found]
+
+
+def _newest(wanted: Wanted, by_key: dict[str, list[PositionRow]]) -> PositionRow | None:
+    known = [position for key in wanted.keys for position in by_key.get(key, ()) if wanted.admits(position)]
+    return max(known, key=lambda position: position.at, default=None)
+
+
+async def _reports(session: AsyncSession, positions: Sequence[PositionRow]) -> dict[tuple[datetime, object], ReportRow]:
+    if not positions:
+        return {}
+    # Arrays instead of a list of pairs: the statement stays the same, and each report is looked up in its partition.
+    places = (
+        func.unnest(
+            literal([position.at for position in positions], ARRAY(DateTime(timezone=True))),
+            literal([position.report_id for position in positions], ARRAY(Uuid())),
+        )
+        .table_valued("at", "id")
+        .render_derived()
     )
-    if accounts is not None:
-        wanted = wanted.where(PositionRow.account.in_(accounts))
-    if provider is not None:
-        wanted = wanted.where(PositionRow.provider == provider)
-    if since is not None:
-        wanted = wanted.where(PositionRow.at >= since)
-    return (await session.scalars(wanted)).one_or_none()
+    rows = select(ReportRow).join(places, (ReportRow.at == places.c.at) & (ReportRow.id == places.c.id))
+    return {(row.at, row.id): row for row in await session.scalars(rows)}

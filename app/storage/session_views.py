@@ -6,6 +6,8 @@ from uuid import UUID
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, cast, extract, func, literal, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.caller import EVERYTHING, Reach
+from app.storage.reach import sessions_within
 from app.storage.sessions import Clock, grace_s
 from app.storage.tables import ReportRow, SessionDeviceRow, SessionRow
 
@@ -53,10 +55,17 @@ async def view(db: AsyncSession, key: UUID, clock: Clock) -> SessionView | None:
 
 
 async def page(
-    db: AsyncSession, clock: Clock, *, state: str | None, account: str | None, before: UUID | None, limit: int
+    db: AsyncSession,
+    clock: Clock,
+    *,
+    state: str | None,
+    account: str | None,
+    before: UUID | None,
+    limit: int,
+    reach: Reach = EVERYTHING,
 ) -> list[SessionView]:
     """Show sessions, newest first; `before` goes on after the session with that id."""
-    wanted = select(SessionRow.id).order_by(SessionRow.id.desc()).limit(limit)
+    wanted = select(SessionRow.id).where(*sessions_within(reach)).order_by(SessionRow.id.desc()).limit(limit)
     if state is not None:
         wanted = wanted.where(SessionRow.state == state)
     if account is not None:
@@ -116,6 +125,23 @@ async def _views(db: AsyncSession, wanted: Select[UUID], clock: Clock) -> list[S
         )
         for row, received, failed, due, missing in rows
     ]
+
+
+async def count_by_state(db: AsyncSession) -> dict[str, int]:
+    """Count the sessions that are kept, by state."""
+    counted = await db.execute(select(SessionRow.state, func.count()).group_by(SessionRow.state))
+    return {state: count for state, count in counted}  # noqa: C416 -- a row is no pair to dict()
+
+
+async def missing_of_open(db: AsyncSession, clock: Clock) -> int:
+    """Count the reports that running sessions should have by now and lack."""
+    lacking = (
+        select(func.coalesce(func.sum(_missing(clock)), 0))
+        .select_from(SessionDeviceRow)
+        .join(SessionRow, SessionRow.id == SessionDeviceRow.session_id)
+        .where(SessionRow.state.in_(("active", "stopping")))
+    )
+    return int(await db.scalar(lacking) or 0)
 
 
 def _due(clock: Clock) -> ColumnElement[int]:

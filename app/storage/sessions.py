@@ -10,7 +10,9 @@ from sqlalchemy import ARRAY, Text, and_, case, exists, func, insert, literal, o
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.caller import EVERYTHING, Reach
 from app.model import TransactionId
+from app.storage.reach import sessions_within
 from app.storage.rows import parse_id
 from app.storage.tables import SessionDeviceRow, SessionRow, SessionTransactionRow
 
@@ -52,8 +54,16 @@ async def add(db: AsyncSession, row: SessionRow, devices: Mapping[str, str | Non
     )
 
 
-async def id_of(db: AsyncSession, reference: str) -> UUID | None:
-    """Find a session by its own id or by a transaction id of its start or its stops."""
+async def id_of(db: AsyncSession, reference: str, reach: Reach = EVERYTHING) -> UUID | None:
+    """Find a session within reach by its own id or by a transaction id of its start or its stops."""
+    key = await _key_of(db, reference)
+    if key is None or reach.is_everything:
+        return key
+    found: UUID | None = await db.scalar(select(SessionRow.id).where(SessionRow.id == key, *sessions_within(reach)))
+    return found
+
+
+async def _key_of(db: AsyncSession, reference: str) -> UUID | None:
     if "\x00" in reference:
         return None
     if (key := parse_id(reference)) is not None and await db.get(SessionRow, key) is not None:

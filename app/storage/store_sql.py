@@ -4,10 +4,19 @@ One statement is one round trip and one commit. Rows come as JSON, which Postgre
 bodies come as bytes, because they need not be text.
 """
 
+PLAN_BY_INDEX = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off"
+"""Prepares a connection for these statements.
+
+Each row of a batch is looked up by an index. A plan made while the tables were empty would read them whole, and be
+kept long after they have grown.
+"""
+
 STORE = """
 WITH arrived AS (
     INSERT INTO callbacks (received_at, id, provider, account, service, state, signature, reason, flags, body)
-    SELECT c.received_at, c.id, c.provider, c.account, c.service, c.state, c.signature, c.reason, c.flags, b.body
+    SELECT
+        c.received_at, c.id, c.provider, c.account, c.service, c.state, c.signature, c.reason, c.flags,
+        ($3::bytea[])[c.ordinality]
     FROM ROWS FROM (
         json_to_recordset($2::json) AS (
             received_at timestamptz, id uuid, provider text, account text, service text, state text,
@@ -16,7 +25,6 @@ WITH arrived AS (
     ) WITH ORDINALITY AS c (
         received_at, id, provider, account, service, state, signature, reason, flags, ordinality
     )
-    JOIN unnest($3::bytea[]) WITH ORDINALITY AS b (body, ordinality) USING (ordinality)
     ON CONFLICT DO NOTHING
 ), said AS (
     SELECT r.*, s.id AS session_id, s.ended_at IS NOT NULL AND s.ended_at < r.received_at AS after_end
@@ -93,6 +101,20 @@ FROM new
 Arguments: reports, callbacks and learned aliases as JSON arrays ($1, $2, $4), callback bodies in their order ($3).
 Returns one row: how many reports were new, and the transaction ids that belong to no session yet.
 """
+
+_AUDITED = """
+WITH audited AS (
+    INSERT INTO audit (
+        at, id, key_id, request_id, action, outcome, account, device, provider, billed, report_id, session_id, subject
+    )
+    SELECT * FROM json_to_recordset($5::json) AS a (
+        at timestamptz, id uuid, key_id text, request_id text, action text, outcome text, account text, device text,
+        provider text, billed bool, report_id uuid, session_id uuid, subject text
+    )
+    ON CONFLICT DO NOTHING
+), """
+STORE_AUDITED = STORE.replace("\nWITH ", _AUDITED, 1)
+"""Stores a batch and audit rows, a JSON array ($5); batches of callbacks alone need not pay for it."""
 
 DATE_UNDATED = """
 WITH given AS (

@@ -1,16 +1,17 @@
 """What the gateway keeps, as SQLAlchemy tables; `migrations/` makes them, and a test holds the two together.
 
-`reports` and `callbacks` are partitioned by day, so that ingest stays fast and retention is a DROP; days outside
-the window kept ready (see `partitions`) go to the default partition.
+`reports`, `callbacks` and `audit` are partitioned by day, so that ingest stays fast and retention is a DROP; days
+outside the window kept ready (see `partitions`) go to the default partition.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Date,
     DateTime,
     Double,
     ForeignKey,
@@ -39,6 +40,7 @@ class Base(DeclarativeBase):
     )
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: DateTime(timezone=True),
+        date: Date(),
         str: Text(),
         int: Integer(),
         float: Double(),
@@ -261,3 +263,77 @@ class SecretRow(Base):
     sealed: Mapped[bytes | None]
     updated_at: Mapped[datetime]
     version: Mapped[int] = mapped_column(BigInteger(), server_default=text("0"))
+
+
+class KeyRow(Base):
+    """An API key: what it may do, and a hash to know it by; the key itself is kept nowhere.
+
+    `prefix` is how a key begins, so that people can tell keys apart. A key that is rotated keeps its row.
+    """
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    prefix: Mapped[str]
+    digest: Mapped[bytes] = mapped_column(unique=True)
+    scopes: Mapped[list[str]]
+    accounts: Mapped[list[str] | None]
+    devices: Mapped[list[str] | None]
+    rate_per_minute: Mapped[int | None]
+    daily_fixes: Mapped[int | None]
+    created_at: Mapped[datetime]
+    rotated_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class KeyMinuteRow(Base):
+    """The requests of a key in its present minute; not worth a write-ahead log, a crash begins a new minute."""
+
+    __tablename__ = "key_minutes"
+    __table_args__ = ({"prefixes": ["UNLOGGED"], "postgresql_with": {"fillfactor": "50"}},)
+
+    key_id: Mapped[str] = mapped_column(primary_key=True)
+    began_at: Mapped[datetime]
+    requests: Mapped[int] = mapped_column(BigInteger())
+
+
+class KeyDayRow(Base):
+    """The billed fixes of a key on one day (UTC)."""
+
+    __tablename__ = "key_days"
+    __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
+
+    key_id: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    fixes: Mapped[int] = mapped_column(BigInteger())
+
+
+class AuditRow(Base):
+    """Who did what, when, to which device; a trigger refuses changes.
+
+    `device` is the key that the device has in `reports`; the devices of a periodic session are found by
+    `session_id`. `outcome` is `located`, `accepted`, `done` or the code of a problem.
+    """
+
+    __tablename__ = "audit"
+    __table_args__ = (
+        Index("ix_audit_device", "device", "at", "id", postgresql_where=text("device IS NOT NULL")),
+        Index("ix_audit_key", "key_id", "at", "id"),
+        {"postgresql_partition_by": "RANGE (at)"},
+    )
+
+    at: Mapped[datetime] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    key_id: Mapped[str]
+    request_id: Mapped[str]
+    action: Mapped[str]
+    outcome: Mapped[str]
+    account: Mapped[str | None]
+    device: Mapped[str | None]
+    provider: Mapped[str | None]
+    billed: Mapped[bool | None]
+    report_id: Mapped[UUID | None]
+    session_id: Mapped[UUID | None]
+    subject: Mapped[str | None]

@@ -6,6 +6,7 @@ once, a burst shares its commits, and no timer is involved.
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -18,9 +19,10 @@ import structlog
 
 from app import telemetry
 from app.errors import Overloaded, Unavailable
+from app.storage.audit import NewAudit
 from app.storage.database import Connection
 from app.storage.rows import NewCallback, NewReport, report_id_of_hash
-from app.storage.store_sql import DATE_UNDATED, NAME_BY_MDN, STORE
+from app.storage.store_sql import DATE_UNDATED, NAME_BY_MDN, PLAN_BY_INDEX, STORE, STORE_AUDITED
 
 log = structlog.get_logger()
 
@@ -35,6 +37,7 @@ _AWAY = (OSError, asyncpg.InterfaceError, asyncpg.PostgresError, TimeoutError)
 _MOST_TRIES = 4
 _PROBE_EVERY_S = 0.25
 _KNOWN_ALIASES = 65_536
+_ALIAS_REMEMBERED_S = 3600
 
 
 class Unstorable(Unavailable):
@@ -43,17 +46,19 @@ class Unstorable(Unavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What one callback or one fix adds: stored as a whole or not at all."""
+    """What one callback, one fix or one deed adds: stored as a whole or not at all."""
 
     reports: tuple[NewReport, ...] = ()
     callback: NewCallback | None = None
     body: bytes = b""
+    audit: tuple[NewAudit, ...] = ()
 
 
 @dataclass(slots=True)
 class _Batch:
     done: asyncio.Future[None]
     entries: list[Entry] = field(default_factory=list)
+    begun_at: float = field(default_factory=time.perf_counter)
 
 
 class _Alias(msgspec.Struct):
@@ -101,7 +106,7 @@ class Writer:
         self._queued = 0
         self._wake = asyncio.Event()
         self._encoder = msgspec.json.Encoder()
-        self._known_aliases: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._known_aliases: OrderedDict[tuple[str, str], float] = OrderedDict()
         telemetry.QUEUE_BOUND.set(bound)
 
     @asynccontextmanager
@@ -195,6 +200,7 @@ class Writer:
             raise
         else:
             batch.done.set_result(None)
+            telemetry.COMMIT_WAIT_SECONDS.observe(started - batch.begun_at)
             telemetry.COMMIT_SECONDS.observe(time.perf_counter() - started)
             telemetry.BATCH_SIZE.observe(len(batch.entries))
 
@@ -222,6 +228,7 @@ class Writer:
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect()
+            await self._connection.execute(PLAN_BY_INDEX)
         return self._connection
 
     async def _wait_for_database(self, error: Exception) -> None:
@@ -270,13 +277,17 @@ class Writer:
         await self._complete(connection, reports)
         aliases = self._new_aliases(reports)
         encode = self._encoder.encode
-        stored = await connection.fetchrow(
-            STORE,
+        arguments = [
             encode(reports).decode(),
             encode([entry.callback for entry in kept]).decode(),
             [entry.body for entry in kept],
             encode(aliases).decode(),
-        )
+        ]
+        audit = [row for entry in entries for row in entry.audit]
+        if audit:
+            stored = await connection.fetchrow(STORE_AUDITED, *arguments, encode(audit).decode())
+        else:
+            stored = await connection.fetchrow(STORE, *arguments)
         self._remember(aliases)
         assert stored is not None
         telemetry.REPORTS.inc(stored["stored"])
@@ -302,15 +313,24 @@ class Writer:
 
     def _new_aliases(self, reports: Iterable[NewReport]) -> list[_Alias]:
         known = self._known_aliases
+        # What a pair taught is written down again now and then, so that retention sees that it is in use, and so that
+        # another replica's erasure does not leave it forgotten.
+        stale = time.monotonic() - _ALIAS_REMEMBERED_S
         return [
             _Alias(report.device, report.mdn, report.device_kind, report.received_at.isoformat())
             for report in reports
-            if report.mdn and report.device_kind and (report.device, report.mdn) not in known
+            if report.mdn and report.device_kind and known.get((report.device, report.mdn), -math.inf) < stale
         ]
 
+    def forget_aliases(self) -> None:
+        """Forget which identifiers belong together, so that callbacks teach it again; the database is not touched."""
+        self._known_aliases.clear()
+
     def _remember(self, aliases: Iterable[_Alias]) -> None:
+        now = time.monotonic()
         for alias in aliases:
-            self._known_aliases[alias.device, alias.mdn] = None
+            self._known_aliases[alias.device, alias.mdn] = now
+            self._known_aliases.move_to_end((alias.device, alias.mdn))
         while len(self._known_aliases) > _KNOWN_ALIASES:
             self._known_aliases.popitem(last=False)
 

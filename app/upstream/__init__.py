@@ -1,5 +1,6 @@
 """Manners towards providers: connections, time limits, retries, and the translation of failures."""
 
+from app.upstream.breaker import guarded
 from app.upstream.network import http_client
 from app.upstream.retries import TRANSIENT_STATUSES, retry_after_s, with_retries, within
 from app.upstream.translation import translated_errors
@@ -8,6 +9,7 @@ from app.upstream.vault import PrivateVault
 __all__ = [
     "TRANSIENT_STATUSES",
     "PrivateVault",
+    "guarded",
     "http_client",
     "retry_after_s",
     "translated_errors",

@@ -112,6 +112,7 @@ async def test_devices_are_paged_by_imei(stage: Stage) -> None:
 
 async def test_a_page_of_sessions_has_the_counts_of_each(stage: Stage) -> None:
     for number in range(3):
+        stage.clock.forward(seconds=1)
         await stage.start(plan(first=number))
         await stage.report(f"start-{number + 1}", number)
     await stage.report("start-3", 2, number=1)

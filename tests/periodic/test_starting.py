@@ -25,7 +25,7 @@ from app.periodic import Periodic
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.rows import parse_id
-from app.storage.tables import AliasRow, SessionRow
+from app.storage.tables import AliasRow, IdempotencyRow, SessionRow
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 LOST = OutcomeUnknown("No answer came.", provider="thingspace", may_have_been_received=True)
@@ -261,6 +261,17 @@ async def test_a_key_is_free_after_a_day(stage: Stage, tracker: StubTracker) -> 
     await stage.start(key=key(body=b"another"))
 
     assert len(tracker.starts) == 2
+
+
+async def test_old_keys_are_forgotten(stage: Stage) -> None:
+    await stage.start(key=key("old"))
+    stage.clock.forward(hours=25)
+    await stage.start(key=key("young"))
+
+    await next(job for job in stage.periodic.jobs() if job.name == "idempotency keys").run()
+
+    async with stage.database.session() as db:
+        assert list(await db.scalars(select(IdempotencyRow.key))) == ["young"]
 
 
 async def test_a_final_refusal_is_the_keys_answer(stage: Stage, tracker: StubTracker) -> None:

@@ -2,10 +2,13 @@ import asyncio
 
 import pytest
 from stage import MDNS, Stage, plan
-from trackers import StubTracker
+from trackers import StubTracker, provider_with
 
-from app.errors import IncompatibleState, NotFound, OutcomeUnknown, ProviderUnavailable
+from app.errors import IncompatibleState, NotFound, OutcomeUnknown, ProviderNotConfigured, ProviderUnavailable
 from app.model import PeriodicPlan, TransactionId
+from app.periodic import Periodic
+from app.settings import Settings
+from app.storage.rows import public_id
 
 DOWN = ProviderUnavailable("The connection failed.", provider="thingspace")
 
@@ -188,20 +191,24 @@ async def test_a_session_that_may_not_have_begun_cannot_be_stopped(stage: Stage,
 
 
 async def test_a_session_under_way_to_begin_cannot_be_stopped(stage: Stage, tracker: StubTracker) -> None:
-    codes = []
+    refusals = []
 
     async def stop_too_early(plan: PeriodicPlan) -> TransactionId:
         (view,) = await stage.periodic.page(state="requested", account=None, before=None, limit=1)
         with pytest.raises(IncompatibleState) as caught:
-            await stage.stop(str(view.row.id.hex))
-        codes.append(caught.value.code)
+            await stage.stop(public_id(view.row.id))
+        refusals.append(caught.value.code)
         return TransactionId("start-1")
 
     tracker.on_start = stop_too_early
+    await stage.start()
 
+    assert refusals == ["INCOMPATIBLE_STATE"]
+
+
+async def test_what_does_not_exist_cannot_be_stopped(stage: Stage) -> None:
     with pytest.raises(NotFound):
         await stage.stop("there is none")
-    await stage.start()
 
 
 async def test_late_fixes_after_a_stop_do_not_reopen_it(stage: Stage) -> None:
@@ -215,3 +222,39 @@ async def test_late_fixes_after_a_stop_do_not_reopen_it(stage: Stage) -> None:
 
     session = await stage.show("start-1")
     assert (session["state"], session["reports"]["received"]) == ("stopped", 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(TimeoutError(), "PROVIDER_TIMEOUT"), (RuntimeError("a bug"), "INTERNAL")], ids=["late", "bug"]
+)
+async def test_a_call_that_breaks_off_fails_its_devices_alone(
+    stage: Stage, tracker: StubTracker, error: Exception, code: str
+) -> None:
+    await stage.start(plan(150))
+    tracker.refusals[MDNS[0]] = error
+
+    stopped = await stage.stop("start-1")
+
+    assert stopped.accepted == 50
+    assert {failure.error.code for failure in stopped.failures} == {code}
+
+
+async def test_a_session_of_a_provider_that_is_not_configured_any_more_cannot_be_stopped(stage: Stage) -> None:
+    await stage.start()
+    providers = [provider_with(StubTracker(), configured=False)]
+    periodic = Periodic(providers, stage.database, stage.writer, Settings(), now=stage.clock)
+
+    with pytest.raises(ProviderNotConfigured):
+        await periodic.stop("start-1")
+
+
+async def test_a_caller_who_goes_away_does_not_stop_the_stopping(stage: Stage, tracker: StubTracker) -> None:
+    await stage.start(plan(300))
+    caller = asyncio.create_task(stage.stop("start-1"))
+    await tracker.stop_called.wait()
+    caller.cancel()
+    await asyncio.wait([caller])
+    again = await stage.stop("start-1")
+
+    assert (again.requested, again.session.row.state) == (0, "stopping")
+    assert len(tracker.stops) == 3

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ from app.errors import (
     UnexpectedReply,
 )
 from app.model import Deadline
-from app.provider import Vault
+from app.provider import Vault, meter
 from app.providers.thingspace.session import TokenKind, Tokens
 from app.providers.thingspace.settings import NAME, ThingSpaceSettings
 from app.providers.thingspace.vendor_errors import Fault, expired, to_error, to_fault
@@ -43,6 +43,8 @@ class Call:
         starts_work: It starts something that goes on and is billed; then only an answer that proves that nothing
             has begun allows a repetition.
         in_doubt: A sending failed in a way that leaves open whether it was received.
+        fixes: How many fixes may be billed for it at most.
+        counted_on: The day on whose account they are, where somebody counts them.
     """
 
     method: str
@@ -52,6 +54,8 @@ class Call:
     is_safe: bool = False
     starts_work: bool = False
     in_doubt: bool = False
+    fixes: int = 0
+    counted_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +93,30 @@ class Client:
 
         Raises:
             ProviderError: ThingSpace refused, failed, or could not be reached.
-            Unavailable: A login is needed and the vault cannot be reached.
+            BudgetExceeded: The caller may not ask for so many fixes.
+            Unavailable: A login is needed and the vault cannot be reached, or the fixes cannot be counted.
         """
         if not self._settings.configured:
             raise ProviderNotConfigured("ThingSpace's credentials are not set.", provider=NAME)
+        counting = meter() if call.fixes else None
+        if counting is None:
+            return await self._call(call, read, deadline)
+        call.counted_on = await counting.reserve(call.fixes)
+        try:
+            return await self._call(call, read, deadline)
+        except GatewayError as error:
+            # Whatever leaves open that it was done stays counted.
+            if not call.in_doubt and not getattr(error, "may_have_been_received", False):
+                await self.give_back(call, call.fixes)
+            raise
+
+    async def give_back(self, call: Call, fixes: int) -> None:
+        """Give back what was counted for a call and is certainly not billed."""
+        counting = meter()
+        if counting is not None and call.counted_on is not None and fixes:
+            await counting.give_back(call.counted_on, fixes)
+
+    async def _call(self, call: Call, read: Callable[[httpx.Response], T], deadline: Deadline) -> T:
         try:
             outcome = await self._with_retries(call, deadline)
             if isinstance(outcome, GatewayError):

@@ -6,7 +6,17 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from app.errors import GatewayError, MaxAgeNotMet, ProviderError, ProviderUnavailable, UnableToLocate
+from app.errors import (
+    BudgetExceeded,
+    ConsentRequired,
+    DeviceNotOwned,
+    DeviceUnknown,
+    GatewayError,
+    MaxAgeNotMet,
+    ProviderError,
+    ProviderUnavailable,
+    UnableToLocate,
+)
 from app.model import Deadline, Device, Located, LocationQuery
 from app.provider import Assessment, LocatesBy
 from app.providers.thingspace.answers import Answer, CacheMode, read_answers, to_answer
@@ -128,16 +138,22 @@ class _Inquiry:
         return [found[device] for device in asked]
 
     async def _ask_chunk(self, chunk: list[Asked], mode: CacheMode) -> dict[Asked, Outcome]:
+        outcomes: dict[Asked, Outcome]
         try:
             async with self._slots:
                 return await self._call(chunk, mode)
+        except BudgetExceeded as error:
+            outcomes = dict.fromkeys(chunk, error)
+            if 0 < error.left < len(chunk):
+                outcomes |= await self._ask_chunk(chunk[: error.left], mode)
+            return outcomes
         except ProviderError as error:
             if len(chunk) == 1 or not is_about_one_device(error):
                 return dict.fromkeys(chunk, error)
         except GatewayError as error:
             return dict.fromkeys(chunk, error)
         # One device spoiled it for all; refused as a whole, the call cost nothing.
-        outcomes: dict[Asked, Outcome] = {}
+        outcomes = {}
         for part in await asyncio.gather(*(self._ask_chunk([device], mode) for device in chunk)):
             outcomes |= part
         return outcomes
@@ -150,7 +166,15 @@ class _Inquiry:
             cache_mode=mode,
             device_list=[DeviceId(id=device.id, kind=device.kind, mdn=device.mdn) for device in chunk],
         )
-        call = Call(method="POST", path="/locations", body=to_json(body), account=account, is_safe=mode == "0")
+        is_free = mode == "0"
+        call = Call(
+            method="POST",
+            path="/locations",
+            body=to_json(body),
+            account=account,
+            is_safe=is_free,
+            fixes=0 if is_free else len(chunk),
+        )
         asked_at = datetime.now(UTC)
         answers = await self._client.call(
             call, lambda response: read_answers(response.content, account=account), deadline=self._deadline
@@ -164,7 +188,15 @@ class _Inquiry:
                 if entry is None
                 else to_answer(entry, raw, mode=mode, account=account, asked_at=asked_at, now=now)
             )
+        await self._client.give_back(call, sum(_is_certainly_free(outcome) for outcome in outcomes.values()))
         return outcomes
+
+
+def _is_certainly_free(outcome: Outcome) -> bool:
+    """Tell whether a device's part of a call cannot have been billed: it came from the cache, or was refused."""
+    if isinstance(outcome, Answer):
+        return outcome.located.billed is False
+    return isinstance(outcome, ConsentRequired | DeviceNotOwned | DeviceUnknown)
 
 
 def _is_insufficient(outcome: Outcome, oldest_at: datetime) -> bool:

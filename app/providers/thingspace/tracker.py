@@ -48,7 +48,14 @@ class ThingSpaceTracker:
         repeatable, but each of them can hide a start that is billed for days, so only 429 and a 503 that names a
         time to come back are repeated here; the others leave the outcome unknown.
         """
-        call = Call(method="POST", path=_PATH, body=self._to_body(plan), account=plan.account, starts_work=True)
+        call = Call(
+            method="POST",
+            path=_PATH,
+            body=self._to_body(plan),
+            account=plan.account,
+            starts_work=True,
+            fixes=len(plan.devices) * (plan.count or 1),
+        )
         try:
             started = await self._client.call(call, _transaction_id, deadline=deadline)
         except ProviderError as error:

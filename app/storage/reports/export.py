@@ -1,20 +1,15 @@
 """Everything that matches, in constant memory: a server-side cursor on a connection of its own."""
 
 from collections.abc import AsyncGenerator
-from typing import Any
-
-from sqlalchemy import Select
-from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
 from app.errors import Unavailable
 from app.storage.database import AWAY, Database
+from app.storage.reports import statements
 from app.storage.reports.filters import ReportFilter
 from app.storage.reports.records import ReportRecord
-from app.storage.reports.selection import resolve
 
 BATCH = 1000
 _FETCH_TIMEOUT_S = 300
-_DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 
 
 async def export(database: Database, wanted: ReportFilter) -> AsyncGenerator[list[ReportRecord], None]:
@@ -23,18 +18,13 @@ async def export(database: Database, wanted: ReportFilter) -> AsyncGenerator[lis
     Raises:
         Unavailable: The database cannot be reached, or went away; what came before is not all.
     """
-    async with database.session() as session:
-        selection = await resolve(session, wanted)
-    if selection is None:
-        return
-    statement, arguments = _compiled(selection.everything())
     connection = None
     try:
         connection = await database.connect()
         await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         # The first row should come at once: read along the indexes rather than sort millions of rows first.
         await connection.execute("SET LOCAL enable_sort = off; SET LOCAL jit = off")
-        cursor = await connection.cursor(statement, *arguments)
+        cursor = await connection.cursor(*statements.everything(wanted))
         while records := await cursor.fetch(BATCH, timeout=_FETCH_TIMEOUT_S):
             yield [ReportRecord._make(record.values()) for record in records]
         await connection.close()
@@ -44,9 +34,3 @@ async def export(database: Database, wanted: ReportFilter) -> AsyncGenerator[lis
         # Works at once, even while a query runs and the reader is being cancelled.
         if connection is not None:
             connection.terminate()
-
-
-def _compiled(statement: Select[Any]) -> tuple[str, list[Any]]:
-    compiled = statement.compile(dialect=_DIALECT)
-    assert compiled.positiontup is not None
-    return compiled.string, [compiled.params[name] for name in compiled.positiontup]

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from app.caller import EVERYTHING, Reach
 from app.model import ReportStatus, ReportType
 
 
@@ -33,6 +34,7 @@ class ReportFilter:
         session_id: Only reports of this periodic session.
         since: Included.
         until: Excluded.
+        reach: What the reader may see at all.
     """
 
     transaction_id: str | None = None
@@ -45,6 +47,7 @@ class ReportFilter:
     since: datetime | None = None
     until: datetime | None = None
     box: Box | None = None
+    reach: Reach = EVERYTHING
 
 
 class Place(NamedTuple):

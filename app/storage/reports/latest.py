@@ -1,21 +1,37 @@
 """The report with the latest fix of one device, and the latest positions of many, as a map wants them."""
 
+# ruff: noqa: S608 -- statements are put together from constants, and numbers
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select, true, tuple_
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.types import NullType
-
-from app.storage import aliases, positions
+from app.caller import EVERYTHING, Reach
+from app.storage.database import Database
+from app.storage.reach import within
 from app.storage.reports.filters import Box, ReportFilter
-from app.storage.reports.records import COLUMNS, REPORTS, ReportRecord
-from app.storage.reports.selection import Selection
-from app.storage.tables import PositionRow, ReportRow
+from app.storage.reports.pages import page
+from app.storage.reports.records import COLUMNS, ReportRecord
+from app.storage.reports.statements import Arguments, Statement, keys_of_device, keys_of_mdn
 
 _CREDIBLE = timedelta(days=1)
+_WIDTH = len(ReportRecord._fields)
+
+_LATEST = f"""
+SELECT {COLUMNS} FROM (
+    SELECT at, report_id FROM positions AS p WHERE device = ANY (ARRAY({{keys}})) {{reach}} ORDER BY at DESC LIMIT 1
+) AS p
+CROSS JOIN LATERAL (SELECT {COLUMNS} FROM reports AS r WHERE r.at = p.at AND r.id = p.report_id OFFSET 0) AS r
+"""
+# A position outlives its report for as long as retention takes; such a device is passed over when it is read.
+_POSITIONS = f"""
+SELECT {COLUMNS}, p.account, p.device FROM (
+    SELECT account, device, at, report_id FROM positions AS p {{where}} ORDER BY account, device LIMIT {{limit}}
+) AS p
+LEFT JOIN LATERAL (SELECT {COLUMNS} FROM reports AS r WHERE r.at = p.at AND r.id = p.report_id OFFSET 0) AS r ON true
+ORDER BY p.account, p.device
+"""
 
 
 class Holder(NamedTuple):
@@ -33,68 +49,71 @@ class Positions:
     next: Holder | None = None
 
 
-async def latest_of_device(session: AsyncSession, identifier: str) -> ReportRow | None:
+async def latest_of_device(database: Database, identifier: str, *, reach: Reach = EVERYTHING) -> ReportRecord | None:
     """Find the report with the latest fix of a device, by IMEI, MEID or ESN, or by the caller's name for it."""
-    keys = await aliases.keys_of(session, identifier.upper())
-    return await positions.latest(session, [*keys, f"name:{identifier}"])
+    given = Arguments()
+    known_as = keys_of_device(given.add(identifier.upper()))
+    statement = _latest(f"{known_as} UNION SELECT 'name:' || {given.add(identifier)}::text", given, reach)
+    rows = await database.fetch(*statement)
+    return ReportRecord._make(rows[0].values()) if rows else None
 
 
-async def latest_of_mdn(session: AsyncSession, mdn: str, now: datetime) -> ReportRow | ReportRecord | None:
+async def latest_of_mdn(
+    database: Database, mdn: str, now: datetime, *, reach: Reach = EVERYTHING
+) -> ReportRecord | None:
     """Find the report with the latest fix under an MDN, even where its device goes by another one by now."""
-    keys = [key for key in await aliases.keys_of(session, mdn) if key != mdn]
-    latest = await positions.latest(session, keys)
-    if latest is None or latest.mdn in (None, mdn):
-        return latest
-    under_mdn = ReportFilter(mdn=mdn, status="located", until=now + _CREDIBLE)
-    selection = Selection(wanted=under_mdn, column=REPORTS.c.device, keys=tuple(keys))
-    row = (await session.execute(selection.page(None, 1))).one_or_none()
-    return None if row is None else ReportRecord._make(row)
+    given = Arguments()
+    statement = _latest(keys_of_mdn(given.add(mdn)), given, reach)
+    rows = await database.fetch(*statement)
+    if not rows or rows[0]["mdn"] in (None, mdn):
+        return ReportRecord._make(rows[0].values()) if rows else None
+    under_mdn = ReportFilter(mdn=mdn, status="located", until=now + _CREDIBLE, reach=reach)
+    found = await page(database, under_mdn, limit=1)
+    return found.reports[0] if found.reports else None
 
 
 async def positions_page(
-    session: AsyncSession,
+    database: Database,
     *,
     box: Box | None = None,
     account: str | None = None,
     after: Holder | None = None,
     limit: int = 100,
+    reach: Reach = EVERYTHING,
 ) -> Positions:
     """Read the latest positions of the devices that come after one."""
-    found = list(await session.execute(positions_statement(box=box, account=account, after=after, limit=limit + 1)))
-    width = len(COLUMNS)
-    # A position outlives its report for as long as retention takes; the device is then passed over.
-    reports = [ReportRecord._make(row[:width]) for row in found[:limit] if row[0] is not None]
-    return Positions(reports=reports, next=Holder(*found[limit - 1][width:]) if len(found) > limit else None)
+    statement = _positions(box, account, after, limit + 1, reach)
+    rows = [tuple(row.values()) for row in await database.fetch(*statement)]
+    found = [ReportRecord._make(row[:_WIDTH]) for row in rows[:limit] if row[0] is not None]
+    return Positions(reports=found, next=Holder(*rows[limit - 1][_WIDTH:]) if len(rows) > limit else None)
 
 
-def positions_statement(*, box: Box | None, account: str | None, after: Holder | None, limit: int) -> Select[Any]:
-    """Select reports of latest positions, each followed by its account and device."""
-    place = (PositionRow.account, PositionRow.device)
-    devices = select(*place, PositionRow.at, PositionRow.report_id).order_by(*place)
-    devices = devices.limit(literal_column(str(limit)))
+def _latest(keys: str, arguments: Arguments, reach: Reach) -> Statement:
+    conditions = "".join(f" AND {condition}" for condition in within(reach, arguments.add, of="p"))
+    return (_LATEST.format(keys=keys, reach=conditions), *arguments)
+
+
+def _positions(
+    box: Box | None, account: str | None, after: Holder | None, limit: int, reach: Reach = EVERYTHING
+) -> Statement:
+    arguments = Arguments()
+    conditions = within(reach, arguments.add, of="p")
     if box is not None:
-        devices = devices.where(_inside(box))
+        conditions.append(_inside(box, arguments))
     if account is not None:
-        devices = devices.where(PositionRow.account == account)
+        conditions.append(f"account = {arguments.add(account)}")
     if after is not None:
-        devices = devices.where(tuple_(*place) > tuple_(*after))
-    holder = devices.subquery("holder")
-    # One report after the other by its key: joined freely, the plan might read all of them.
-    report = select(*COLUMNS).where(REPORTS.c.at == holder.c.at, REPORTS.c.id == holder.c.report_id)
-    latest = report.limit(literal_column("1")).lateral("latest")
-    rows = select(*latest.c, holder.c.account, holder.c.device).select_from(holder).outerjoin(latest, true())
-    return rows.order_by(holder.c.account, holder.c.device)
+        conditions.append(f"(account, device) > ({arguments.add(after.account)}, {arguments.add(after.device)})")
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    return (_POSITIONS.format(where=where, limit=limit), *arguments)
 
 
-def _inside(box: Box) -> ColumnElement[bool]:
-    # Written like the index, so that it is used.
-    point = func.point(PositionRow.longitude, PositionRow.latitude, type_=NullType())
-    east_deg = 180.0 if box.crosses_antimeridian else box.east_deg
-    areas = [_area(box.west_deg, box.south_deg, east_deg, box.north_deg)]
+def _inside(box: Box, arguments: Arguments) -> str:
+    """Write the condition as the spatial index has it, so that it is used."""
+    spans = [(box.west_deg, box.east_deg)]
     if box.crosses_antimeridian:
-        areas.append(_area(-180.0, box.south_deg, box.east_deg, box.north_deg))
-    return or_(*(point.bool_op("<@")(area) for area in areas))
-
-
-def _area(west_deg: float, south_deg: float, east_deg: float, north_deg: float) -> ColumnElement[object]:
-    return func.box(func.point(west_deg, south_deg), func.point(east_deg, north_deg), type_=NullType())
+        spans = [(box.west_deg, 180.0), (-180.0, box.east_deg)]
+    south, north = arguments.add(box.south_deg), arguments.add(box.north_deg)
+    corners = [(arguments.add(west), arguments.add(east)) for west, east in spans]
+    areas = [f"box(point({west}, {south}), point({east}, {north}))" for west, east in corners]
+    return f"({' OR '.join(f'point(longitude, latitude) <@ {area}' for area in areas)})"

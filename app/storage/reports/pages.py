@@ -1,16 +1,19 @@
 """Single reports and pages of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-
+from app.storage.database import Database
+from app.storage.reports import statements
 from app.storage.reports.filters import Place, ReportFilter
-from app.storage.reports.records import COLUMNS, REPORTS, ReportRecord
-from app.storage.reports.selection import MOST_SCANNED, Selection, resolve
-from app.storage.rows import instant_of
+from app.storage.reports.records import COLUMNS, ReportRecord
+from app.storage.reports.statements import Statement
+from app.storage.rows import EPOCH, instant_of
+
+_FIRST_LOOK = timedelta(days=7)
+_BY_ID = f"SELECT {COLUMNS} FROM reports AS r WHERE r.at = $1 AND r.id = $2"  # noqa: S608 -- our own column names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +29,12 @@ class Page:
 
 
 async def page(
-    session: AsyncSession,
+    database: Database,
     wanted: ReportFilter,
     *,
     after: Place | None = None,
     limit: int = 100,
-    most_scanned: int = MOST_SCANNED,
+    most_scanned: int = statements.MOST_SCANNED,
 ) -> Page:
     """Read the page of reports that comes after a place.
 
@@ -39,26 +42,40 @@ async def page(
         limit: How many reports at most.
         most_scanned: How many reports to look through at most when no index leads to those that match.
     """
-    selection = await resolve(session, wanted)
-    if selection is None:
-        return Page()
-    if selection.is_scan:
-        selection = Selection(wanted=wanted, most_scanned=most_scanned)
-    rows = await session.execute(selection.page(after, limit + 1))
-    found = [ReportRecord._make(row) for row in rows]
-    if len(found) > limit:
-        last = found[limit - 1]
-        return Page(reports=found[:limit], next=Place(last.at, last.id))
-    return Page(reports=found, next=await _scanned_to(session, selection, after) if selection.is_scan else None)
+    if statements.is_scan(wanted):
+        found = await _read(database, statements.page(wanted, after, limit + 1, most_scanned))
+        if len(found) <= limit:
+            places = await database.fetch(*statements.scanned_to(wanted, after, most_scanned))
+            return Page(reports=found, next=Place(*places[0].values()) if places else None)
+    else:
+        found = await _read_along_index(database, wanted, after, limit + 1)
+    if len(found) <= limit:
+        return Page(reports=found)
+    last = found[limit - 1]
+    return Page(reports=found[:limit], next=Place(last.at, last.id))
 
 
-async def find(session: AsyncSession, report_id: UUID) -> ReportRecord | None:
+async def _read_along_index(
+    database: Database, wanted: ReportFilter, after: Place | None, limit: int
+) -> list[ReportRecord]:
+    """Read reports of the last days before the page's beginning, and only when these are too few, of all days.
+
+    Every day is a partition with an index of its own, to be opened even where it has nothing to give.
+    """
+    begin = after.at if after else wanted.until or datetime.now(UTC)
+    recently = max(begin, EPOCH) - _FIRST_LOOK
+    if wanted.since is None or wanted.since < recently:
+        found = await _read(database, statements.page(replace(wanted, since=recently), after, limit))
+        if len(found) == limit:
+            return found
+    return await _read(database, statements.page(wanted, after, limit))
+
+
+async def _read(database: Database, statement: Statement) -> list[ReportRecord]:
+    return [ReportRecord._make(row.values()) for row in await database.fetch(*statement)]
+
+
+async def find(database: Database, report_id: UUID) -> ReportRecord | None:
     """Find a report by its id alone, which also tells its partition."""
-    found = select(*COLUMNS).where(REPORTS.c.at == instant_of(report_id), REPORTS.c.id == report_id)
-    row = (await session.execute(found)).one_or_none()
-    return None if row is None else ReportRecord._make(row)
-
-
-async def _scanned_to(session: AsyncSession, selection: Selection, after: Place | None) -> Place | None:
-    row = (await session.execute(selection.scanned_to(after))).one_or_none()
-    return None if row is None else Place(*row)
+    rows = await database.fetch(_BY_ID, instant_of(report_id), report_id)
+    return ReportRecord._make(rows[0].values()) if rows else None

@@ -1,14 +1,8 @@
 """Reports as they are read: plain tuples, because a page of mapped objects costs more than its query."""
 
 from datetime import datetime
-from typing import NamedTuple, cast
+from typing import NamedTuple
 from uuid import UUID
-
-from sqlalchemy import Table
-
-from app.storage.tables import ReportRow
-
-REPORTS = cast("Table", ReportRow.__table__)
 
 
 class ReportRecord(NamedTuple):
@@ -42,4 +36,5 @@ class ReportRecord(NamedTuple):
     raw: str | None
 
 
-COLUMNS = tuple(REPORTS.c[name] for name in ReportRecord._fields)
+COLUMNS = ", ".join(f"r.{name}" for name in ReportRecord._fields)
+"""The columns in this order, of a table named `r`."""

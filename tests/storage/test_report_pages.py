@@ -17,8 +17,7 @@ OTHER_MDN = "5085550202"
 
 
 async def found(database: Database, **wanted: object) -> list[datetime]:
-    async with database.session() as session:
-        page = await reports.page(session, ReportFilter(**wanted))  # type: ignore[arg-type]
+    page = await reports.page(database, ReportFilter(**wanted))  # type: ignore[arg-type]
     return [report.at for report in page.reports]
 
 
@@ -26,8 +25,7 @@ async def all_pages(database: Database, wanted: ReportFilter, limit: int, **opti
     pages = []
     after: Place | None = None
     while True:
-        async with database.session() as session:
-            pages.append(await reports.page(session, wanted, after=after, limit=limit, **options))
+        pages.append(await reports.page(database, wanted, after=after, limit=limit, **options))
         after = pages[-1].next
         if after is None:
             return pages
@@ -59,14 +57,19 @@ async def test_a_full_last_page_has_no_next(database: Database) -> None:
 
 async def test_newer_reports_do_not_shift_the_following_pages(database: Database) -> None:
     await store(database, *[located(at) for at in minutes(4)])
-    async with database.session() as session:
-        first = await reports.page(session, ReportFilter(), limit=2)
+    first = await reports.page(database, ReportFilter(), limit=2)
 
     await store(database, located(NOON + timedelta(hours=1)))
 
-    async with database.session() as session:
-        second = await reports.page(session, ReportFilter(), after=first.next, limit=2)
+    second = await reports.page(database, ReportFilter(), after=first.next, limit=2)
     assert [report.at for report in second.reports] == list(minutes(4))[2:]
+
+
+async def test_a_page_reaches_as_far_back_as_it_takes_to_fill_it(database: Database) -> None:
+    recent, old = list(minutes(3)), [NOON - timedelta(days=days) for days in (20, 90, 400)]
+    await store(database, *[located(at) for at in (*recent, *old)])
+
+    assert await found(database, device_id=IMEI, until=NOON + timedelta(seconds=1)) == [*recent, *old]
 
 
 async def test_since_is_included_and_until_is_not(database: Database) -> None:
@@ -209,8 +212,7 @@ async def test_an_id_finds_its_report(database: Database) -> None:
     row = located(NOON + timedelta(milliseconds=7))
     await store(database, row, located())
 
-    async with database.session() as session:
-        report = await reports.find(session, UUID(row.id))
+    report = await reports.find(database, UUID(row.id))
 
     assert report is not None
     assert report.at == NOON + timedelta(milliseconds=7)

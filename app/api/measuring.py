@@ -1,0 +1,58 @@
+"""Figures that are looked up when somebody asks for the metrics: pools, tokens, and what the database holds."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from sqlalchemy.pool import QueuePool
+
+from app import telemetry
+from app.errors import Unavailable
+from app.provider import Provider
+from app.storage import callbacks, session_views
+from app.storage.database import Database
+from app.storage.sessions import Clock
+
+_LOOK_EVERY_S = 15
+_LOOK_FOR_S = 5
+
+
+class Measuring:
+    """Sets the gauges; the database is looked at every 15 seconds at most, however often somebody asks."""
+
+    def __init__(self, database: Database, providers: Sequence[Provider]) -> None:
+        self._database = database
+        self._providers = providers
+        self._looked_at = -float("inf")
+
+    async def measure(self, clock: Clock) -> None:
+        """Bring all gauges up to date; those of the database stay as they are while it is away."""
+        pool = self._database.engine.pool
+        if isinstance(pool, QueuePool):
+            telemetry.POOL_IN_USE.set(pool.checkedout())
+            telemetry.POOL_SIZE.set(pool.size())
+        for provider in self._providers:
+            health = provider.health()
+            telemetry.PROVIDER_READY.labels(provider.name).set(health.state == "ready")
+            if health.token_age_s is not None:
+                telemetry.TOKEN_AGE.labels(provider.name).set(health.token_age_s)
+        if time.monotonic() - self._looked_at < _LOOK_EVERY_S:
+            return
+        self._looked_at = time.monotonic()
+        try:
+            async with asyncio.timeout(_LOOK_FOR_S):
+                await self._look(clock)
+        except (Unavailable, TimeoutError):
+            telemetry.DATABASE_UP.set(0)
+        else:
+            telemetry.DATABASE_UP.set(1)
+
+    async def _look(self, clock: Clock) -> None:
+        async with self._database.session() as session:
+            states = await session_views.count_by_state(session)
+            missing = await session_views.missing_of_open(session, clock)
+            quarantined = await callbacks.count_quarantined(session)
+        for state in telemetry.SESSION_STATES:
+            telemetry.SESSIONS.labels(state).set(states.get(state, 0))
+        telemetry.MISSING.set(missing)
+        telemetry.QUARANTINED.set(quarantined)

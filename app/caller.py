@@ -1,0 +1,114 @@
+"""Who asks, and how far that key reaches: over which accounts, which devices, how often, and for how much."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from app.model import AccountName, Device
+
+_MARK = re.compile("^(mdn|name):")
+SCOPES = frozenset({"locate", "periodic", "periodic:unlimited", "reports:read", "callbacks", "listeners", "admin"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """What a key may see; None does not restrict.
+
+    Attributes:
+        accounts: The accounts whose devices and data it may see; what belongs to no account is then out of reach.
+        devices: Identifiers or names, with `*` for any characters and `?` for one; letters of identifiers in upper
+            case.
+    """
+
+    accounts: frozenset[str] | None = None
+    devices: tuple[str, ...] | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing is out of reach."""
+        return self.accounts is None and self.devices is None
+
+    @property
+    def only_account(self) -> AccountName | None:
+        """The account that is meant when none is named: the only one that is allowed."""
+        if self.accounts is not None and len(self.accounts) == 1:
+            return AccountName(next(iter(self.accounts)))
+        return None
+
+    @property
+    def pattern(self) -> str | None:
+        """The allowed devices as one regular expression, the same to Python and to Postgres."""
+        return None if self.devices is None else _to_pattern(self.devices)
+
+    def has_account(self, account: str | None) -> bool:
+        """Tell whether an account is within reach."""
+        return self.accounts is None or (account is not None and account in self.accounts)
+
+    def has_device(self, device: Device) -> bool:
+        """Tell whether a device that a request names is within reach.
+
+        Each identifier by which it would be located has to be allowed: a caller may put together what does not belong
+        together. A name is the caller's own and counts only where there is no identifier.
+        """
+        if self.devices is None:
+            return True
+        named = [text for text in (device.id, device.mdn) if text] or [text for text in (device.name,) if text]
+        allowed = _compiled(self.devices)
+        return bool(named) and all(allowed.fullmatch(text) for text in named)
+
+    def has_report(self, account: str | None, key: str, mdn: str | None) -> bool:
+        """Tell whether a stored report is within reach, by its account, device key and MDN."""
+        if not self.has_account(account or None):
+            return False
+        if self.devices is None:
+            return True
+        allowed = _compiled(self.devices)
+        names = [text for text in (_MARK.sub("", key, count=1), mdn) if text]
+        return any(allowed.fullmatch(text) for text in names)
+
+
+EVERYTHING = Reach()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who sends a request.
+
+    Attributes:
+        key_id: Names the key in records; never the key itself.
+        rate_per_minute: Requests in a minute, counted over all replicas; None for any number.
+        daily_fixes: Billed fixes on a day (UTC), counted over all replicas; None for any number.
+    """
+
+    key_id: str
+    scopes: frozenset[str]
+    reach: Reach = EVERYTHING
+    rate_per_minute: int | None = None
+    daily_fixes: int | None = None
+
+    @property
+    def shares_with(self) -> str:
+        """Names the callers who may share an answer: those who see everything and pay without a limit, else nobody."""
+        return "" if self.reach.is_everything and self.daily_fixes is None else self.key_id
+
+
+BOOTSTRAP = Caller(key_id="bootstrap", scopes=SCOPES)
+ANYONE = Caller(key_id="anyone", scopes=SCOPES)
+
+
+def _to_pattern(globs: tuple[str, ...]) -> str:
+    return "^(?:" + "|".join("".join(_to_part(character) for character in glob) for glob in globs) + ")$"
+
+
+def _to_part(character: str) -> str:
+    if character == "*":
+        return ".*"
+    if character == "?":
+        return "."
+    # Only these are escaped: before letters and digits a backslash means something, and something else to Postgres.
+    return f"\\{character}" if character in r"\.^$|()[]{}+" else character
+
+
+@lru_cache(maxsize=1024)
+def _compiled(globs: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(_to_pattern(globs), re.DOTALL)

@@ -1,0 +1,89 @@
+"""Connections of the server: a request has to arrive within a time, and its head within a size.
+
+The server that this extends waits for ever for both. What arrives in one piece, as nearly all requests do, costs no
+timer.
+"""
+
+import asyncio
+from functools import cache
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.settings import Settings
+
+LARGEST_HEAD = 64 * 1024
+_REFUSAL = b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_TOO_SLOW = _REFUSAL % b"408 Request Timeout"
+_TOO_LARGE = _REFUSAL % b"431 Request Header Fields Too Large"
+
+
+@cache
+def _read_timeout_s() -> float:
+    return Settings().read_timeout_seconds
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """HTTP/1.1 with an end to its patience."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._is_arriving = False
+        self._head_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(_read_timeout_s(), self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived, and wait for the rest if there is one."""
+        super().data_received(data)
+        if not self._is_arriving:
+            if self._timer is not None:
+                self._stop_timer()
+            return
+        if self._timer is None:
+            self._timer = self.loop.call_later(_read_timeout_s(), self._give_up)
+        if "method" not in self.scope:
+            self._head_bytes += len(data)
+            if self._head_bytes > LARGEST_HEAD:
+                self._refuse(_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        """Note that a request has begun to arrive."""
+        super().on_message_begin()
+        self._is_arriving = True
+        self._head_bytes = 0
+
+    def on_message_complete(self) -> None:
+        """Note that all of a request is there."""
+        self._is_arriving = False
+        super().on_message_complete()
+
+    def _give_up(self) -> None:
+        self._timer = None
+        if not self._is_arriving:
+            self.transport.close()
+        elif self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self._refuse(_TOO_SLOW)
+        else:
+            # The answer is on its way already; all there is left to do is not to wait for the rest of the question.
+            self.transport.close()
+
+    def _refuse(self, answer: bytes) -> None:
+        self._stop_timer()
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+            self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

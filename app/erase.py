@@ -1,0 +1,91 @@
+"""Erase a device: stop what still reports on it, then remove everything that is kept of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+from app.errors import GatewayError, IncompatibleState, Unavailable
+from app.locate import Locate
+from app.periodic import Periodic
+from app.storage import erasure
+from app.storage.database import AWAY, Connection, Database
+from app.storage.erasure import Traces
+from app.storage.writer import Writer
+
+log = structlog.get_logger()
+
+_LAST_WORD_S = 10
+_LOOK_EVERY_S = 0.2
+_STILL_REPORTING = "SELECT count(*) FROM session_devices WHERE device = ANY ($1) AND stopped_at IS NULL"
+
+
+class Erase:
+    """Removes all traces of one device from the database and from this process."""
+
+    def __init__(self, database: Database, writer: Writer, periodic: Periodic, locate: Locate) -> None:
+        self._database = database
+        self._writer = writer
+        self._periodic = periodic
+        self._locate = locate
+        self._last_word_s: float = _LAST_WORD_S
+
+    async def device(self, identifier: str, *, known_as: str, force: bool = False) -> dict[str, int]:
+        """Erase the device with this IMEI, MEID, ESN, MDN or name; return how much that was, by kind.
+
+        What its provider sends afterwards is new, and stored; so sessions in which it reports are stopped first.
+
+        Args:
+            known_as: What stands in its place in the audit trail.
+            force: Erase even if a session cannot be stopped.
+
+        Raises:
+            IncompatibleState: It is in a session that cannot be stopped, and would report on.
+            Unavailable: The database is away; erasing again does the rest.
+        """
+        await self._writer.drained()
+        async with self._connected() as connection:
+            traces = await erasure.traces_of(connection, identifier)
+            await self._stop(connection, traces, force=force)
+            await self._writer.drained()
+            # What was answered before is also remembered here and there in this process.
+            self._writer.forget_aliases()
+            self._locate.forget()
+            return await erasure.erase(connection, traces, known_as=known_as)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Connection]:
+        try:
+            connection = await self._database.connect()
+            try:
+                yield connection
+            finally:
+                connection.terminate()
+        except (*AWAY, TimeoutError) as error:
+            raise Unavailable("The database cannot be reached; erase again to be sure.", retry_after_s=5) from error
+
+    async def _stop(self, connection: Connection, traces: Traces, *, force: bool) -> None:
+        at_work = await erasure.sessions_at_work(connection, traces)
+        failures = sum([await self._fails_to_stop(session, mdn) for session, mdn in at_work])
+        if failures and not force:
+            raise IncompatibleState(
+                f"The device is in {failures} sessions that could not be stopped for it and would report on; "
+                "try again, or erase it nevertheless with ?force=true."
+            )
+        if len(at_work) > failures:
+            await self._hear_last_word(connection, traces.keys)
+
+    async def _fails_to_stop(self, session: str, mdn: str | None) -> bool:
+        try:
+            return mdn is None or bool((await self._periodic.stop(session, [mdn])).failures)
+        except GatewayError as error:
+            log.warning("session not stopped for an erasure", code=error.code)
+            return True
+
+    async def _hear_last_word(self, connection: Connection, keys: Sequence[str]) -> None:
+        """Wait a little for what the provider posts about the stop, which would bring the device back."""
+        for _ in range(round(self._last_word_s / _LOOK_EVERY_S)):
+            if not await connection.fetchval(_STILL_REPORTING, list(keys)):
+                return
+            await asyncio.sleep(_LOOK_EVERY_S)

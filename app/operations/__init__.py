@@ -1,0 +1,1 @@
+"""Files for those who run the gateway: alert rules for Prometheus and a dashboard for Grafana."""

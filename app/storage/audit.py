@@ -1,0 +1,137 @@
+"""The audit trail: who did what, when, to which device, and what came of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from time import time_ns
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import insert, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.storage import aliases
+from app.storage.rows import from_milliseconds, instant_of, new_digits
+from app.storage.tables import AuditRow, SessionDeviceRow
+
+Action = Literal[
+    "locate",
+    "position.read",
+    "periodic.start",
+    "periodic.stop",
+    "listener.register",
+    "listener.remove",
+    "listener.test",
+    "key.create",
+    "key.revoke",
+    "key.rotate",
+    "reports.export",
+    "device.erase",
+]
+
+
+class NewAudit(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """An audit row on its way into the database; members are the columns of `audit`.
+
+    Attributes:
+        device: The device's key as in `reports`, see `rows.device_key`.
+        outcome: `located`, `accepted`, `done`, or the code of a problem.
+        billed: Whether the provider is known to charge for it; None where nobody knows.
+        report_id: The report that was handed out.
+        subject: What else it is about: a key's id, a listener's service, a format.
+    """
+
+    at: datetime
+    id: str
+    key_id: str
+    request_id: str
+    action: Action
+    outcome: str
+    account: str | None = None
+    device: str | None = None
+    provider: str | None = None
+    billed: bool | None = None
+    report_id: str | None = None
+    session_id: str | None = None
+    subject: str | None = None
+
+
+def new_row(
+    key_id: str,
+    request_id: str,
+    action: Action,
+    outcome: str,
+    *,
+    account: str | None = None,
+    device: str | None = None,
+    provider: str | None = None,
+    billed: bool | None = None,
+    report_id: str | None = None,
+    session_id: str | None = None,
+    subject: str | None = None,
+) -> NewAudit:
+    """Make a row about something that has happened just now."""
+    now_ms = time_ns() // 1_000_000
+    return NewAudit(
+        at=from_milliseconds(now_ms),
+        id=new_digits(now_ms),
+        key_id=key_id,
+        request_id=request_id,
+        action=action,
+        outcome=outcome,
+        account=account,
+        device=device or None,
+        provider=provider,
+        billed=billed,
+        report_id=report_id,
+        session_id=session_id,
+        subject=subject,
+    )
+
+
+async def add(session: AsyncSession, row: NewAudit) -> None:
+    """Add a row in the transaction of what it tells of."""
+    values = msgspec.structs.asdict(row)
+    ids = {name: UUID(values[name]) for name in ("id", "report_id", "session_id") if values[name] is not None}
+    await session.execute(insert(AuditRow).values(**values | ids))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFilter:
+    """Which rows are wanted; None does not restrict.
+
+    Attributes:
+        device: An identifier, MDN or name; finds the periodic sessions that it was part of, too.
+        since: Included.
+        until: Excluded.
+        before: Older than the row with this id, for paging.
+    """
+
+    key_id: str | None = None
+    device: str | None = None
+    account: str | None = None
+    action: Action | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: UUID | None = None
+
+
+async def page(session: AsyncSession, wanted: AuditFilter, limit: int) -> Sequence[AuditRow]:
+    """List rows, newest first."""
+    query = select(AuditRow).order_by(AuditRow.at.desc(), AuditRow.id.desc()).limit(limit)
+    for column in ("key_id", "account", "action"):
+        value = getattr(wanted, column)
+        if value is not None:
+            query = query.where(getattr(AuditRow, column) == value)
+    if wanted.device is not None:
+        keys = [*await aliases.keys_of(session, wanted.device.upper()), f"name:{wanted.device}"]
+        sessions = select(SessionDeviceRow.session_id).where(SessionDeviceRow.device.in_(keys))
+        query = query.where(or_(AuditRow.device.in_(keys), AuditRow.session_id.in_(sessions)))
+    if wanted.since is not None:
+        query = query.where(AuditRow.at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(AuditRow.at < wanted.until)
+    if wanted.before is not None:
+        query = query.where(tuple_(AuditRow.at, AuditRow.id) < tuple_(instant_of(wanted.before), wanted.before))
+    return (await session.scalars(query)).all()

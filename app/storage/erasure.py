@@ -1,0 +1,193 @@
+"""Everything that is kept of one device, and how it is removed.
+
+Each step is a transaction of its own, and each can be repeated: who is interrupted begins again.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from app.storage.database import Connection
+from app.storage.rows import EPOCH, public_id
+
+_MDN = re.compile(r"[0-9]{10}", re.ASCII)
+_ID = re.compile(r"[0-9A-Fa-f]{8,18}", re.ASCII)
+_PAGE = 500
+_FIRST = UUID(int=0)
+
+_ROWS = "device = ANY ($1) OR mdn = $2 OR (device = ANY ($3) AND mdn IS NULL)"
+_ERASE_REPORTS = f"""
+WITH gone AS (
+    DELETE FROM reports WHERE {_ROWS} OR name = $4 RETURNING at, id, callback_id
+), hashes AS (
+    DELETE FROM undated_reports AS u USING gone
+    WHERE u.at = gone.at
+        AND left(replace(u.content_hash::text, '-', ''), 20) = right(replace(gone.id::text, '-', ''), 20)
+)
+SELECT count(*) AS erased, array_remove(coalesce(array_agg(DISTINCT callback_id), '{{}}'), NULL) AS of FROM gone
+"""  # noqa: S608 -- our own constants
+_ERASE_ANSWERS = f"""
+DELETE FROM idempotency
+WHERE session_id IN (SELECT session_id FROM session_devices WHERE {_ROWS})
+"""  # noqa: S608 -- our own constants
+_BLOT_OUT = """
+UPDATE callbacks SET body = $3, flags = array_append(flags, 'device_erased') WHERE received_at = $1 AND id = $2
+"""
+_BLOT_OUT_AUDIT = """
+UPDATE audit SET device = $4 WHERE device = ANY ($1) OR device = ANY ($2) OR device = $3
+"""
+_MENTIONING = """
+SELECT received_at, id, body FROM {partition}
+WHERE (received_at, id) > ($1, $2)
+    AND (id = ANY ($4) OR EXISTS (SELECT FROM unnest($3::bytea[]) AS name WHERE position(name IN body) > 0))
+ORDER BY received_at, id LIMIT {page}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """By what a device is found.
+
+    Attributes:
+        names: Every identifier and number it goes by, as they stand in what providers send.
+        keys: The device keys of its rows.
+        mdn: The number that was given; rows of whatever device carry it.
+        devices: Devices that were seen with that number; only their rows without a number are meant.
+        name: The caller's own name.
+    """
+
+    names: tuple[str, ...]
+    keys: tuple[str, ...]
+    mdn: str | None = None
+    devices: tuple[str, ...] = ()
+    name: str | None = None
+
+
+async def traces_of(connection: Connection, identifier: str) -> Traces:
+    """Find out by what a device is known, from an identifier, a number or the caller's own name for it."""
+    if _MDN.fullmatch(identifier):
+        found = await connection.fetch("SELECT DISTINCT device FROM aliases WHERE mdn = $1", identifier)
+        devices = tuple(row["device"] for row in found)
+        return Traces(names=(identifier, *devices), keys=(f"mdn:{identifier}",), mdn=identifier, devices=devices)
+    found = await connection.fetch("SELECT DISTINCT mdn FROM aliases WHERE device = $1", identifier)
+    mdns = tuple(row["mdn"] for row in found)
+    keys = (identifier, f"name:{identifier}", *(f"mdn:{mdn}" for mdn in mdns))
+    # The callers' own names never reach a provider's callbacks, and may be any word that does.
+    names = (identifier, *mdns) if _ID.fullmatch(identifier) else mdns
+    return Traces(names=names, keys=keys, name=identifier)
+
+
+async def sessions_at_work(connection: Connection, traces: Traces) -> list[tuple[str, str | None]]:
+    """List the sessions in which the device still reports, each with the number that it is stopped by."""
+    rows = await connection.fetch(
+        "SELECT s.id, d.mdn FROM session_devices AS d JOIN sessions AS s ON s.id = d.session_id "  # noqa: S608
+        "WHERE s.state IN ('requested', 'active', 'stopping') AND d.stop_requested_at IS NULL "
+        f"AND d.stopped_at IS NULL AND ({_ROWS})",
+        *_rows(traces),
+    )
+    return [(public_id(row["id"]), row["mdn"]) for row in rows]
+
+
+async def erase(connection: Connection, traces: Traces, *, known_as: str) -> dict[str, int]:
+    """Remove everything of a device; return how many rows went or were changed, by what they are.
+
+    Args:
+        known_as: What stands in its place in the audit trail, which keeps who asked and what came of it.
+    """
+    rows = _rows(traces)
+    reports = await connection.fetchrow(_ERASE_REPORTS, *rows, traces.name)
+    assert reports is not None
+    erased = {
+        "reports": reports["erased"],
+        "callbacks": await _erase_from_callbacks(connection, traces.names, reports["of"]),
+        "positions": _count(await connection.execute(f"DELETE FROM positions WHERE {_ROWS}", *rows)),  # noqa: S608
+        "idempotencyAnswers": _count(await connection.execute(_ERASE_ANSWERS, *rows)),
+        "sessionDevices": _count(await connection.execute(f"DELETE FROM session_devices WHERE {_ROWS}", *rows)),  # noqa: S608
+    }
+    async with connection.transaction():
+        await connection.execute("SET LOCAL gateway.keeping_house = 'on'")
+        blotted = await connection.execute(_BLOT_OUT_AUDIT, *rows[::2], traces.name, known_as)
+        erased["auditEntries"] = _count(blotted)
+    # Last, because by them the rest is found again when this is interrupted.
+    known = "DELETE FROM aliases WHERE device = ANY ($1) OR mdn = $2"
+    erased["aliases"] = _count(await connection.execute(known, list(traces.keys), traces.mdn))
+    return erased
+
+
+def _rows(traces: Traces) -> tuple[list[str], str | None, list[str]]:
+    return list(traces.keys), traces.mdn, list(traces.devices)
+
+
+def _count(done: str) -> int:
+    return int(done.rpartition(" ")[2])
+
+
+async def _erase_from_callbacks(connection: Connection, names: Sequence[str], of_reports: list[Any]) -> int:
+    if not names:
+        return 0
+    partitions = await connection.fetch(
+        "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'callbacks'::regclass ORDER BY 1"
+    )
+    wanted = [spelling.encode() for name in names for spelling in {name, name.upper(), name.lower()}]
+    changed = 0
+    for partition in partitions:
+        query = _MENTIONING.format(partition=partition["name"], page=_PAGE)
+        place = (EPOCH, _FIRST)
+        while rows := await connection.fetch(query, *place, wanted, of_reports):
+            for row in rows:
+                changed += await _erase_from_callback(connection, row, names, must_go=row["id"] in set(of_reports))
+            place = (rows[-1]["received_at"], rows[-1]["id"])
+    return changed
+
+
+async def _erase_from_callback(connection: Connection, row: Any, names: Sequence[str], *, must_go: bool) -> int:
+    body: bytes = row["body"]
+    left = without(body, names)
+    if left == body and not must_go:
+        return 0
+    place = (row["received_at"], row["id"])
+    if left is None or left == body:
+        return _count(await connection.execute("DELETE FROM callbacks WHERE received_at = $1 AND id = $2", *place))
+    return _count(await connection.execute(_BLOT_OUT, *place, left))
+
+
+def without(body: bytes, names: Iterable[str]) -> bytes | None:
+    """Take out of a raw callback what is about a device, by its names; None when nothing worth keeping is left.
+
+    Elements of lists that name it go, as long as their list has others; a body that names it outside of such a list,
+    or that is no JSON, goes as a whole. A body that does not name it stays as it is, byte for byte.
+    """
+    one_of = "|".join(map(re.escape, names))
+    named = re.compile(rf"(?<![0-9A-Za-z])(?:\+?1)?(?:{one_of})(?![0-9A-Za-z])", re.IGNORECASE)
+    try:
+        value = orjson.loads(body)
+        if not _is_named(value, named):
+            return body
+        left = _pruned(value, named)
+        return None if _is_named(left, named) else orjson.dumps(left)
+    except (ValueError, TypeError, RecursionError):
+        return None if named.search(body.decode("latin-1")) else body
+
+
+def _is_named(value: Any, named: re.Pattern[str]) -> bool:
+    match value:
+        case dict():
+            return any(named.search(key) or _is_named(member, named) for key, member in value.items())
+        case list():
+            return any(_is_named(element, named) for element in value)
+        case bool() | None:
+            return False
+    return named.search(str(value)) is not None
+
+
+def _pruned(value: Any, named: re.Pattern[str]) -> Any:
+    match value:
+        case dict():
+            return {key: _pruned(member, named) for key, member in value.items()}
+        case list():
+            return [element for element in value if not _is_named(element, named)] or value
+    return value

@@ -1,0 +1,97 @@
+"""API keys: what is kept of them, and how every process learns of a change at once."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, or_, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.caller import Caller, Reach
+from app.storage.database import Connection
+from app.storage.rows import public_id
+from app.storage.tables import KeyRow
+
+CHANNEL = "gateway_keys"
+"""Where a change of any key is told, in the moment in which it is committed."""
+
+_IN_USE = """
+SELECT id, digest, scopes, accounts, devices, rate_per_minute, daily_fixes, expires_at FROM api_keys
+WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+"""
+
+
+async def every(connection: Connection) -> dict[bytes, tuple[Caller, datetime | None]]:
+    """Read all keys that are in use, by digest, with their ends."""
+    return {
+        row["digest"]: (
+            _to_caller(
+                row["id"],
+                scopes=row["scopes"],
+                accounts=row["accounts"],
+                devices=row["devices"],
+                rate_per_minute=row["rate_per_minute"],
+                daily_fixes=row["daily_fixes"],
+            ),
+            row["expires_at"],
+        )
+        for row in await connection.fetch(_IN_USE)
+    }
+
+
+async def holder(session: AsyncSession, digest: bytes) -> Caller | None:
+    """Find whose key has a digest; None when there is none that is in use."""
+    row = await session.scalar(
+        select(KeyRow).where(
+            KeyRow.digest == digest,
+            KeyRow.revoked_at.is_(None),
+            or_(KeyRow.expires_at.is_(None), KeyRow.expires_at > func.now()),
+        )
+    )
+    if row is None:
+        return None
+    return _to_caller(
+        row.id,
+        scopes=row.scopes,
+        accounts=row.accounts,
+        devices=row.devices,
+        rate_per_minute=row.rate_per_minute,
+        daily_fixes=row.daily_fixes,
+    )
+
+
+def _to_caller(
+    key: UUID,
+    *,
+    scopes: Sequence[str],
+    accounts: Sequence[str] | None,
+    devices: Sequence[str] | None,
+    rate_per_minute: int | None,
+    daily_fixes: int | None,
+) -> Caller:
+    return Caller(
+        key_id=public_id(key),
+        scopes=frozenset(scopes),
+        reach=Reach(
+            accounts=None if accounts is None else frozenset(accounts),
+            devices=None if devices is None else tuple(devices),
+        ),
+        rate_per_minute=rate_per_minute,
+        daily_fixes=daily_fixes,
+    )
+
+
+async def page(session: AsyncSession, *, before: UUID | None, limit: int) -> Sequence[KeyRow]:
+    """List keys, newest first, revoked ones included."""
+    query = select(KeyRow).order_by(KeyRow.id.desc()).limit(limit)
+    return (await session.scalars(query if before is None else query.where(KeyRow.id < before))).all()
+
+
+async def locked(session: AsyncSession, key: UUID) -> KeyRow | None:
+    """Fetch a key, and keep others from changing it until the transaction ends."""
+    return await session.get(KeyRow, key, with_for_update=True, populate_existing=True)
+
+
+async def announce(session: AsyncSession) -> None:
+    """Tell all processes that keys have changed, once this transaction is committed."""
+    await session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})

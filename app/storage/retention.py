@@ -1,0 +1,126 @@
+"""Data whose time is up: whole days are dropped, the rest is deleted in small steps, while ingest goes on."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import structlog
+
+from app import telemetry
+from app.storage import partitions
+from app.storage.database import Connection, Database
+
+log = structlog.get_logger()
+
+BATCH = 2_000
+_LOCK = 0x6C6F_6361_7465_0002
+_LOCK_WAIT = "300ms"
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One table whose rows go when they are too old.
+
+    Attributes:
+        old: What holds for a row that goes, in SQL; `$1` is the instant before which everything goes.
+    """
+
+    table: str
+    old: str
+
+
+_STEPS: Mapping[str, tuple[Step, ...]] = {
+    # A report that came long ago goes, too, when its provider dated it into the future.
+    "reports": (
+        Step(table="reports_default", old="at < $1 OR received_at < $1"),
+        Step(table="positions", old="at < $1"),
+        Step(table="undated_reports", old="at < $1"),
+        Step(table="aliases", old="learned_at < $1"),
+    ),
+    "callbacks": (Step(table="callbacks_default", old="received_at < $1"),),
+    "audit": (Step(table="audit_default", old="at < $1"),),
+    # A session that nobody knows the fate of goes when it would have ended.
+    "sessions": (Step(table="sessions", old="coalesce(ended_at, CASE state WHEN 'unknown' THEN ends_at END) < $1"),),
+}
+
+
+async def run(database: Database, ages: Mapping[str, timedelta]) -> None:
+    """Remove what is older than `ages` says, and tell how much that was."""
+    if not ages:
+        return
+    connection = await database.connect()
+    try:
+        removed = await carry_out(connection, ages, datetime.now(UTC))
+    finally:
+        connection.terminate()
+    for table, count in removed.items():
+        telemetry.RETIRED.labels(table).inc(count)
+    if removed:
+        log.info("retention carried out", removed=removed)
+
+
+async def carry_out(
+    connection: Connection, ages: Mapping[str, timedelta], now: datetime, *, batch: int = BATCH
+) -> dict[str, int]:
+    """Remove what is older than `ages` says for its kind; return what went, by table.
+
+    Only one process does it at a time; the others return at once, and when it dies its lock goes with its connection.
+    A day goes as a whole, once all of it is too old.
+    """
+    if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+        return {}
+    removed: dict[str, int] = {}
+    try:
+        # The audit trail lets nobody change it who does not say that it is for this.
+        await connection.execute("SET gateway.keeping_house = 'on'")
+        for kind, age in ages.items():
+            before = now - age
+            if kind in partitions.PARTITIONED:
+                removed[f"{kind}_days"] = await _drop_days(connection, kind, before)
+            for step in _STEPS.get(kind, ()):
+                removed[step.table] = await _delete(connection, step, before, batch)
+    finally:
+        await connection.execute("RESET gateway.keeping_house")
+        await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+    return {name: count for name, count in removed.items() if count}
+
+
+async def _drop_days(connection: Connection, table: str, before: datetime) -> int:
+    dropped = 0
+    for name in await partitions.days_before(connection, table, before):
+        for _ in range(_TRIES):
+            if await _drop(connection, name):
+                dropped += 1
+                break
+            await asyncio.sleep(0.1)
+        else:
+            log.warning("partition in use, dropped at the next run", partition=name)
+    return dropped
+
+
+async def _drop(connection: Connection, name: str) -> bool:
+    # Whoever waits for this lock holds up all who come after him; so it is only waited for a moment.
+    try:
+        async with connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'")
+            await connection.execute(f"DROP TABLE {name}")
+    except asyncpg.LockNotAvailableError:
+        return False
+    return True
+
+
+async def _delete(connection: Connection, step: Step, before: datetime, batch: int) -> int:
+    deleted = 0
+    while True:
+        done = await connection.execute(
+            f"DELETE FROM {step.table} WHERE ctid = ANY (ARRAY("  # noqa: S608 -- our own constants
+            f"SELECT ctid FROM {step.table} WHERE {step.old} LIMIT {batch}))",
+            before,
+        )
+        count = int(done.rpartition(" ")[2])
+        deleted += count
+        if count < batch:
+            return deleted

@@ -1,0 +1,80 @@
+"""The OpenAPI document, taken at its word: every operation is called with data that fits it and data that does not.
+
+The gateway stands in front of the simulator, both on sockets of their own.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from gateways import AUTHORIZED, in_background, settings, simulator_variables
+from hypothesis import HealthCheck, given
+from hypothesis import settings as limits
+from schemathesis import GenerationMode
+from schemathesis.checks import load_all_checks
+from servers import serving
+
+from app.main import create_app
+from app.simulator import create_simulator
+
+load_all_checks()
+_UNANSWERABLE, _REFUSED_ITEMS = schemathesis.checks.CHECKS.get_by_names(
+    ["positive_data_acceptance", "negative_data_rejection"]
+)
+EXCEPTIONS = {"POST /locate/batch": [_UNANSWERABLE, _REFUSED_ITEMS]}
+"""A question that is valid may well be one that no vendor can answer, and a wrong item has a problem of its own."""
+
+
+@pytest.fixture(scope="module")
+def gateway_url(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    @asynccontextmanager
+    async def both() -> AsyncIterator[str]:
+        async with serving(create_simulator()) as simulator:
+            for name, value in simulator_variables(simulator).items():
+                patch.setenv(name, value)
+            changes = {"max_body_bytes": 100_000, "public_url": simulator}
+            async with serving(create_app(settings(module_database_url, **changes))) as url:
+                yield url
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("fuzz"))
+        with in_background(both) as url:
+            yield url
+
+
+@pytest.fixture(scope="module")
+def api(gateway_url: str) -> Any:
+    document = httpx.get(f"{gateway_url}/openapi.json").raise_for_status().json()
+    # Every call carries a key here; that none is let in without one is tested apart.
+    del document["security"]
+    schema = schemathesis.openapi.from_dict(document)
+    schema.config.update(base_url=gateway_url)
+    return schema
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["fitting", "not fitting"])
+def test_the_document_holds_what_it_promises(api: Any, mode: GenerationMode, subtests: pytest.Subtests) -> None:
+    for found in api.get_all_operations():
+        operation = found.ok()
+        if mode is GenerationMode.POSITIVE or takes_something(operation):
+            with subtests.test(operation.label):
+                try_out(operation, mode)
+
+
+def takes_something(operation: Any) -> bool:
+    """Tell whether there is anything that could be wrong about a call."""
+    return any([*operation.iter_parameters(), *operation.body])
+
+
+def try_out(operation: Any, mode: GenerationMode) -> None:
+    """Call one operation some times, and compare every answer with what the document says about it."""
+
+    @limits(max_examples=6, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def holds(case: Any) -> None:
+        case.call_and_validate(headers=AUTHORIZED, excluded_checks=EXCEPTIONS.get(operation.label, [_UNANSWERABLE]))
+
+    holds()

@@ -1,0 +1,248 @@
+"""The commands that ask a running gateway, and how failures are told."""
+
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gateways import KEY, in_background, settings, simulator_variables
+from postgres import DatabaseServer
+from servers import serving
+from typer.testing import CliRunner, Result
+from vendors import ACCOUNT, DEVICE, TOKEN, WIFI, message
+
+from app import cli
+from app.main import create_app
+from app.simulator import create_simulator
+
+
+@pytest.fixture(scope="module")
+def gateway_url(
+    database_server: DatabaseServer, template_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A gateway in front of the simulator, on sockets."""
+
+    @asynccontextmanager
+    async def both() -> AsyncIterator[str]:
+        async with serving(create_simulator()) as simulator:
+            for name, value in simulator_variables(simulator).items():
+                patch.setenv(name, value)
+            patch.setenv("THINGSPACE_CALLBACK_TOKEN", TOKEN)
+            app = create_app(settings(database_url))
+            async with serving(app) as url:
+                app.state.gateway.registering._public_url = url
+                yield url
+
+    database_url = database_server.create(template_url)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("cli"))
+        with in_background(both) as url:
+            yield url
+    database_server.drop(database_url)
+
+
+@pytest.fixture
+def run(gateway_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("GATEWAY_API_KEY", KEY)
+
+    def command(*arguments: str, standard_input: str | None = None) -> Result:
+        runner = CliRunner(env={"COLUMNS": "200"})
+        return runner.invoke(cli.app, [*arguments, "--url", gateway_url], input=standard_input)
+
+    return command
+
+
+def test_a_device_is_located_by_its_identifiers(run: Any) -> None:
+    result = run("locate", "--imei", DEVICE["imei"], "--mdn", DEVICE["mdn"], "--max-age", "0")
+
+    assert result.exit_code == 0, result.output
+    assert "by thingspace from network" in result.output
+
+
+def test_a_device_is_located_by_a_file_of_measurements(run: Any, tmp_path: Path) -> None:
+    file = tmp_path / "scan.json"
+    file.write_text(json.dumps(WIFI))
+
+    result = run("locate", "--measurements", str(file))
+
+    assert "by cloudlocate from wifi" in result.output
+
+
+def test_measurements_may_come_through_a_pipe_and_answers_go_into_one(run: Any) -> None:
+    result = run("locate", "--measurements", "-", "--json", standard_input=json.dumps(WIFI))
+
+    assert json.loads(result.output)["location"]["provider"] == "cloudlocate"
+
+
+def test_measurements_that_are_no_json_are_told_without_a_traceback(run: Any, tmp_path: Path) -> None:
+    result = run("locate", "--measurements", str(tmp_path / "missing.json"))
+
+    assert result.exit_code == 2
+    assert "cannot be read as JSON" in result.output
+
+
+def test_a_problem_is_told_in_words(run: Any) -> None:
+    result = run("locate", "--imei", "12")
+
+    assert result.exit_code == 1
+    assert "INVALID_ARGUMENT (422)" in result.output
+    assert "/device/imei: must be 14 to 16 digits" in result.output
+
+
+def test_a_wrong_key_is_told_in_words(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_API_KEY", "wrong")
+
+    result = run("providers", "list")
+
+    assert result.exit_code == 1
+    assert "UNAUTHENTICATED" in result.output
+
+
+def test_a_listener_from_its_registration_to_its_end(run: Any) -> None:
+    registered = run("listener", "register", ACCOUNT, "Location", "--json")
+    tried = run("listener", "test", ACCOUNT, "Location")
+    listed = run("listener", "list", "--json")
+    removed = run("listener", "remove", ACCOUNT, "Location")
+
+    assert json.loads(registered.output)["secretKnown"] is True
+    assert (tried.exit_code, "The callback arrived" in tried.output) == (0, True), tried.output
+    assert [one["service"] for one in json.loads(listed.output)["listeners"]] == ["Location", "DeviceLocation"]
+    assert removed.output.strip() == "Removed."
+    assert run("listener", "remove", ACCOUNT, "Location").exit_code == 1
+
+
+def test_a_listener_that_cannot_be_reached_is_a_failure(run: Any) -> None:
+    run("listener", "register", ACCOUNT, "Location", "--address", "http://127.0.0.1:1/x")
+
+    tried = run("listener", "test", ACCOUNT, "Location")
+
+    assert tried.exit_code == 1
+    assert "did not arrive" in tried.output
+    run("listener", "remove", ACCOUNT, "Location")
+
+
+def test_callbacks_are_listed_and_replayed(run: Any, gateway_url: str) -> None:
+    httpx.post(f"{gateway_url}/callbacks/thingspace/{TOKEN}", content=b"{")
+    httpx.post(f"{gateway_url}/callbacks/thingspace/{TOKEN}", json=message())
+
+    listed = run("callbacks", "list", "--state", "quarantined", "--json")
+    [callback] = json.loads(listed.output)["callbacks"]
+    one = run("callbacks", "replay", callback["id"])
+    everything = run("callbacks", "replay")
+    table = run("callbacks", "list")
+
+    assert one.output.startswith("quarantined, 0 reports")
+    assert "0 stored, 1 still in quarantine." in everything.output
+    assert callback["id"] in table.output
+
+
+def test_providers_are_listed_and_reset(run: Any) -> None:
+    listed = run("providers", "list")
+    reset = run("providers", "reset", "thingspace")
+    unknown = run("providers", "reset", "nobody")
+
+    assert "cloudlocate" in listed.output
+    assert "thingspace is ready" in reset.output
+    assert (unknown.exit_code, "NOT_FOUND" in unknown.output) == (1, True)
+
+
+def main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["location-gateway", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_without_a_gateway_it_says_how_to_start_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], free_port: int
+) -> None:
+    status = main(monkeypatch, "providers", "list", "--url", f"http://127.0.0.1:{free_port}")
+
+    assert status == 1
+    assert "location-gateway serve" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [("serve",), ("migrate",), ("providers", "list")])
+def test_wrong_settings_end_a_command_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("GATEWAY_PORT", "many")
+
+    status = main(monkeypatch, *command)
+
+    told = capsys.readouterr().err
+    assert status == 1
+    assert "GATEWAY_PORT" in told
+    assert "Traceback" not in told
+
+
+def test_migrating_brings_a_database_up_and_down(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GATEWAY_DATABASE_URL", empty_database_url)
+
+    assert main(monkeypatch, "migrate") == 0
+    up = capsys.readouterr().out
+    assert main(monkeypatch, "migrate") == 0
+    again = capsys.readouterr().out
+    assert main(monkeypatch, "migrate", "--to", "base") == 0
+    down = capsys.readouterr().out
+
+    assert "The database is at revision" in up
+    assert up == again
+    assert "revision none" in down
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://user:hidden-word@db.example/x", "nonsense hidden-word", "postgresql://u:hidden-word@127.0.0.1:1/x"]
+)
+def test_a_database_that_cannot_be_migrated_is_told_in_words(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GATEWAY_DATABASE_URL", url)
+
+    status = main(monkeypatch, "migrate")
+
+    told = capsys.readouterr().err
+    assert status == 1
+    assert "database" in told.lower()
+    assert "Traceback" not in told
+    assert "hidden-word" not in told
+
+
+COMMANDS = [
+    ("demo",),
+    ("serve",),
+    ("migrate",),
+    ("simulator",),
+    ("locate",),
+    ("listener",),
+    ("listener", "register"),
+    ("listener", "list"),
+    ("listener", "remove"),
+    ("listener", "test"),
+    ("callbacks", "list"),
+    ("callbacks", "replay"),
+    ("providers", "list"),
+    ("providers", "reset"),
+    ("config", "check"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
+    result = CliRunner(env={"COLUMNS": "120"}).invoke(cli.app, [*command, "--help"])
+
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) > 5
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    result = CliRunner().invoke(cli.app, [])
+
+    assert "location-gateway demo" in result.output
+    assert all(name in result.output for name in ("serve", "migrate", "simulator", "locate", "listener", "callbacks"))

@@ -1,0 +1,86 @@
+"""Clients that send slowly or without end do not keep their connections."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from servers import serving
+from starlette.types import Receive, Scope, Send
+
+from app.cli import connections
+from app.cli.connections import LARGEST_HEAD, PatientProtocol
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Read the whole body, then answer."""
+    if scope["type"] == "lifespan":
+        while (await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    while (message := await receive()).get("more_body"):
+        pass
+    if message["type"] == "http.request":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+
+@pytest.fixture
+async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, int]]:
+    monkeypatch.setenv("GATEWAY_READ_TIMEOUT_SECONDS", "0.3")
+    connections._read_timeout_s.cache_clear()
+    async with serving(echo, http=PatientProtocol) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        yield host, int(port)
+    connections._read_timeout_s.cache_clear()
+
+
+async def answers_to(place: tuple[str, int], *pieces: bytes) -> bytes:
+    """Send the pieces one after the other and then nothing more; give all that came until the connection ended."""
+    reader, writer = await asyncio.open_connection(*place)
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0.02)
+    answer = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param([b"POST / HTTP/1.1\r\n", b"Host: x\r\n"], id="in its head"),
+        pytest.param([b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n", b"ab"], id="in its body"),
+    ],
+)
+async def test_a_request_that_stops_arriving_gets_408(place: tuple[str, int], pieces: list[bytes]) -> None:
+    answer = await answers_to(place, *pieces)
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_connection_that_says_nothing_is_closed(place: tuple[str, int]) -> None:
+    assert await answers_to(place) == b""
+
+
+async def test_a_second_request_has_to_arrive_as_well(place: tuple[str, int]) -> None:
+    answer = await answers_to(place, b"GET / HTTP/1.1\r\n\r\n", b"GET / HT")
+
+    assert (answer.count(b" 200 "), answer.count(b" 408 ")) == (1, 1)
+
+
+async def test_a_head_without_end_gets_431(place: tuple[str, int]) -> None:
+    line = b"X-A: " + b"a" * 1000 + b"\r\n"
+
+    answer = await answers_to(place, b"GET / HTTP/1.1\r\n", *[line * 8] * (LARGEST_HEAD // 8000 + 2))
+
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+async def test_requests_in_several_pieces_are_answered(place: tuple[str, int]) -> None:
+    pieces = [b"POST / HTTP/1.1\r\nContent-", b"Length: 4\r\nConnection: close\r\n\r\n", b"ab", b"cd"]
+
+    answer = await answers_to(place, *pieces)
+
+    assert answer.startswith(b"HTTP/1.1 200 ")

@@ -1,0 +1,302 @@
+"""A provider that fails again and again is left alone for a while, and probed by one real request at a time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+from prometheus_client import generate_latest
+
+from app import telemetry
+from app.errors import (
+    ConsentRequired,
+    GatewayError,
+    OutcomeUnknown,
+    ProviderError,
+    ProviderMisconfigured,
+    ProviderThrottled,
+    ProviderTimeout,
+    ProviderUnavailable,
+    UnableToLocate,
+    Unavailable,
+    UnexpectedReply,
+)
+from app.model import AccountName, Deadline, Located, LocationQuery, Mdn, PeriodicPlan, ProviderName, TransactionId
+from app.provider import Assessment, Health, LocatesBy, Provider
+from app.upstream import guarded
+from app.upstream.breaker import Breaker
+
+NAME = ProviderName("beacon")
+QUERY = LocationQuery()
+SOON = Deadline.after(1)
+
+
+class Clock:
+    """Tells the time that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Ability:
+    """Locates and tracks as it is told to.
+
+    Attributes:
+        error: Raised at every call; None succeeds.
+        calls: How often it was called.
+    """
+
+    locates_by: LocatesBy = "measurements"
+    stop_limit = 7
+
+    def __init__(self) -> None:
+        self.error: GatewayError | None = None
+        self.answers: list[Located | ProviderError] = []
+        self.calls = 0
+
+    def assess(self, query: LocationQuery) -> Assessment:
+        return Assessment(usable=True)
+
+    async def locate(self, query: LocationQuery, *, request_id: str, deadline: Deadline) -> Located:
+        self._called()
+        return Located(fix=None)  # type: ignore[arg-type]  # nobody looks at it
+
+    async def locate_many(
+        self, queries: Sequence[LocationQuery], *, request_id: str, deadline: Deadline
+    ) -> list[Located | ProviderError]:
+        self._called()
+        return self.answers
+
+    async def start(self, plan: PeriodicPlan, *, deadline: Deadline) -> TransactionId:
+        self._called()
+        return TransactionId("t")
+
+    async def stop(
+        self, account: AccountName, transaction_id: TransactionId, mdns: Sequence[Mdn], *, deadline: Deadline
+    ) -> TransactionId:
+        self._called()
+        return TransactionId("t")
+
+    def _called(self) -> None:
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock: Clock) -> Breaker:
+    return Breaker(NAME, after=3, cooldown_s=30, clock=clock)
+
+
+def failing(error: GatewayError, clock: Clock | None = None, took_s: float = 2) -> Callable[[], Awaitable[None]]:
+    async def ask() -> None:
+        if clock is not None:
+            clock.now += took_s
+        raise error
+
+    return ask
+
+
+async def fine() -> str:
+    return "fine"
+
+
+async def fail(breaker: Breaker, times: int, error: GatewayError | None = None, clock: Clock | None = None) -> None:
+    for _ in range(times):
+        with pytest.raises(GatewayError):
+            await breaker.call(failing(error or ProviderUnavailable(), clock))
+
+
+FAILURES = [ProviderUnavailable(), ProviderTimeout(), UnexpectedReply(), OutcomeUnknown()]
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
+async def test_failures_in_a_row_open_it(breaker: Breaker, clock: Clock, error: GatewayError) -> None:
+    await fail(breaker, 3, error, clock)
+
+    with pytest.raises(ProviderUnavailable, match="cooling down") as caught:
+        await breaker.call(fine)
+
+    assert (caught.value.retry_after_s, caught.value.provider) == (30, NAME)
+
+
+@pytest.mark.parametrize("error", [UnableToLocate(), ConsentRequired()], ids=lambda error: type(error).__name__)
+async def test_any_other_answer_shows_that_it_works(breaker: Breaker, error: GatewayError) -> None:
+    await fail(breaker, 2)
+    await fail(breaker, 1, error)
+    await fail(breaker, 2)
+
+    assert await breaker.call(fine) == "fine"
+
+
+@pytest.mark.parametrize(
+    "error", [Unavailable(), ProviderThrottled(), ProviderMisconfigured()], ids=lambda error: type(error).__name__
+)
+async def test_errors_that_are_not_its_health_count_neither_way(breaker: Breaker, error: GatewayError) -> None:
+    await fail(breaker, 2)
+    await fail(breaker, 5, error)
+    assert breaker.cooldown_s is None
+
+    await fail(breaker, 1)
+
+    assert breaker.cooldown_s == 30
+
+
+async def test_callers_in_a_hurry_do_not_open_it(breaker: Breaker, clock: Clock) -> None:
+    for _ in range(10):
+        with pytest.raises(ProviderTimeout):
+            await breaker.call(failing(ProviderTimeout(), clock, took_s=0.2))
+
+    assert breaker.cooldown_s is None
+
+
+async def test_a_good_probe_closes_it(breaker: Breaker, clock: Clock) -> None:
+    await fail(breaker, 3)
+    clock.now += 30
+
+    probed = await breaker.call(fine)
+
+    assert (probed, breaker.cooldown_s) == ("fine", None)
+
+
+async def test_a_failed_probe_begins_another_cooldown(breaker: Breaker, clock: Clock) -> None:
+    await fail(breaker, 3)
+    clock.now += 31
+
+    await fail(breaker, 1)
+
+    assert breaker.cooldown_s == 30
+
+
+async def test_one_request_probes_while_the_others_are_answered_at_once(breaker: Breaker, clock: Clock) -> None:
+    await fail(breaker, 3)
+    clock.now += 30
+    answer = asyncio.Event()
+
+    async def slow() -> bool:
+        return await answer.wait()
+
+    probe = asyncio.create_task(breaker.call(slow))
+    await asyncio.sleep(0)
+    with pytest.raises(ProviderUnavailable):
+        await breaker.call(fine)
+    answer.set()
+    await probe
+
+    assert await breaker.call(fine) == "fine"
+
+
+async def test_a_probe_whose_caller_goes_away_leaves_the_place_to_the_next(breaker: Breaker, clock: Clock) -> None:
+    await fail(breaker, 3)
+    clock.now += 30
+    probe = asyncio.create_task(breaker.call(asyncio.Event().wait))
+    await asyncio.sleep(0)
+
+    probe.cancel()
+    await asyncio.wait([probe])
+
+    assert await breaker.call(fine) == "fine"
+
+
+async def test_calls_under_way_when_it_opened_do_not_prolong_it(breaker: Breaker, clock: Clock) -> None:
+    answer = asyncio.Event()
+
+    async def late() -> None:
+        await answer.wait()
+        raise ProviderUnavailable
+
+    calls = [asyncio.create_task(breaker.call(late)) for _ in range(5)]
+    await asyncio.sleep(0)
+    await fail(breaker, 3)
+    clock.now += 10
+    answer.set()
+    await asyncio.wait(calls)
+    [call.exception() for call in calls]
+
+    assert breaker.cooldown_s == 20
+
+
+async def test_it_guards_locating_and_tracking_as_one() -> None:
+    ability = Ability()
+    provider = guarded(Provider(name=NAME, configured=True, locator=ability, tracker=ability), after=2, cooldown_s=60)
+    assert provider.locator is not None
+    assert provider.tracker is not None
+    ability.error = ProviderUnavailable()
+    with pytest.raises(ProviderUnavailable):
+        await provider.locator.locate(QUERY, request_id="r", deadline=SOON)
+    with pytest.raises(ProviderUnavailable):
+        await provider.tracker.stop(AccountName("a"), TransactionId("t"), [], deadline=SOON)
+
+    for refused in (
+        provider.locator.locate(QUERY, request_id="r", deadline=SOON),
+        provider.locator.locate_many([QUERY], request_id="r", deadline=SOON),
+        provider.tracker.start(
+            PeriodicPlan(account=AccountName("a"), devices=(), interval_s=1, count=1), deadline=SOON
+        ),
+    ):
+        with pytest.raises(ProviderUnavailable, match="cooling down"):
+            await refused
+
+    assert ability.calls == 2
+
+
+async def test_the_state_shows_until_it_is_reset() -> None:
+    ability = Ability()
+    ability.error = ProviderUnavailable()
+    provider = guarded(Provider(name=NAME, configured=True, locator=ability), after=1, cooldown_s=60)
+    assert provider.locator is not None
+    with pytest.raises(ProviderUnavailable):
+        await provider.locator.locate(QUERY, request_id="r", deadline=SOON)
+
+    cooling, measured = provider.health(), generate_latest(telemetry.REGISTRY).decode()
+    await provider.reset()
+
+    assert (cooling.state, round(cooling.cooldown_s or 0)) == ("cooling_down", 60)
+    assert 'gateway_provider_cooling_down{provider="beacon"} 1.0' in measured
+    assert provider.health().state == "ready"
+
+
+async def test_what_is_worse_than_cooling_down_shows_instead() -> None:
+    ability = Ability()
+    ability.error = ProviderUnavailable()
+    plain = Provider(name=NAME, configured=True, locator=ability, health=lambda: Health(state="paused"))
+    provider = guarded(plain, after=1, cooldown_s=60)
+    assert provider.locator is not None
+    with pytest.raises(ProviderUnavailable):
+        await provider.locator.locate(QUERY, request_id="r", deadline=SOON)
+
+    assert provider.health().state == "paused"
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        pytest.param([ProviderUnavailable(), ProviderUnavailable()], "cooling_down", id="all failed"),
+        pytest.param([ProviderUnavailable(), UnableToLocate()], "ready", id="one was answered"),
+        pytest.param([ProviderUnavailable(), Located(fix=None)], "ready", id="one was located"),  # type: ignore[arg-type]  # nobody looks at it
+    ],
+)
+async def test_of_many_answers_one_is_enough(answers: list[Located | ProviderError], expected: str) -> None:
+    ability = Ability()
+    ability.answers = answers
+    provider = guarded(Provider(name=NAME, configured=True, locator=ability), after=1, cooldown_s=60)
+    assert provider.locator is not None
+
+    given = await provider.locator.locate_many([QUERY, QUERY], request_id="r", deadline=SOON)
+
+    assert (given, provider.health().state) == (answers, expected)
+
+
+async def test_what_a_provider_cannot_do_stays_so() -> None:
+    provider = guarded(Provider(name=NAME, configured=True, tracker=Ability()), after=1, cooldown_s=60)
+
+    assert provider.locator is None
+    assert provider.tracker is not None
+    assert provider.tracker.stop_limit == 7
