@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, false, func, select, text, tuple_, update
+from sqlalchemy import ColumnElement, any_, false, func, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.caller import EVERYTHING, Reach
@@ -70,7 +70,7 @@ def _within(reach: Reach) -> list[ColumnElement[bool]]:
     """List what holds for callbacks of a reader's accounts; those that name other accounts are out of reach."""
     if reach.accounts is None:
         return []
-    foreign = func.coalesce(CallbackRow.flags.contains([OTHER_ACCOUNT]), false())
+    foreign = func.coalesce(literal(OTHER_ACCOUNT) == any_(CallbackRow.flags), false())
     return [CallbackRow.account.in_(sorted(reach.accounts)), ~foreign]
 
 

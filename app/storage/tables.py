@@ -135,7 +135,7 @@ class UndatedReportRow(Base):
 
 
 class PositionRow(Base):
-    """The latest fix of each device, by fix time."""
+    """The latest fix of each device, by fix time; looked up by device, of whatever account."""
 
     __tablename__ = "positions"
     __table_args__ = (
@@ -144,8 +144,8 @@ class PositionRow(Base):
         {"postgresql_with": {"fillfactor": "70"}},
     )
 
-    account: Mapped[str] = mapped_column(primary_key=True)
     device: Mapped[str] = mapped_column(primary_key=True)
+    account: Mapped[str] = mapped_column(primary_key=True)
     at: Mapped[datetime]
     report_id: Mapped[UUID]
     provider: Mapped[str]

@@ -71,15 +71,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "positions",
-        sa.Column("account", sa.Text(), nullable=False),
         sa.Column("device", sa.Text(), nullable=False),
+        sa.Column("account", sa.Text(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("report_id", sa.Uuid(), nullable=False),
         sa.Column("provider", sa.Text(), nullable=False),
         sa.Column("mdn", sa.Text(), nullable=True),
         sa.Column("latitude", sa.Double(), nullable=False),
         sa.Column("longitude", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("account", "device", name=op.f("pk_positions")),
+        sa.PrimaryKeyConstraint("device", "account", name=op.f("pk_positions")),
         postgresql_with={"fillfactor": "70"},
     )
     op.create_index("ix_positions_mdn", "positions", ["mdn"], unique=False, postgresql_where=sa.text("mdn IS NOT NULL"))

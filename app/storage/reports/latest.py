@@ -27,10 +27,10 @@ CROSS JOIN LATERAL (SELECT {COLUMNS} FROM reports AS r WHERE r.at = p.at AND r.i
 # A position outlives its report for as long as retention takes; such a device is passed over when it is read.
 _POSITIONS = f"""
 SELECT {COLUMNS}, p.account, p.device FROM (
-    SELECT account, device, at, report_id FROM positions AS p {{where}} ORDER BY account, device LIMIT {{limit}}
+    SELECT account, device, at, report_id FROM positions AS p {{where}} ORDER BY device, account LIMIT {{limit}}
 ) AS p
 LEFT JOIN LATERAL (SELECT {COLUMNS} FROM reports AS r WHERE r.at = p.at AND r.id = p.report_id OFFSET 0) AS r ON true
-ORDER BY p.account, p.device
+ORDER BY p.device, p.account
 """
 
 
@@ -103,7 +103,7 @@ def _positions(
     if account is not None:
         conditions.append(f"account = {arguments.add(account)}")
     if after is not None:
-        conditions.append(f"(account, device) > ({arguments.add(after.account)}, {arguments.add(after.device)})")
+        conditions.append(f"(device, account) > ({arguments.add(after.device)}, {arguments.add(after.account)})")
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     return (_POSITIONS.format(where=where, limit=limit), *arguments)
 
