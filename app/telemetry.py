@@ -1,8 +1,9 @@
 """Logs and metrics; nothing here ever sees a position, an identifier or a secret."""
 
 import sys
+from contextlib import suppress
 from functools import cache
-from typing import Any
+from typing import Any, BinaryIO, TextIO, cast
 
 import orjson
 import structlog
@@ -86,6 +87,23 @@ RETIRED = Counter(
 )
 
 
+class _Unfailing:
+    """Standard error, whose disk may be full or reader gone: then a line is lost, not the request it is about."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write(self, line: Any) -> None:
+        """Write if that is possible."""
+        with suppress(OSError):
+            self._file.write(line)
+
+    def flush(self) -> None:
+        """Flush if that is possible."""
+        with suppress(OSError):
+            self._file.flush()
+
+
 def configure_logs(settings: Settings) -> None:
     """Set structlog up for this process, readable on a terminal and JSON elsewhere."""
     as_json = settings.log_format == "json" or (settings.log_format is None and not sys.stderr.isatty())
@@ -98,10 +116,10 @@ def configure_logs(settings: Settings) -> None:
     processors: list[Processor]
     if as_json:
         processors = [*shared, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(orjson.dumps)]
-        logger_factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
+        logger_factory = structlog.BytesLoggerFactory(cast("BinaryIO", _Unfailing(sys.stderr.buffer)))
     else:
         processors = [*shared, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-        logger_factory = structlog.PrintLoggerFactory(sys.stderr)
+        logger_factory = structlog.PrintLoggerFactory(cast("TextIO", _Unfailing(sys.stderr)))
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),

@@ -3,10 +3,15 @@
 import argparse
 from collections.abc import Callable
 
-from benchmarks import ingest, locate, queries
+from benchmarks import drill, ingest, locate, queries
 from benchmarks.plan import Plan
 
-BENCHMARKS: dict[str, Callable[[Plan], None]] = {"ingest": ingest.run, "locate": locate.run, "queries": queries.run}
+BENCHMARKS: dict[str, Callable[[Plan], None]] = {
+    "ingest": ingest.run,
+    "locate": locate.run,
+    "queries": queries.run,
+    "drill": drill.run,
+}
 
 
 def main() -> None:

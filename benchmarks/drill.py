@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import statistics
@@ -228,12 +229,15 @@ async def _disk_full(ground: Ground, _: aiohttp.ClientSession) -> AsyncIterator[
 def _connections(count: int, *pieces: bytes) -> Callable[..., contextlib.AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def trouble(ground: Ground, _: aiohttp.ClientSession) -> AsyncIterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2 * count + 1_000)), hard))
         opened = [await asyncio.open_connection("127.0.0.1", ground.port) for _ in range(count)]
 
         async def drip() -> None:
             for piece in pieces:
                 for _, writer in opened:
-                    writer.write(piece)
+                    if not writer.is_closing():
+                        writer.write(piece)
                 await asyncio.sleep(0.5)
 
         dripping = asyncio.create_task(drip())
@@ -268,7 +272,7 @@ SCENARIOS: Sequence[Scenario] = (
     Scenario(name="database killed (SIGKILL)", trouble=_database_ends(signal.SIGKILL)),
     Scenario(name="gateway killed (SIGKILL), started again", trouble=_gateway_killed),
     Scenario(name="disk full", trouble=_disk_full),
-    Scenario(name="2,000 idle connections", trouble=_connections(2_000)),
+    Scenario(name="10,000 idle connections", trouble=_connections(10_000)),
     Scenario(name="500 slow-loris clients", trouble=_connections(500, b"POST / HTTP/1.1\r\n", *[b"X-A: a\r\n"] * 8)),
     Scenario(name="oversized and deeply nested JSON", trouble=_strange_bodies),
 )
@@ -279,13 +283,15 @@ class Outcome:
     """What came of a scenario.
 
     Attributes:
-        normal_after_s: From the end of the trouble until everything was answered well for good.
+        normal_after_s: From the beginning of the trouble to the last failure; None when failures did not end.
+        lasted_s: How long the trouble itself lasted.
     """
 
     name: str
     locate: str
     callbacks: str
     normal_after_s: float | None
+    lasted_s: float
 
 
 async def _play(ground: Ground, http: aiohttp.ClientSession, scenario: Scenario) -> Outcome:
@@ -303,7 +309,7 @@ async def _play(ground: Ground, http: aiohttp.ClientSession, scenario: Scenario)
         bad = [one.at for one in ground.seen if one.status != "200"]
         last_bad = max([ended, *bad])
         if time.monotonic() - last_bad > _CALM_S and any(one.at > last_bad for one in ground.seen):
-            calm = last_bad - ended
+            calm = max([0.0, *(one.at + one.ms / 1000 - began for one in ground.seen if one.status != "200")])
     stop.set()
     await load
     during = [one for one in ground.seen if one.at >= began]
@@ -312,6 +318,7 @@ async def _play(ground: Ground, http: aiohttp.ClientSession, scenario: Scenario)
         locate=_described(during, "locate"),
         callbacks=_described(during, "callback"),
         normal_after_s=calm,
+        lasted_s=ended - began,
     )
 
 
@@ -358,13 +365,14 @@ async def _drill() -> None:
                 for name, path in (("vendor", "/healthz"), ("gateway", "/readyz")):
                     ground.start(name)
                     await ground.ready(http, (ground.vendor_url if name == "vendor" else ground.url) + path)
-                print("| What went wrong | /locate | Callbacks | Normal again after |\n|---|---|---|---|", flush=True)
+                print("| What went wrong | /locate | Callbacks | Last failure after |\n|---|---|---|---|", flush=True)
                 for scenario in SCENARIOS:
                     if scenario.trouble is _disk_full and not is_small:
                         print("| disk full | left out: only root can make a small disk | | |")
                         continue
                     outcome = await _play(ground, http, scenario)
                     after = "never" if outcome.normal_after_s is None else f"{outcome.normal_after_s:.1f} s"
+                    after += f" (trouble: {outcome.lasted_s:.1f} s)"
                     print(f"| {outcome.name} | {outcome.locate} | {outcome.callbacks} | {after} |", flush=True)
                 await asyncio.sleep(1)
                 lost = await _lost(ground, http)

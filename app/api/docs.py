@@ -30,7 +30,7 @@ def add_docs(app: FastAPI) -> None:
             swagger_js_url=f"{root}{ASSETS}/swagger-ui-bundle.js",
             swagger_css_url=f"{root}{ASSETS}/swagger-ui.css",
             swagger_favicon_url=f"{root}{ASSETS}/favicon.png",
-            swagger_ui_parameters={"persistAuthorization": True, "tryItOutEnabled": True, "validatorUrl": None},
+            swagger_ui_parameters={"tryItOutEnabled": True, "validatorUrl": None},
         )
         page.headers.update(_POLICY)
         return page

@@ -21,6 +21,7 @@ from app.access import Rate
 from app.api.access import check_scope
 from app.api.body import JsonRoute
 from app.api.gateway import Gateway
+from app.api.parameters import refuse_nul
 from app.api.problems import problem_response
 from app.caller import ANYONE, Caller
 from app.errors import GatewayError
@@ -82,6 +83,7 @@ class Front:
             scope["caller"] = caller
             lane = self._lanes.get((scope["method"], scope["path"]))
             if lane is None:
+                refuse_nul(scope)
                 await self._app(scope, receive, send_with_id)
             else:
                 scope["route"], handle = lane

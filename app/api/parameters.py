@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 from fastapi import Query
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from pydantic_core import PydanticCustomError
 from starlette.requests import Request
+from starlette.types import Scope
 
 from app.errors import FieldError, InvalidArgument, NotFound
 from app.storage.rows import parse_id, public_id
@@ -33,6 +35,23 @@ def _in_utc(at: datetime | None) -> datetime | None:
 Instant = Annotated[AwareDatetime | None, BeforeValidator(_restore_plus), AfterValidator(_in_utc)]
 Since = Annotated[Instant, Query(description="at or after this instant, RFC 3339 with offset")]
 Until = Annotated[Instant, Query(description="before this instant, RFC 3339 with offset")]
+
+
+def refuse_nul(scope: Scope) -> None:
+    """Refuse NUL characters in the address, which Postgres does not take in any text.
+
+    Raises:
+        NotFound: The path has one.
+        InvalidArgument: A query parameter has one.
+    """
+    if "\x00" in scope["path"]:
+        raise NotFound("There is nothing at this path; /docs lists what there is.")
+    if b"%00" in scope["query_string"]:
+        sent = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        names = dict.fromkeys(name.partition("\x00")[0] for name, value in sent if "\x00" in name + value)
+        detail = "must not contain NUL characters"
+        errors = tuple(FieldError(pointer=f"?{name[:64]}", code="INVALID_FORMAT", detail=detail) for name in names)
+        raise InvalidArgument("Some parameters are not valid.", errors=errors)
 
 
 def refuse_unknown(request: Request, known: Iterable[str]) -> None:

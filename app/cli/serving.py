@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -41,9 +42,12 @@ def serve(
     settings = _settings()
     if settings.auth == "on" and settings.api_key is None:
         Console(stderr=True).print(
-            "[yellow]GATEWAY_API_KEY is not set: every request that needs a key will get 401.[/yellow]"
+            "[yellow]GATEWAY_API_KEY is not set: only keys made with `location-gateway keys create` open this gateway."
+            "[/yellow]"
         )
     _allow_many_connections()
+    # uvicorn raises the signal once more when it has finished what was begun; that is a good end, not a killed process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         "app.main:create_app",
         factory=True,

@@ -16,7 +16,13 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 """A plain connection; the class is generic for type checkers alone."""
 
 CONNECT_TIMEOUT_S = 5.0
-AWAY = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
+AWAY = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg may raise when the server dies in the middle of an answer
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+)
 """What a plain connection raises when the database is away."""
 
 _CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError)

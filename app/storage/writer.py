@@ -33,7 +33,13 @@ _UNSTORABLE = (
     UnicodeEncodeError,
 )
 _TRY_AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-_AWAY = (OSError, asyncpg.InterfaceError, asyncpg.PostgresError, TimeoutError)
+_AWAY = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg may raise when the server dies in the middle of an answer
+    asyncpg.PostgresError,
+    TimeoutError,
+)
 _MOST_TRIES = 4
 _PROBE_EVERY_S = 0.25
 _KNOWN_ALIASES = 65_536

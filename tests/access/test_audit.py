@@ -8,7 +8,7 @@ import httpx
 import pytest
 from conftest import MakeKey
 from fastapi import FastAPI
-from vendors import ACCOUNT, DEVICE, IMEI, MDN, WIFI, Vendors, asked, refused, unsolved
+from vendors import ACCOUNT, DEVICE, IMEI, WIFI, Vendors, asked, refused, unsolved
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -111,7 +111,7 @@ async def test_those_who_share_an_answer_are_both_told_of(gateway: httpx.AsyncCl
 async def test_reading_a_position_leaves_a_row(gateway: httpx.AsyncClient, vendors: Vendors) -> None:
     await gateway.post("/locate", json={"device": DEVICE, "maxAge": 0})
 
-    shown = (await gateway.get(f"/devices/{MDN}/location")).json()
+    shown = (await gateway.get(f"/devices/{IMEI}/location")).json()
 
     row = await newest(gateway, action="position.read")
     assert (row["device"], row["reportId"]) == (IMEI, shown["id"])

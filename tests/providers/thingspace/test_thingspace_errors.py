@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -227,12 +228,14 @@ async def test_repetitions_can_be_turned_off(build: Any, stand_in: StandIn, monk
 @pytest.mark.parametrize(
     "retry_after",
     [
-        pytest.param("120", id="seconds"),
-        pytest.param(format_datetime(datetime.now(UTC) + timedelta(seconds=121), usegmt=True), id="date"),
+        pytest.param(lambda: "120", id="seconds"),
+        pytest.param(lambda: format_datetime(datetime.now(UTC) + timedelta(seconds=121), usegmt=True), id="date"),
     ],
 )
-async def test_a_wait_beyond_the_deadline_is_handed_on(provider: Provider, stand_in: StandIn, retry_after: str) -> None:
-    stand_in.answer = in_turn(httpx.Response(429, headers={"Retry-After": retry_after}))
+async def test_a_wait_beyond_the_deadline_is_handed_on(
+    provider: Provider, stand_in: StandIn, retry_after: Callable[[], str]
+) -> None:
+    stand_in.answer = in_turn(httpx.Response(429, headers={"Retry-After": retry_after()}))
 
     error = await error_of(provider)
 
