@@ -34,7 +34,8 @@ class FieldError:
     """One wrong field of a request.
 
     Attributes:
-        pointer: RFC 6901 pointer into the request body, or `?name` for a query parameter.
+        pointer: RFC 6901 pointer into the request body; other parts of the request begin with `/query`, `/path` or
+            `/header`.
         code: Stable, upper case, e.g. `INVALID_FORMAT`.
         detail: What is wrong and how to put it right; never repeats the value.
     """

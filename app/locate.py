@@ -270,6 +270,11 @@ class Locate:
         if not self._providers[name].configured:
             _pass_over(name, group, started)
             return
+        if deadline.left_s() <= 0:
+            for search in group:
+                late = ProviderTimeout("The time was used up before this provider's turn.", provider=name)
+                search.note("skipped", late.detail, started=started, error=late)
+            return
         replies = await self._call(name, [search.query for search in group], request_id, deadline)
         for search, reply in zip(group, replies, strict=True):
             if isinstance(reply, Located):
@@ -286,8 +291,6 @@ class Locate:
         if not queries:
             return []
         locator = self._locators[name]
-        if deadline.left_s() <= 0:
-            return [ProviderTimeout("The time was used up before this provider's turn.", provider=name)] * len(queries)
         try:
             if len(queries) == 1:
                 return [await locator.locate(queries[0], request_id=request_id, deadline=deadline)]

@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from app import telemetry
@@ -26,7 +27,7 @@ from app.api.callback_door import CallbackDoor
 from app.api.front import Front, lanes_of
 from app.api.gateway import Gateway, request_id_of
 from app.api.measuring import Measuring
-from app.api.problems import problem_response, to_pointer
+from app.api.problems import code_of, problem_response, to_pointer
 from app.erase import Erase
 from app.errors import FieldError, GatewayError, InvalidArgument, MethodNotAllowed, NotFound, RequestError
 from app.ingest import Ingest
@@ -232,14 +233,10 @@ async def _answer_gateway_error(request: Request, error: Exception) -> Response:
 async def _answer_invalid_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     fields = tuple(
-        FieldError(pointer=_pointer(one["loc"]), code="INVALID_FORMAT", detail=one["msg"]) for one in error.errors()
+        FieldError(pointer=to_pointer(one["loc"]), code=code_of(one["type"]), detail=one["msg"])
+        for one in error.errors()
     )
     return problem_response(InvalidArgument("Some parameters are not valid.", errors=fields), request_id_of(request))
-
-
-def _pointer(location: tuple[str | int, ...]) -> str:
-    where, *rest = location
-    return f"?{rest[0]}" if where == "query" and rest else to_pointer(tuple(rest))
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
@@ -247,9 +244,18 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     problem: RequestError
     if error.status_code == 405:  # noqa: PLR2004 -- the statuses that the router itself answers with
         problem = MethodNotAllowed("Use another method; the Allow header lists them.")
-    else:
-        problem = NotFound("There is nothing at this path; /docs lists what there is.")
+        return problem_response(problem, request_id_of(request), headers={"Allow": _allowed(request)})
+    problem = NotFound("There is nothing at this path; /docs lists what there is.")
     return problem_response(problem, request_id_of(request), headers=dict(error.headers or {}))
+
+
+def _allowed(request: Request) -> str:
+    """List the methods of a path, of all its routes; the router itself knows only those of the first one."""
+    methods: set[str] = set()
+    for route in (route for router in ROUTERS for route in router.routes):
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 def _document_keys(app: FastAPI) -> None:

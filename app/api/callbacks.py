@@ -13,7 +13,15 @@ from app.api.gateway import gateway_of
 from app.api.parameters import Cursor, Limit, Since, Until, id_of, next_of, place_of, refuse_unknown
 from app.api.rendering import instant, json_response
 from app.caller import Reach
-from app.errors import InvalidArgument, NotFound
+from app.errors import (
+    BodyTooLarge,
+    GatewayError,
+    InvalidArgument,
+    MalformedJson,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
 from app.replay import Replayed
 from app.storage import callbacks
 from app.storage.callbacks import CallbackFilter
@@ -27,6 +35,8 @@ Signature = Annotated[
     Literal["valid", "invalid", "missing", "unchecked"] | None, Query(description="only this verdict on the signature")
 ]
 Id = Annotated[str, Path(max_length=64)]
+Token = Annotated[str, Path(max_length=200)]
+_REFUSALS = (MalformedJson, Unauthenticated, NotFound, BodyTooLarge, InvalidArgument, Unavailable, GatewayError)
 _FILTERS = ("state", "account", "service", "signature", "since", "until")
 
 
@@ -133,6 +143,26 @@ def _reach_of(request: Request) -> Reach:
     caller = caller_of(request)
     check_sees_all_devices(caller)
     return caller.reach
+
+
+@router.post(
+    "/callbacks/{provider}/{token}",
+    summary="Take in a callback",
+    response_class=Response,
+    response_description="Stored; the body is empty.",
+    responses=examples.problems(*_REFUSALS),
+    openapi_extra={
+        "security": [],
+        "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}, "required": True},
+    },
+)
+async def take_callback(provider: Id, token: Token) -> Response:  # noqa: ARG001 -- documented, and never used
+    """Store what a provider sends to the address that was registered there; 200 means committed.
+
+    No API key is needed: the token in the address is unguessable. `provider` is `thingspace`.
+    """
+    # Callbacks are taken at the door, in front of the routes; what comes here has an address that cannot be.
+    raise NotFound("There is no listener at this address.")
 
 
 def to_callback(row: CallbackRow) -> dict[str, Any]:

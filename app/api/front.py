@@ -25,6 +25,7 @@ from app.api.parameters import refuse_nul
 from app.api.problems import problem_response
 from app.caller import ANYONE, Caller
 from app.errors import GatewayError
+from app.tracing import TRACEPARENT, continued
 
 log = structlog.get_logger()
 
@@ -71,24 +72,17 @@ class Front:
                 message["headers"] = [*message.get("headers", ()), *own_headers]
             await send(message)
 
+        TRACEPARENT.set(continued(headers.get(b"traceparent")))
         caller = ANYONE
         try:
-            path = scope["path"]
-            if not gateway.access.is_open(path):
+            if not gateway.access.is_open(scope["path"]):
                 authorization = headers.get(b"authorization")
                 caller = await gateway.access.caller(authorization.decode("latin-1") if authorization else None)
                 if caller.rate_per_minute is not None:
                     await _count(gateway, caller, own_headers)
-                check_scope(caller, scope["method"], path)
+                check_scope(caller, scope["method"], scope["path"])
             scope["caller"] = caller
-            lane = self._lanes.get((scope["method"], scope["path"]))
-            if lane is None:
-                refuse_nul(scope)
-                await self._app(scope, receive, send_with_id)
-            else:
-                scope["route"], handle = lane
-                response = await handle(Request(scope, receive, send_with_id))
-                await response(scope, receive, send_with_id)
+            await self._dispatch(scope, receive, send_with_id)
         except GatewayError as error:
             await problem_response(error, request_id)(scope, receive, send_with_id)
         except Exception as error:  # noqa: BLE001 -- the last line of defence: a constant text for the caller
@@ -109,6 +103,27 @@ class Front:
                 request_id=request_id,
                 key=caller.key_id,
             )
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        lane = self._lanes.get((scope["method"], scope["path"]))
+        if lane is not None:
+            scope["route"], handle = lane
+            response = await handle(Request(scope, receive, send))
+            await response(scope, receive, send)
+            return
+        refuse_nul(scope)
+        if scope["method"] == "HEAD":
+            # What answers GET answers HEAD as well, without the body (RFC 9110, section 9.3.2).
+            await self._app({**scope, "method": "GET"}, receive, _without_body(send))
+        else:
+            await self._app(scope, receive, send)
+
+
+def _without_body(send: Send) -> Send:
+    async def send_head(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return send_head
 
 
 async def _count(gateway: Gateway, caller: Caller, headers: list[tuple[bytes, bytes]]) -> None:

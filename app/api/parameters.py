@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 from starlette.types import Scope
 
+from app.api.problems import to_pointer
 from app.errors import FieldError, InvalidArgument, NotFound
 from app.storage.rows import parse_id, public_id
 
@@ -50,7 +51,9 @@ def refuse_nul(scope: Scope) -> None:
         sent = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         names = dict.fromkeys(name.partition("\x00")[0] for name, value in sent if "\x00" in name + value)
         detail = "must not contain NUL characters"
-        errors = tuple(FieldError(pointer=f"?{name[:64]}", code="INVALID_FORMAT", detail=detail) for name in names)
+        errors = tuple(
+            FieldError(pointer=to_pointer(("query", name[:64])), code="INVALID_FORMAT", detail=detail) for name in names
+        )
         raise InvalidArgument("Some parameters are not valid.", errors=errors)
 
 
@@ -63,7 +66,9 @@ def refuse_unknown(request: Request, known: Iterable[str]) -> None:
     names = sorted(set(request.query_params) - set(known))
     if names:
         detail = f"is not a parameter of this path; known are: {', '.join(sorted(known))}"
-        errors = tuple(FieldError(pointer=f"?{name[:64]}", code="UNKNOWN_FIELD", detail=detail) for name in names)
+        errors = tuple(
+            FieldError(pointer=to_pointer(("query", name[:64])), code="UNKNOWN_FIELD", detail=detail) for name in names
+        )
         raise InvalidArgument("There are unknown query parameters.", errors=errors)
 
 
@@ -89,7 +94,7 @@ def place_of(cursor: str | None) -> UUID | None:
         return None
     key = parse_id(cursor)
     if key is None:
-        field = FieldError(pointer="?cursor", code="INVALID_FORMAT", detail="must be `next` of the page before")
+        field = FieldError(pointer="/query/cursor", code="INVALID_FORMAT", detail="must be `next` of the page before")
         raise InvalidArgument("The cursor is none of ours.", errors=(field,))
     return key
 

@@ -135,10 +135,7 @@ def to_request_error(error: pydantic.ValidationError) -> MalformedJson | Invalid
     return InvalidArgument(
         "Some fields are not valid; `errors` points at each of them.",
         errors=tuple(
-            FieldError(
-                pointer=to_pointer(one["loc"]), code=_CODES.get(one["type"], "INVALID_FORMAT"), detail=_words(one)
-            )
-            for one in details
+            FieldError(pointer=to_pointer(one["loc"]), code=code_of(one["type"]), detail=_words(one)) for one in details
         ),
     )
 
@@ -153,6 +150,11 @@ def _words(error: Any) -> str:
     message: str = error["msg"]
     subject, should, what = message.partition(" should ")
     return f"must {what}" if should and subject.isalpha() else message
+
+
+def code_of(kind: str) -> str:
+    """Translate pydantic's kind of error into the code of a field error."""
+    return _CODES.get(kind, "INVALID_FORMAT")
 
 
 def to_pointer(location: tuple[str | int, ...]) -> str:

@@ -135,5 +135,5 @@ def box_of(text: str | None) -> Box | None:
 
 def _refuse(name: str, code: str, detail: str) -> NoReturn:
     raise InvalidArgument(
-        "A query parameter is not valid.", errors=(FieldError(pointer=f"?{name}", code=code, detail=detail),)
+        "A query parameter is not valid.", errors=(FieldError(pointer=f"/query/{name}", code=code, detail=detail),)
     )

@@ -26,7 +26,9 @@ _TIMEOUT_S = 130
 console = Console()
 
 
-def call(method: str, path: str, *, url: str | None = None, body: Any = None, params: Any = None) -> Any:
+def call(
+    method: str, path: str, *, url: str | None = None, body: Any = None, params: Any = None, as_json: bool = False
+) -> Any:
     """Ask the gateway, with the key of GATEWAY_API_KEY; exit with status 1 when it answers with a problem.
 
     Raises:
@@ -44,7 +46,10 @@ def call(method: str, path: str, *, url: str | None = None, body: Any = None, pa
             f"No gateway answers at {base}; start one with: location-gateway serve, or name it with --url"
         ) from error
     if not response.is_success:
-        show_problem(response)
+        if as_json and "json" in response.headers.get("content-type", ""):
+            show_json(response.json())
+        else:
+            show_problem(response)
         sys.exit(1)
     return response.json() if response.content else None
 
@@ -101,7 +106,7 @@ def locate(
         body["measurements"] = _read_json(measurements)
     if max_age is not None:
         body["maxAge"] = max_age
-    answer = call("POST", "/locate", url=url, body=body)
+    answer = call("POST", "/locate", url=url, body=body, as_json=as_json)
     if as_json:
         show_json(answer)
         return
@@ -134,7 +139,7 @@ _LISTENER_COLUMNS = {
 @listener_commands.command("list")
 def list_listeners(url: Url = None, as_json: AsJson = False) -> None:
     """Show the listeners; secrets are never shown."""
-    answer = call("GET", "/listeners", url=url)
+    answer = call("GET", "/listeners", url=url, as_json=as_json)
     if as_json:
         show_json(answer)
     else:
@@ -154,7 +159,7 @@ def register_listener(
     Example: [bold]location-gateway listener register 0844559123-00001[/bold]
     """
     body = {"url": address} if address else {}
-    answer = call("PUT", f"/listeners/{account}/{service}", url=url, body=body)
+    answer = call("PUT", f"/listeners/{account}/{service}", url=url, body=body, as_json=as_json)
     if as_json:
         show_json(answer)
     else:
@@ -162,10 +167,15 @@ def register_listener(
 
 
 @listener_commands.command("remove")
-def remove_listener(account: Account, service: Service = "DeviceLocation", url: Url = None) -> None:
+def remove_listener(
+    account: Account, service: Service = "DeviceLocation", url: Url = None, as_json: AsJson = False
+) -> None:
     """Remove our listener at ThingSpace; its address is unknown from then on."""
-    call("DELETE", f"/listeners/{account}/{service}", url=url)
-    console.print("Removed.")
+    call("DELETE", f"/listeners/{account}/{service}", url=url, as_json=as_json)
+    if as_json:
+        show_json({"removed": True, "account": account, "service": service})
+    else:
+        console.print("Removed.")
 
 
 @listener_commands.command("test")
@@ -173,7 +183,7 @@ def try_listener(
     account: Account, service: Service = "DeviceLocation", url: Url = None, as_json: AsJson = False
 ) -> None:
     """Send a signed synthetic callback through the public address; exit with status 1 when it does not arrive."""
-    answer = call("POST", f"/listeners/{account}/{service}/test", url=url)
+    answer = call("POST", f"/listeners/{account}/{service}/test", url=url, as_json=as_json)
     if as_json:
         show_json(answer)
     else:
@@ -196,7 +206,7 @@ def list_callbacks(
     Example: [bold]location-gateway callbacks list --state quarantined[/bold]
     """
     params = {"limit": limit} | ({"state": state} if state else {})
-    answer = call("GET", "/callbacks", url=url, params=params)
+    answer = call("GET", "/callbacks", url=url, params=params, as_json=as_json)
     columns = {"id": "Id", "receivedAt": "Received", "account": "Account", "state": "State", "reason": "Reason"}
     if as_json:
         show_json(answer)
@@ -212,7 +222,7 @@ def replay_callbacks(
 ) -> None:
     """Decode callbacks again, after a fix; what is stored already is not stored twice."""
     path = f"/callbacks/{callback}/replay" if callback else "/callbacks/replay"
-    answer = call("POST", path, url=url)
+    answer = call("POST", path, url=url, as_json=as_json)
     if as_json:
         show_json(answer)
     elif callback:
@@ -224,7 +234,7 @@ def replay_callbacks(
 @provider_commands.command("list")
 def list_providers(url: Url = None, as_json: AsJson = False) -> None:
     """Show the state of the providers."""
-    answer = call("GET", "/providers", url=url)
+    answer = call("GET", "/providers", url=url, as_json=as_json)
     if as_json:
         show_json(answer)
     else:
@@ -232,7 +242,12 @@ def list_providers(url: Url = None, as_json: AsJson = False) -> None:
 
 
 @provider_commands.command("reset")
-def reset_provider(name: Annotated[str, typer.Argument(help="Name of the provider")], url: Url = None) -> None:
+def reset_provider(
+    name: Annotated[str, typer.Argument(help="Name of the provider")], url: Url = None, as_json: AsJson = False
+) -> None:
     """Let a paused provider try again, after what caused it has been mended."""
-    answer = call("POST", f"/providers/{name}/reset", url=url)
-    console.print(f"{answer['name']} is {answer['state']}.")
+    answer = call("POST", f"/providers/{name}/reset", url=url, as_json=as_json)
+    if as_json:
+        show_json(answer)
+    else:
+        console.print(f"{answer['name']} is {answer['state']}.")

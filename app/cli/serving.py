@@ -12,6 +12,7 @@ import uvicorn
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.cli.asking import AsJson, show_json
 from app.cli.checking import database_problem
 from app.errors import Unavailable
 from app.settings import Settings
@@ -81,6 +82,7 @@ def _allow_many_connections() -> None:
 
 def migrate(
     to: Annotated[str, typer.Option(help="Revision to go to: head, a revision, or -1 to undo one")] = "head",
+    as_json: AsJson = False,
 ) -> None:
     """Bring the database to the present schema; safe to run from many processes at once.
 
@@ -92,7 +94,10 @@ def migrate(
         # The texts of the driver may hold the address and the password.
         cause = getattr(getattr(error, "orig", None), "__cause__", None) or error
         raise Unavailable(f"The database of GATEWAY_DATABASE_URL: {type(cause).__name__}.") from None
-    Console().print(f"The database is at revision [bold]{revision or 'none'}[/bold].")
+    if as_json:
+        show_json({"revision": revision})
+    else:
+        Console().print(f"The database is at revision [bold]{revision or 'none'}[/bold].")
 
 
 def _settings() -> Settings:

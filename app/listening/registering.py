@@ -23,6 +23,10 @@ log = structlog.get_logger()
 _CALL_S = 60.0
 _CHECK_EVERY = timedelta(minutes=10)
 _TOKEN_BYTES = 32
+_UNSIGNED = (
+    "the registration handed out no secret that could be told from other headers, so signatures cannot be checked; "
+    "name its header in the settings (headerNames lists those that came) and register again"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +111,7 @@ class Registering:
             row = await listeners.reserve(session, **kept)
             row.registered_at = row.checked_at = datetime.now(UTC)
             row.header_names = list(registration.header_names)
-            row.problem = None
+            row.problem = _UNSIGNED if registration.secret is None else None
             if registration.secret is not None:
                 row.sealed_secret = self._seal.close(registration.secret.encode(), sealed_with=provider.key_material)
             listener = to_listener(row)

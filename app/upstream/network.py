@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from app.settings import is_loopback
+from app.tracing import TRACEPARENT
 from app.upstream.pool import MAX_ANSWER_BYTES, KeepAliveTransport
 from app.upstream.whole import WholeResponse
 
@@ -60,6 +61,8 @@ class _LeanClient(httpx.AsyncClient):
         if self.is_closed:
             raise RuntimeError("The client is closed.")
         request.extensions.setdefault("timeout", self._limits)
+        if (traceparent := TRACEPARENT.get()) is not None:
+            request.headers["traceparent"] = traceparent
         response = await self._straight.handle_async_request(request)
         response.request = request
         if not stream:

@@ -342,7 +342,7 @@ async def test_wrong_parameters_of_the_list_are_refused(client: httpx.AsyncClien
     response = await client.get(f"/periodic?{query}")
 
     assert response.status_code == 422
-    assert pointers(response.json())[0][0] == f"?{query.partition('=')[0]}"
+    assert pointers(response.json())[0][0] == f"/query/{query.partition('=')[0]}"
 
 
 @pytest.mark.parametrize("reference", ["01JNB4C0M8V4C0M8T5Y6Z7A8B9", "t-1", "%00", "%F0%9F%92%A9", "x" * 250])

@@ -162,21 +162,21 @@ async def test_a_path_that_leads_nowhere(gateway: httpx.AsyncClient, path: str) 
 async def test_a_misspelt_filter_does_not_go_unnoticed(gateway: httpx.AsyncClient) -> None:
     problem = problem_of(await gateway.get("/callbacks", params={"stat": "stored"}))
 
-    assert (problem["code"], problem["errors"][0]["pointer"]) == ("INVALID_ARGUMENT", "?stat")
+    assert (problem["code"], problem["errors"][0]["pointer"]) == ("INVALID_ARGUMENT", "/query/stat")
 
 
 async def test_nul_in_an_address_is_not_passed_on(gateway: httpx.AsyncClient) -> None:
     in_query = problem_of(await gateway.get("/reports?limit=3&imei=1%002"))
     in_path = problem_of(await gateway.get("/devices/1%002/location"))
 
-    assert (in_query["code"], in_query["errors"][0]["pointer"]) == ("INVALID_ARGUMENT", "?imei")
+    assert (in_query["code"], in_query["errors"][0]["pointer"]) == ("INVALID_ARGUMENT", "/query/imei")
     assert in_path["code"] == "NOT_FOUND"
 
 
 async def test_a_wrong_parameter_has_a_pointer(gateway: httpx.AsyncClient) -> None:
     problem = problem_of(await gateway.get("/callbacks", params={"limit": "1001"}))
 
-    assert (problem["code"], problem["errors"][0]["pointer"]) == ("INVALID_ARGUMENT", "?limit")
+    assert (problem["code"], problem["errors"][0]["pointer"]) == ("INVALID_ARGUMENT", "/query/limit")
 
 
 VENDOR_FAILURES = [

@@ -169,7 +169,7 @@ async def test_wrong_parameters_are_pointed_at(client: httpx.AsyncClient, name: 
 
     assert response.status_code == 422
     assert response.json()["code"] == "INVALID_ARGUMENT"
-    assert [error["pointer"] for error in response.json()["errors"]] == [f"?{name}"]
+    assert [error["pointer"] for error in response.json()["errors"]] == [f"/query/{name}"]
 
 
 async def test_an_offset_whose_plus_sign_was_not_escaped_is_understood(

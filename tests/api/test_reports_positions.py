@@ -142,4 +142,4 @@ async def test_wrong_parameters_are_pointed_at(client: httpx.AsyncClient, name: 
     response = await client.get("/positions", params={name: value})
 
     assert response.status_code == 422
-    assert [error["pointer"] for error in response.json()["errors"]] == [f"?{name}"]
+    assert [error["pointer"] for error in response.json()["errors"]] == [f"/query/{name}"]

@@ -21,6 +21,59 @@ _LIKELY_NAMES = (
     re.compile(r".*(hmac|signing|signature|callback)-?key.*"),
     re.compile(r"(.*-)?token(-.*)?"),
 )
+_USUAL_HEADERS = frozenset(
+    [
+        "age",
+        "allow",
+        "alt-svc",
+        "cache-control",
+        "connection",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-location",
+        "content-security-policy",
+        "content-type",
+        "date",
+        "etag",
+        "expires",
+        "keep-alive",
+        "last-modified",
+        "link",
+        "location",
+        "nel",
+        "p3p",
+        "permissions-policy",
+        "pragma",
+        "referrer-policy",
+        "report-to",
+        "retry-after",
+        "server",
+        "server-timing",
+        "strict-transport-security",
+        "trailer",
+        "transfer-encoding",
+        "vary",
+        "via",
+        "warning",
+        "x-amz-cf-id",
+        "x-amz-cf-pop",
+        "x-cache",
+        "x-content-type-options",
+        "x-correlation-id",
+        "x-dns-prefetch-control",
+        "x-envoy-upstream-service-time",
+        "x-frame-options",
+        "x-powered-by",
+        "x-request-id",
+        "x-runtime",
+        "x-served-by",
+        "x-timer",
+        "x-transaction-id",
+        "x-xss-protection",
+    ]
+)
 _UNKNOWN_LISTENER = re.compile(
     r"not[ _]?(found|registered|exist)|(does not|doesn't) exist|no such|unknown", re.IGNORECASE
 )
@@ -74,14 +127,16 @@ class ThingSpaceListeners:
 
 
 def find_secret(headers: httpx.Headers, configured: str | None) -> str | None:
-    """Find the shared secret: in the configured header, else in the one with the likeliest name."""
+    """Find the shared secret: in the configured header, else under the likeliest name, else in the one odd header."""
     if configured is not None:
         return headers.get(configured) or None
     for likely in _LIKELY_NAMES:
         for name, value in headers.items():
             if name not in _NEVER_THE_SECRET and value.strip() and likely.fullmatch(name):
                 return value.strip()
-    return None
+    # It is handed out only once, so a lone header of an unheard-of name is taken for it rather than lost.
+    strangers = [value.strip() for name, value in headers.items() if name not in _USUAL_HEADERS | _NEVER_THE_SECRET]
+    return strangers[0] if len(strangers) == 1 and strangers[0] else None
 
 
 def _to_list(response: httpx.Response) -> list[object]:
