@@ -25,7 +25,7 @@ demo: $(VENV)/.ready ## embedded Postgres, simulator, gateway and a moving fleet
 	@$(BIN)/location-gateway demo
 
 test: $(VENV)/.ready ## the whole test suite on embedded Postgres, with its coverage
-	@$(BIN)/python -m pytest --cov --cov-fail-under=95
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov --cov-fail-under=95
 
 check: $(VENV)/.ready ## format, lint, types and import contracts
 	@$(BIN)/ruff format --check .

@@ -117,7 +117,7 @@ async def test_repetitions_are_bounded_by_the_setting(retries: int, locator: Mak
         ("0", 2),
         (format_datetime(datetime(2000, 1, 1, tzinfo=UTC), usegmt=True), 2),
         ("60", 1),
-        (format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 1),
+        pytest.param(format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 1, id="in an hour"),
         ("soon", 2),
     ],
 )
