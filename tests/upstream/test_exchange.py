@@ -109,7 +109,11 @@ async def test_the_response_is_complete_for_httpx(transport: KeepAliveTransport,
 
 @pytest.mark.parametrize(
     ("encoding", "body"),
-    [(b"gzip", gzip.compress(b"unpacked", mtime=0)), (b"deflate", zlib.compress(b"unpacked")), (b"identity", b"unpacked")],
+    [
+        (b"gzip", gzip.compress(b"unpacked", mtime=0)),
+        (b"deflate", zlib.compress(b"unpacked")),
+        (b"identity", b"unpacked"),
+    ],
 )
 async def test_a_packed_body_is_unpacked(
     transport: KeepAliveTransport, serving: Serving, encoding: bytes, body: bytes
