@@ -12,7 +12,7 @@ import msgspec
 
 from app.model import Device, Fix, ProviderName, Report
 from app.storage.rows import NewCallback, from_milliseconds, milliseconds, new_digits, to_row
-from app.storage.store_sql import STORE
+from app.storage.store_sql import PLAN_BY_INDEX, STORE
 from app.storage.urls import to_dsn
 from benchmarks import servers
 from benchmarks.figures import Goal, show
@@ -139,6 +139,7 @@ async def _start_session(database: str) -> None:
 async def _rows_per_s(database: str) -> float:
     """Tell how many rows a second Postgres takes from one client that sends nothing but full batches."""
     connection = await asyncpg.connect(to_dsn(database))
+    await connection.execute(PLAN_BY_INDEX)
     batches = [_batch(start) for start in range(0, _ROWS, _BATCH)]
     started = time.perf_counter()
     for arguments in batches:
