@@ -1,6 +1,8 @@
 """Take in a callback: verify it, decode it, store it, and only then let it be acknowledged."""
 
 import asyncio
+from collections.abc import Callable
+from datetime import datetime
 from time import time_ns
 from typing import Literal
 
@@ -16,6 +18,7 @@ from app.storage.writer import Entry, Writer
 log = structlog.get_logger()
 
 Signature = Literal["valid", "invalid", "missing", "unchecked"]
+Answer = Callable[["asyncio.Future[None] | None"], None]
 
 
 class Ingest:
@@ -23,6 +26,7 @@ class Ingest:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
+        self._arrivals: list[tuple[Address, bytes, Headers, Answer]] = []
 
     def take(self, address: Address, body: bytes, headers: Headers) -> tuple["asyncio.Future[None]", bool]:
         """Queue a callback to be stored.
@@ -35,19 +39,8 @@ class Ingest:
             Unauthenticated: The signature is enforced, and missing or wrong; nothing is stored.
             Overloaded, Unavailable: Too much is waiting, or the database is away; nothing is stored.
         """
-        signature = verdict(address, body, headers)
-        if address.reader.signature_mode == "enforce" and signature != "valid":
-            raise Unauthenticated("The callback's signature is missing or wrong.")
         now_ms = time_ns() // 1_000_000
-        callback = NewCallback(
-            id=new_digits(now_ms),
-            received_at=from_milliseconds(now_ms),
-            provider=address.provider,
-            service=address.service,
-            state="stored",
-            signature=signature,
-            account=address.account,
-        )
+        callback = arrived(address, body, headers, now_ms, from_milliseconds(now_ms))
         kept = address.reader.redacted(body)
         try:
             reports = decode(address, body, callback)
@@ -56,6 +49,52 @@ class Ingest:
             entry = Entry(callback=callback, body=kept)
             return self._writer.submit(entry), not isinstance(error, MalformedJson)
         return self._writer.submit(Entry(reports=reports, callback=callback, body=kept)), True
+
+    def take_together(self, address: Address, body: bytes, headers: Headers, answer: Answer) -> None:
+        """Take a callback together with the others that arrive in the same turn of the event loop.
+
+        One after the other in one go, they cost half of what they cost between other work.
+
+        Args:
+            answer: Called with what is done when the callback is committed; or with None, when `take` has to tell
+                what is wrong with it, and nothing is stored.
+        """
+        if not self._arrivals:
+            asyncio.get_running_loop().call_soon(self._take_arrivals)
+        self._arrivals.append((address, body, headers, answer))
+
+    def _take_arrivals(self) -> None:
+        arrivals, self._arrivals = self._arrivals, []
+        now_ms = time_ns() // 1_000_000
+        now = from_milliseconds(now_ms)
+        for address, body, headers, answer in arrivals:
+            try:
+                callback = arrived(address, body, headers, now_ms, now)
+                reports = decode(address, body, callback)
+                kept = address.reader.redacted(body)
+                answer(self._writer.submit(Entry(reports=reports, callback=callback, body=kept)))
+            except GatewayError:
+                answer(None)
+
+
+def arrived(address: Address, body: bytes, headers: Headers, now_ms: int, now: datetime) -> NewCallback:
+    """Write down that a callback has arrived.
+
+    Raises:
+        Unauthenticated: The signature is enforced, and missing or wrong.
+    """
+    signature = verdict(address, body, headers)
+    if address.reader.signature_mode == "enforce" and signature != "valid":
+        raise Unauthenticated("The callback's signature is missing or wrong.")
+    return NewCallback(
+        id=new_digits(now_ms),
+        received_at=now,
+        provider=address.provider,
+        service=address.service,
+        state="stored",
+        signature=signature,
+        account=address.account,
+    )
 
 
 def verdict(address: Address, body: bytes, headers: Headers) -> Signature:

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import asyncpg
-import msgspec
 
 from app.model import Device, Fix, ProviderName, Report
 from app.storage.rows import NewCallback, from_milliseconds, milliseconds, new_digits, to_row
-from app.storage.store_sql import PLAN_BY_INDEX, STORE
 from app.storage.urls import to_dsn
+from app.storage.writer import arguments
+from app.storage.writer.statements import PLAN_BY_INDEX, store
 from benchmarks import servers
 from benchmarks.figures import Goal, show
 from benchmarks.load import DEVICE, DIGITS, TIME, Measured, Target, measure
@@ -142,14 +142,14 @@ async def _rows_per_s(database: str) -> float:
     await connection.execute(PLAN_BY_INDEX)
     batches = [_batch(start) for start in range(0, _ROWS, _BATCH)]
     started = time.perf_counter()
-    for arguments in batches:
-        await connection.fetchrow(STORE, *arguments)
+    for batch in batches:
+        await connection.fetchrow(store(), *batch)
     took_s = time.perf_counter() - started
     await connection.close()
     return _ROWS / took_s
 
 
-def _batch(start: int) -> tuple[str, str, list[bytes], str]:
+def _batch(start: int) -> tuple[object, ...]:
     now = from_milliseconds(milliseconds(datetime.now(UTC)))
     reports, callbacks = [], []
     for number in range(start, start + _BATCH):
@@ -186,8 +186,8 @@ def _batch(start: int) -> tuple[str, str, list[bytes], str]:
                 account=_ACCOUNT,
             )
         )
-    encode = msgspec.json.encode
-    return encode(reports).decode(), encode(callbacks).decode(), [_target("").body.encode()] * _BATCH, "[]"
+    bodies = [_target("").body.encode()] * _BATCH
+    return (*arguments.of_reports(reports), *arguments.of_callbacks(callbacks, bodies), "[]")
 
 
 def _judge(runs: Runs, slow: list[Measured], one: list[Measured], two: list[Measured], postgres: float) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
 from app import telemetry
 from app.api.problems import problem_response
 from app.errors import BodyTooLarge, GatewayError, MalformedJson, Overloaded, Unavailable
-from app.ingest import Ingest
+from app.ingest import Answer, Ingest
 from app.listening import Addresses
 from app.model import ProviderName
 
@@ -48,12 +48,43 @@ class CallbackDoor:
         path: str = scope["path"]
         if not path.startswith(PREFIX) or scope["method"] != "POST":
             return False
-        provider, _, token = path[len(PREFIX) :].partition("/")
+        provider, token = _place(scope)
         return provider in self._stored and bool(token) and "/" not in token
+
+    def take_at_once(self, scope: Scope, body: bytes, answer: Answer) -> bool:
+        """Take a callback whose body is complete, for a server that can answer without a task for each request.
+
+        Args:
+            answer: Called with what is done when the callback is committed, or with None when the callback has to be
+                called in the ordinary way after all.
+
+        Returns:
+            Whether `answer` will be called; if not, the ordinary way is the only one.
+        """
+        provider, token = _place(scope)
+        address = self._addresses.known(provider, token)
+        if address is None or len(body) > self._limit:
+            return False
+        self._ingest.take_together(address, body, _Headers(scope["headers"]), answer)
+        return True
+
+    def count_stored(self, scope: Scope) -> None:
+        """Count a callback that was taken at once and is committed."""
+        self._stored[_place(scope)[0]].inc()
+
+    def refusal(self, scope: Scope, error: BaseException) -> ASGIApp:
+        """Make what answers a callback that was taken at once and could not be committed."""
+        provider, _ = _place(scope)
+
+        async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+            refused = error if isinstance(error, GatewayError) else Unavailable("The callback could not be stored.")
+            await self._refuse(refused, provider, scope, receive, send)
+
+        return refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one callback."""
-        provider, _, token = scope["path"][len(PREFIX) :].partition("/")
+        provider, token = _place(scope)
         try:
             address = self._addresses.known(provider, token)
             if address is None:
@@ -106,6 +137,12 @@ class CallbackDoor:
         telemetry.CALLBACKS.labels(provider, error.code.lower()).inc()
         log.warning("callback refused", provider=provider, code=error.code, request_id=request_id)
         await problem_response(error, request_id, headers={"X-Request-Id": request_id})(scope, receive, send)
+
+
+def _place(scope: Scope) -> tuple[str, str]:
+    """Read provider and token from the path."""
+    provider, _, token = scope["path"][len(PREFIX) :].partition("/")
+    return provider, token
 
 
 class _Headers(Mapping[str, str]):

@@ -56,7 +56,7 @@ def serve(
         port=settings.port,
         workers=settings.workers,
         loop="auto",
-        http="app.cli.connections:PatientProtocol",
+        http="app.cli.callback_connections:CallbackProtocol",
         limit_concurrency=settings.max_connections or None,
         ws="none",
         lifespan="on",

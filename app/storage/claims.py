@@ -8,6 +8,7 @@ from sqlalchemy import ARRAY, Text, exists, func, literal, or_, select, text
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.storage.counting import COUNTED
 from app.storage.sessions import seconds
 from app.storage.tables import ReportRow, SessionDeviceRow, SessionRow, SessionTransactionRow
 
@@ -16,7 +17,7 @@ CLOCK_SLACK = timedelta(seconds=5)
 
 _ADOPTION_LOCK = 0x61646F7074
 
-_CLAIM = text("""
+_CLAIM = text(f"""
 WITH new AS (
     UPDATE reports AS r SET
         session_id = s.id,
@@ -28,30 +29,9 @@ WITH new AS (
     WHERE t.transaction_id = ANY (CAST(:ids AS text[])) AND r.transaction_id = t.transaction_id
         AND r.session_id IS NULL
     RETURNING r.session_id, r.device, r.mdn, r.type, r.status, r.at, r.id, r.received_at
-), counted AS (
-    UPDATE session_devices AS d SET
-        received = d.received + n.received,
-        failed = d.failed + n.failed,
-        mdn = coalesce(d.mdn, n.mdn),
-        last_report_id = CASE
-            WHEN n.last_at > coalesce(d.last_at, '-infinity') THEN n.last_id ELSE d.last_report_id
-        END,
-        last_at = greatest(d.last_at, n.last_at),
-        stopped_at = coalesce(d.stopped_at, n.stopped_at)
-    FROM (
-        SELECT
-            session_id, device, max(mdn) AS mdn,
-            count(*) FILTER (WHERE type = 'location' AND status = 'located') AS received,
-            count(*) FILTER (WHERE type = 'location' AND status = 'failed') AS failed,
-            max(at) FILTER (WHERE type = 'location' AND status = 'located') AS last_at,
-            (array_agg(id ORDER BY at DESC) FILTER (WHERE type = 'location' AND status = 'located'))[1] AS last_id,
-            min(received_at) FILTER (WHERE type = 'stopped') AS stopped_at
-        FROM new GROUP BY session_id, device
-    ) AS n
-    WHERE d.session_id = n.session_id AND d.device = n.device
-)
+), counted AS ({COUNTED})
 SELECT count(*) FROM new
-""")
+""")  # noqa: S608 -- put together from our own constants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

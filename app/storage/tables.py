@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Computed,
     Date,
     DateTime,
     Double,
@@ -135,12 +136,15 @@ class UndatedReportRow(Base):
 
 
 class PositionRow(Base):
-    """The latest fix of each device, by fix time; looked up by device, of whatever account."""
+    """The latest fix of each device, by fix time; looked up by device, of whatever account.
+
+    A tile is a tenth of a degree wide and high. It stays the same for most moves, and then no index is touched.
+    """
 
     __tablename__ = "positions"
     __table_args__ = (
         Index("ix_positions_mdn", "mdn", postgresql_where=text("mdn IS NOT NULL")),
-        Index("ix_positions_point", text("point(longitude, latitude)"), postgresql_using="gist"),
+        Index("ix_positions_tile", text("point(tile_x, tile_y)"), postgresql_using="gist"),
         {"postgresql_with": {"fillfactor": "70"}},
     )
 
@@ -152,6 +156,8 @@ class PositionRow(Base):
     mdn: Mapped[str | None]
     latitude: Mapped[float]
     longitude: Mapped[float]
+    tile_x: Mapped[int] = mapped_column(Computed("floor(longitude * 10::double precision)::integer", persisted=True))
+    tile_y: Mapped[int] = mapped_column(Computed("floor(latitude * 10::double precision)::integer", persisted=True))
 
 
 class AliasRow(Base):

@@ -30,11 +30,18 @@ def differences(connection: Connection) -> list[object]:
     return list(compare_metadata(context, Base.metadata))
 
 
-async def tables(url: str) -> set[str]:
+COLUMNS_AND_INDEXES = """
+SELECT table_name, column_name || ' ' || data_type FROM information_schema.columns WHERE table_schema = 'public'
+UNION ALL SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public'
+"""
+
+
+async def tables(url: str) -> dict[str, set[str]]:
     engine = create_async_engine(to_async_url(url), poolclass=NullPool)
+    found: dict[str, set[str]] = {}
     async with engine.connect() as connection:
-        names = await connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))
-        found = set(names)
+        for table, part in await connection.execute(text(COLUMNS_AND_INDEXES)):
+            found.setdefault(table, set()).add(part)
     await engine.dispose()
     return found
 
@@ -82,7 +89,7 @@ async def test_nothing_is_left_when_all_is_undone(empty_database_url: str) -> No
 
     await downgrade(empty_database_url, "base")
 
-    assert await tables(empty_database_url) == {"alembic_version"}
+    assert set(await tables(empty_database_url)) == {"alembic_version"}
 
 
 async def test_migrating_twice_changes_nothing(database_url: str) -> None:

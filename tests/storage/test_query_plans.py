@@ -182,7 +182,7 @@ async def test_positions_in_a_box_are_found_by_the_spatial_index(filled_url: str
 
     nodes = await plans(filled_url, lambda database: reports.positions_page(database, box=box))
 
-    assert indexes(nodes) == {"ix_positions_point", "pk_reports"}
+    assert indexes(nodes) == {"ix_positions_tile", "pk_reports"}
 
 
 async def test_positions_across_the_antimeridian_are_found_by_the_spatial_index(filled_url: str) -> None:
@@ -190,7 +190,7 @@ async def test_positions_across_the_antimeridian_are_found_by_the_spatial_index(
 
     nodes = await plans(filled_url, lambda database: reports.positions_page(database, box=box))
 
-    assert indexes(nodes) == {"ix_positions_point", "pk_reports"}
+    assert indexes(nodes) == {"ix_positions_tile", "pk_reports"}
 
 
 async def test_positions_are_listed_along_the_primary_key(filled_url: str) -> None:

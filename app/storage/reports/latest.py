@@ -109,11 +109,21 @@ def _positions(
 
 
 def _inside(box: Box, arguments: Arguments) -> str:
-    """Write the condition as the spatial index has it, so that it is used."""
+    """Write the condition on tiles as the spatial index has it, so that it is used, and then the exact one."""
     spans = [(box.west_deg, box.east_deg)]
     if box.crosses_antimeridian:
         spans = [(box.west_deg, 180.0), (-180.0, box.east_deg)]
     south, north = arguments.add(box.south_deg), arguments.add(box.north_deg)
-    corners = [(arguments.add(west), arguments.add(east)) for west, east in spans]
-    areas = [f"box(point({west}, {south}), point({east}, {north}))" for west, east in corners]
-    return f"({' OR '.join(f'point(longitude, latitude) <@ {area}' for area in areas)})"
+    areas = []
+    for west_deg, east_deg in spans:
+        west, east = arguments.add(west_deg), arguments.add(east_deg)
+        tiles = f"box(point({_tile(west)}, {_tile(south)}), point({_tile(east)}, {_tile(north)}))"
+        areas.append(
+            f"point(tile_x, tile_y) <@ {tiles} "
+            f"AND longitude BETWEEN {west} AND {east} AND latitude BETWEEN {south} AND {north}"
+        )
+    return f"({' OR '.join(areas)})"
+
+
+def _tile(degrees: str) -> str:
+    return f"floor({degrees}::float8 * 10)"

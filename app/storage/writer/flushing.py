@@ -1,0 +1,44 @@
+"""Making hasty commits durable: a connection that only waits for the disk, while the next batch is stored."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from app.storage.database import Connection
+from app.storage.writer.statements import FLUSH
+from app.storage.writer.storing import AWAY
+
+
+class Witness:
+    """A connection that was open before something was committed: if it still answers, no crash came between."""
+
+    def __init__(self, connection: Connection, *, timeout_s: float) -> None:
+        self._connection = connection
+        self._timeout_s = timeout_s
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the connection is open, as far as anybody knows."""
+        return not self._connection.is_closed()
+
+    async def flush(self) -> bool:
+        """Wait until everything committed before is durable; False if that is not known."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._connection.execute(FLUSH)
+        except AWAY:
+            self.dismiss()
+            return False
+        return True
+
+    def dismiss(self) -> None:
+        """Close the connection."""
+        self._connection.terminate()
+
+
+async def call_witness(connect: Callable[[], Awaitable[Connection]], *, timeout_s: float) -> Witness | None:
+    """Open a connection for flushes; None if the database has none to give."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return Witness(await connect(), timeout_s=timeout_s)
+    except AWAY:
+        return None

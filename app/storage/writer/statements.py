@@ -1,0 +1,157 @@
+"""The statement that stores a batch: callbacks, reports, latest positions, session counts and aliases at once.
+
+One statement is one round trip and one commit.
+"""
+
+from functools import cache
+
+from app.storage.counting import COUNTED
+
+PLAN_BY_INDEX = (
+    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; "
+    "SET plan_cache_mode = force_generic_plan"
+)
+"""Prepares a connection for these statements.
+
+Each row of a batch is looked up by an index. A plan made while the tables were empty would read them whole, and be
+kept long after they have grown. One plan serves all batches: planning takes a good part of a small batch's time.
+"""
+
+_STORE = """
+WITH report_traits AS MATERIALIZED (
+    SELECT * FROM ROWS FROM (
+        json_to_recordset($1::json) AS (
+            provider text, type text, status text, account text, device_kind text, name text, confidence_pct int,
+            source text, cached bool, error_type text, error_info text, error_at timestamptz, flags text[],
+            kind_in_words text, raw text
+        )
+    ) WITH ORDINALITY AS t (
+        provider, type, status, account, device_kind, name, confidence_pct, source, cached, error_type, error_info,
+        error_at, flags, kind_in_words, raw, number
+    )
+), callback_traits AS MATERIALIZED (
+    SELECT * FROM ROWS FROM (
+        json_to_recordset($13::json) AS (
+            provider text, account text, service text, state text, signature text, reason text, flags text[]
+        )
+    ) WITH ORDINALITY AS t (provider, account, service, state, signature, reason, flags, number)
+), arrived AS (
+    INSERT INTO callbacks (received_at, id, provider, account, service, state, signature, reason, flags, body)
+    SELECT c.received_at, c.id, t.provider, t.account, t.service, t.state, t.signature, t.reason, t.flags, c.body
+    FROM unnest($14::int[], $15::bytea[], $16::timestamptz[], $17::uuid[]) AS c (number, body, received_at, id)
+    JOIN callback_traits AS t USING (number)
+    {if_repeated}
+), said AS (
+    SELECT
+        r.at, r.id, r.transaction_id, r.device, r.mdn, r.latitude, r.longitude, r.accuracy_m, r.received_at,
+        r.callback_id, t.provider, t.type, t.status, t.account, t.device_kind, t.name, t.confidence_pct, t.source,
+        t.cached, t.error_type, t.error_info, t.error_at, t.flags, t.kind_in_words, t.raw,
+        s.id AS session_id, s.ended_at IS NOT NULL AND s.ended_at < r.received_at AS after_end
+    FROM unnest(
+        $2::int[], $3::timestamptz[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::float8[], $9::float8[],
+        $10::float8[], $11::timestamptz[], $12::uuid[]
+    ) AS r (
+        number, at, id, transaction_id, device, mdn, latitude, longitude, accuracy_m, received_at, callback_id
+    )
+    JOIN report_traits AS t USING (number)
+    LEFT JOIN session_transactions AS of USING (transaction_id)
+    LEFT JOIN sessions AS s ON s.id = of.session_id
+), new AS (
+    INSERT INTO reports (
+        at, id, provider, type, status, account, transaction_id, session_id, device, device_kind, mdn, name,
+        latitude, longitude, accuracy_m, confidence_pct, source, cached, error_type, error_info, error_at,
+        flags, kind_in_words, received_at, callback_id, raw
+    )
+    SELECT
+        at, id, provider, type, status, account, transaction_id, session_id, device, device_kind, mdn, name,
+        latitude, longitude, accuracy_m, confidence_pct, source, cached, error_type, error_info, error_at,
+        CASE WHEN after_end AND type = 'location' THEN array_append(flags, 'after_end') ELSE flags END,
+        kind_in_words, received_at, callback_id, raw
+    FROM said
+    ON CONFLICT DO NOTHING
+    RETURNING at, id, provider, type, status, account, transaction_id, session_id, device, device_kind, mdn,
+        latitude, longitude, received_at
+), latest AS (
+    INSERT INTO positions (account, device, at, report_id, provider, mdn, latitude, longitude)
+    SELECT DISTINCT ON (coalesce(account, ''), device)
+        coalesce(account, ''), device, at, id, provider, mdn, latitude, longitude
+    FROM new
+    WHERE status = 'located' AND device <> '' AND at <= received_at + interval '1 day'
+    ORDER BY coalesce(account, ''), device, at DESC
+    ON CONFLICT (account, device) DO UPDATE SET
+        at = excluded.at, report_id = excluded.report_id, provider = excluded.provider,
+        mdn = coalesce(excluded.mdn, positions.mdn), latitude = excluded.latitude, longitude = excluded.longitude
+    WHERE positions.at < excluded.at
+), counted AS ({counted}), learned AS (
+    INSERT INTO aliases (device, mdn, device_kind, learned_at)
+    SELECT DISTINCT ON (device, mdn) device, mdn, device_kind, at
+    FROM json_to_recordset($18::json) AS a (device text, mdn text, device_kind text, at timestamptz)
+    ORDER BY device, mdn, at DESC
+    ON CONFLICT (device, mdn) DO UPDATE SET learned_at = excluded.learned_at
+    WHERE aliases.learned_at < excluded.learned_at
+){audited}
+SELECT
+    count(*) AS stored,
+    array_agg(DISTINCT transaction_id) FILTER (WHERE session_id IS NULL AND transaction_id IS NOT NULL) AS unclaimed
+    {if_hasty}
+FROM new
+"""
+_IF_REPEATED = "ON CONFLICT DO NOTHING"
+_IF_HASTY = ", set_config('synchronous_commit', 'off', true)"
+_AUDITED = """, audited AS (
+    INSERT INTO audit (
+        at, id, key_id, request_id, action, outcome, account, device, provider, billed, report_id, session_id, subject
+    )
+    SELECT * FROM json_to_recordset($19::json) AS a (
+        at timestamptz, id uuid, key_id text, request_id text, action text, outcome text, account text, device text,
+        provider text, billed bool, report_id uuid, session_id uuid, subject text
+    )
+    ON CONFLICT DO NOTHING
+)"""
+
+
+@cache
+def store(*, is_audited: bool = False, is_repeated: bool = False, is_hasty: bool = False) -> str:
+    """Write the statement that stores a batch.
+
+    It takes what `arguments.of_reports` makes ($1 to $12), what `arguments.of_callbacks` makes ($13 to $17), and
+    learned aliases as a JSON array ($18). It returns one row: how many reports were new, and the transaction ids that
+    belong to no session yet.
+
+    Args:
+        is_audited: Store audit rows as well, a JSON array ($19); batches of callbacks alone need not pay for it.
+        is_repeated: Some of it may be stored already.
+        is_hasty: Commit without waiting for the flush; what is not followed by `FLUSH` may be lost in a crash.
+    """
+    return _STORE.format(
+        counted=COUNTED,
+        audited=_AUDITED if is_audited else "",
+        if_repeated=_IF_REPEATED if is_repeated else "",
+        if_hasty=_IF_HASTY if is_hasty else "",
+    )
+
+
+FLUSH = "SELECT pg_logical_emit_message(true, 'flush', '')"
+"""Makes durable whatever was committed before: a transaction that writes nothing but the log, and waits for its flush.
+
+Its place in the log is behind those commits, so that the disk, and a synchronous standby, have them when it has this.
+"""
+
+DATE_UNDATED = """
+WITH given AS (
+    SELECT r.hash, r.at FROM json_to_recordset($1::json) AS r (hash uuid, at timestamptz)
+), first AS (
+    INSERT INTO undated_reports (content_hash, at)
+    SELECT DISTINCT ON (hash) hash, at FROM given ORDER BY hash, at
+    ON CONFLICT (content_hash) DO UPDATE SET at = undated_reports.at
+    RETURNING content_hash, at
+)
+SELECT content_hash, at FROM first
+"""
+"""Dates reports that state no time by the first arrival of the same content; takes and returns hash and instant."""
+
+NAME_BY_MDN = """
+SELECT DISTINCT ON (mdn) mdn, device, device_kind FROM aliases
+WHERE mdn = ANY ($1::text[]) ORDER BY mdn, learned_at DESC
+"""
+"""Finds the identifiers of devices of which a report names the MDN alone."""
