@@ -28,22 +28,34 @@ DEVICE = "&&&&"
 TIME = "%%%%%%%%%%%%%%"
 """Stands in a body where a time is to be a second later each time all devices had their turn."""
 _DEVICES = 10_000
+_FILLED = {NUMBER: "@", DIGITS: "#", DEVICE: "&", TIME: "%"}
 
 _TIMEOUT_S = 10
 _MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 _LUA = """
-local body = %s
+local pieces = {%s}
+local head = "%s"
 local number = 0
 local start = os.time()
-wrk.method = "POST"
-wrk.headers = {%s}
+local day, now = nil, nil
+local fill = {
+  ["@"] = function() return string.format("%%06x", number) end,
+  ["#"] = function() return string.format("%%06d", number %% 1000000) end,
+  ["&"] = function() return string.format("%%04d", number * 7 %% 10000) end,
+  ["%%"] = function()
+    local second = start + math.floor(number / 10000)
+    if second ~= day then day, now = second, os.date("!%%Y%%m%%d%%H%%M%%S", second) end
+    return now
+  end,
+}
 request = function()
   number = (number + 1) %% 16777216
-  local text = body:gsub("@@@@@@", string.format("%%06x", number))
-  text = text:gsub("######", string.format("%%06d", number %% 1000000))
-  text = text:gsub("&&&&", string.format("%%04d", number * 7 %% 10000))
-  local now = os.date("!%%Y%%m%%d%%H%%M%%S", start + number / 10000)
-  return wrk.format(nil, nil, nil, (text:gsub(string.rep("%%%%", 14), now)))
+  local text = {head}
+  for place, piece in ipairs(pieces) do
+    local filled = fill[piece]
+    text[place + 1] = filled and filled() or piece
+  end
+  return table.concat(text)
 end
 """
 
@@ -86,10 +98,15 @@ def measure(target: Target, plan: Plan, *, connections: int, seconds: int | None
 
 
 def _with_wrk(wrk: str, target: Target, connections: int, seconds: int) -> Measured:
-    headers = ", ".join(f"[{json.dumps(name)}] = {json.dumps(value)}" for name, value in target.headers)
+    pieces = [piece for piece in re.split(f"({NUMBER}|{DIGITS}|{DEVICE}|{TIME})", target.body) if piece]
+    # All that differs keeps its length, so that the head is the same for all.
+    script_text = _LUA % (
+        ", ".join(json.dumps(_FILLED.get(piece, piece)) for piece in pieces),
+        json.dumps(_head(target, len(target.body)))[1:-1],
+    )
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "post.lua"
-        script.write_text(_LUA % (json.dumps(target.body), headers))
+        script.write_text(script_text)
         done = subprocess.run(
             [
                 wrk,
@@ -106,6 +123,13 @@ def _with_wrk(wrk: str, target: Target, connections: int, seconds: int) -> Measu
             check=True,
         )
     return _read(done.stdout)
+
+
+def _head(target: Target, length: int) -> str:
+    address = urlsplit(target.url)
+    lines = [f"POST {address.path or '/'} HTTP/1.1", f"Host: {address.netloc}"]
+    lines += [f"{name}: {value}" for name, value in target.headers]
+    return "\r\n".join([*lines, f"Content-Length: {length}", "", ""])
 
 
 def _read(text: str) -> Measured:

@@ -137,7 +137,8 @@ class Writer:
 
     async def _settle(self, batch: Batch) -> None:
         """Store a batch, and release it or leave that to the flush."""
-        witness = None if batch.is_repeated or len(batch.entries) <= _FEW else await self._witnessed()
+        is_alone = len(self._open) == 1 and len(batch.entries) <= _FEW
+        witness = None if batch.is_repeated or is_alone else await self._witnessed()
         if not batch.is_repeated:
             telemetry.COMMIT_WAIT_SECONDS.observe(time.perf_counter() - batch.begun_at)
             telemetry.BATCH_SIZE.observe(len(batch.entries))

@@ -37,21 +37,24 @@ WITH report_traits AS MATERIALIZED (
     ) WITH ORDINALITY AS t (provider, account, service, state, signature, reason, flags, number)
 ), arrived AS (
     INSERT INTO callbacks (received_at, id, provider, account, service, state, signature, reason, flags, body)
-    SELECT c.received_at, c.id, t.provider, t.account, t.service, t.state, t.signature, t.reason, t.flags, c.body
-    FROM unnest($14::int[], $15::bytea[], $16::timestamptz[], $17::uuid[]) AS c (number, body, received_at, id)
+    SELECT
+        'epoch'::timestamptz + c.received_us * '1 us'::interval, c.id, t.provider, t.account, t.service, t.state,
+        t.signature, t.reason, t.flags, c.body
+    FROM unnest($14::int[], $15::bigint[], $16::uuid[], $17::bytea[]) AS c (number, received_us, id, body)
     JOIN callback_traits AS t USING (number)
     {if_repeated}
 ), said AS (
     SELECT
-        r.at, r.id, r.transaction_id, r.device, r.mdn, r.latitude, r.longitude, r.accuracy_m, r.received_at,
-        r.callback_id, t.provider, t.type, t.status, t.account, t.device_kind, t.name, t.confidence_pct, t.source,
+        'epoch'::timestamptz + r.at_us * '1 us'::interval AS at, r.id, r.transaction_id, r.device, r.mdn, r.latitude,
+        r.longitude, r.accuracy_m, r.callback_id,
+        'epoch'::timestamptz + r.received_us * '1 us'::interval AS received_at, t.provider, t.type, t.status, t.account, t.device_kind, t.name, t.confidence_pct, t.source,
         t.cached, t.error_type, t.error_info, t.error_at, t.flags, t.kind_in_words, t.raw,
-        s.id AS session_id, s.ended_at IS NOT NULL AND s.ended_at < r.received_at AS after_end
+        s.id AS session_id, s.ended_at
     FROM unnest(
-        $2::int[], $3::timestamptz[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::float8[], $9::float8[],
-        $10::float8[], $11::timestamptz[], $12::uuid[]
+        $2::int[], $3::bigint[], $4::bigint[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::float8[],
+        $10::float8[], $11::float8[], $12::uuid[]
     ) AS r (
-        number, at, id, transaction_id, device, mdn, latitude, longitude, accuracy_m, received_at, callback_id
+        number, at_us, received_us, id, transaction_id, device, mdn, latitude, longitude, accuracy_m, callback_id
     )
     JOIN report_traits AS t USING (number)
     LEFT JOIN session_transactions AS of USING (transaction_id)
@@ -65,7 +68,7 @@ WITH report_traits AS MATERIALIZED (
     SELECT
         at, id, provider, type, status, account, transaction_id, session_id, device, device_kind, mdn, name,
         latitude, longitude, accuracy_m, confidence_pct, source, cached, error_type, error_info, error_at,
-        CASE WHEN after_end AND type = 'location' THEN array_append(flags, 'after_end') ELSE flags END,
+        CASE WHEN type = 'location' AND ended_at < received_at THEN array_append(flags, 'after_end') ELSE flags END,
         kind_in_words, received_at, callback_id, raw
     FROM said
     ON CONFLICT DO NOTHING
