@@ -15,6 +15,7 @@ from app.storage.database import Database
 from app.storage.embedded import EmbeddedPostgres
 from app.storage.migrate import to_async_url
 
+pytest_plugins = ["shared_gateway"]
 SETTINGS = ("GATEWAY_", "THINGSPACE_", "CLOUDLOCATE_")
 
 

@@ -17,7 +17,7 @@ from app.cli.connections import PatientProtocol
 
 
 class CallbackProtocol(PatientProtocol):
-    """HTTP/1.1 for an application that has a `callback_door`."""
+    """HTTP/1.1 for an application that has a `callback_door`, and is not wrapped into anything else."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -42,8 +42,8 @@ class CallbackProtocol(PatientProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Hold a callback back until its body is there."""
-        is_arriving = self._is_arriving and cycle is self.cycle and not cycle.waiting_for_100_continue
-        if is_arriving and app is self.app and self._door.opens(cast("Scope", self.scope)):
+        is_whole = self._is_arriving and cycle is self.cycle and not cycle.waiting_for_100_continue
+        if is_whole and app is self.app and self._door.opens(cast("Scope", self.scope)):
             self._held = cycle
         else:
             super()._start_asgi_task(cycle, app)

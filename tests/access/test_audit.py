@@ -6,8 +6,8 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from conftest import MakeKey
 from fastapi import FastAPI
+from shared_gateway import MakeKey
 from vendors import ACCOUNT, DEVICE, IMEI, WIFI, Vendors, asked, refused, unsolved
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

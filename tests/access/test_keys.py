@@ -6,9 +6,9 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import MakeKey
 from fastapi import FastAPI
 from gateways import asking, settings
+from shared_gateway import MakeKey
 from sqlalchemy import text
 from vendors import Vendors
 

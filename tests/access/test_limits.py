@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from conftest import MakeKey
 from fastapi import FastAPI
 from gateways import asking, settings, simulator_variables
+from shared_gateway import MakeKey
 from sqlalchemy import text
 from vendors import DEVICE, Vendors, asked, refused, seen
 

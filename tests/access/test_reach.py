@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from conftest import MakeKey
 from fastapi import FastAPI
 from reports import located
+from shared_gateway import MakeKey
 from vendors import ACCOUNT, CALLBACK_PATH, DEVICE, IMEI, MDN, WIFI, Vendors, asked, message
 
 from app.caller import SCOPES

@@ -2,8 +2,8 @@
 
 import httpx
 import pytest
-from conftest import MakeKey
 from fastapi import FastAPI
+from shared_gateway import MakeKey
 
 from app.api.access import ANY_KEY, SCOPES_TO_CHANGE, SCOPES_TO_READ, scopes_for
 from app.caller import SCOPES

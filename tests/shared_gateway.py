@@ -3,7 +3,8 @@
 Modules that use it run on one event loop: `pytestmark = pytest.mark.asyncio(loop_scope="module")`.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +15,8 @@ from postgres import DatabaseServer
 from vendors import VARIABLES, Vendors
 
 from app.main import create_app
+
+MakeKey = Callable[..., Awaitable[dict[str, str]]]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,18 @@ def vendors(shared_vendors: Vendors) -> Vendors:
 async def gateway(
     running_gateway: httpx.AsyncClient, gateway_app: FastAPI, vendors: Vendors
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the running gateway, with its key."""
+    """A client of the running gateway, with the bootstrap key."""
     await emptied(gateway_app)
     yield running_gateway
+
+
+@pytest.fixture
+def make_key(gateway: httpx.AsyncClient) -> MakeKey:
+    """Make keys; gives what is put into a request's headers to use one."""
+
+    async def make(*scopes: str, **members: Any) -> dict[str, str]:
+        response = await gateway.post("/keys", json={"name": "a test's", "scopes": list(scopes), **members})
+        assert response.status_code == 201, response.text
+        return {"Authorization": f"Bearer {response.json()['key']}"}
+
+    return make
