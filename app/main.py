@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -183,6 +184,9 @@ async def _open(
         Job(name="callback addresses", every_s=10, run=addresses.refresh),
         Job(name="listener check", every_s=30, run=registering.check),
     ]
+    measuring = Measuring(database, built)
+    if telemetry.SHARED_FOLDER in os.environ:
+        jobs.append(Job(name="gauges", every_s=5, run=measuring.measure_process))
     await stack.enter_async_context(running(jobs))
     return Gateway(
         settings=settings,
@@ -199,7 +203,7 @@ async def _open(
         registering=registering,
         trying=Trying(built, database, addresses, registering),
         erase=Erase(database, writer, periodic, locate),
-        measuring=Measuring(database, built),
+        measuring=measuring,
         callback_door=CallbackDoor(
             Ingest(writer),
             addresses,

@@ -1,17 +1,22 @@
 """Logs and metrics; nothing here ever sees a position, an identifier or a secret."""
 
+import os
 import sys
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
 import orjson
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from structlog.typing import Processor
 
 from app.settings import Settings
 
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""Variable of prometheus_client: where server processes keep their metrics for each other, if there are several."""
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 
@@ -41,6 +46,7 @@ COOLING_DOWN = Gauge(
     "1 while a provider is left alone after failures.",
     ("provider",),
     registry=REGISTRY,
+    multiprocess_mode="livemax",
 )
 STORED_ANSWERS = Counter(
     "gateway_stored_answers", "Questions answered without a provider, by where from.", ("origin",), registry=REGISTRY
@@ -58,33 +64,103 @@ BATCH_SIZE = Histogram(
     registry=REGISTRY,
 )
 COMMIT_SECONDS = Histogram("gateway_commit_seconds", "Time of one commit.", buckets=_SECONDS, registry=REGISTRY)
-QUEUED = Gauge("gateway_commit_queue", "Entries waiting for their commit.", registry=REGISTRY)
-QUEUE_BOUND = Gauge("gateway_commit_queue_bound", "Entries that may wait before callbacks get 503.", registry=REGISTRY)
+QUEUED = Gauge(
+    "gateway_commit_queue", "Entries waiting for their commit.", registry=REGISTRY, multiprocess_mode="livesum"
+)
+QUEUE_BOUND = Gauge(
+    "gateway_commit_queue_bound",
+    "Entries that may wait before callbacks get 503.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
 COMMIT_WAIT_SECONDS = Histogram(
     "gateway_commit_wait_seconds",
     "How long the first entry of a commit waited for its turn.",
     buckets=_SECONDS,
     registry=REGISTRY,
 )
-POOL_IN_USE = Gauge("gateway_database_pool_in_use", "Connections of the pool that are in use.", registry=REGISTRY)
-POOL_SIZE = Gauge("gateway_database_pool_size", "Connections that the pool has at most.", registry=REGISTRY)
-DATABASE_UP = Gauge("gateway_database_up", "1 if the database answered when it was last looked at.", registry=REGISTRY)
+POOL_IN_USE = Gauge(
+    "gateway_database_pool_in_use",
+    "Connections of the pool that are in use.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+POOL_SIZE = Gauge(
+    "gateway_database_pool_size",
+    "Connections that the pool has at most.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+DATABASE_UP = Gauge(
+    "gateway_database_up",
+    "1 if the database answered when it was last looked at.",
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
 PROVIDER_READY = Gauge(
-    "gateway_provider_ready", "1 while a provider is configured and well.", ("provider",), registry=REGISTRY
+    "gateway_provider_ready",
+    "1 while a provider is configured and well.",
+    ("provider",),
+    registry=REGISTRY,
+    multiprocess_mode="livemin",
 )
 TOKEN_AGE = Gauge(
-    "gateway_provider_token_age_seconds", "Age of the oldest token in use.", ("provider",), registry=REGISTRY
+    "gateway_provider_token_age_seconds",
+    "Age of the oldest token in use.",
+    ("provider",),
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
 )
 SESSION_STATES = ("requested", "active", "stopping", "unknown", "completed", "stopped", "failed")
-SESSIONS = Gauge("gateway_sessions", "Periodic sessions in the database, by state.", ("state",), registry=REGISTRY)
-MISSING = Gauge("gateway_reports_missing", "Reports that running sessions should have and lack.", registry=REGISTRY)
-QUARANTINED = Gauge("gateway_callbacks_quarantined", "Callbacks in quarantine, to be replayed.", registry=REGISTRY)
+SESSIONS = Gauge(
+    "gateway_sessions",
+    "Periodic sessions in the database, by state.",
+    ("state",),
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
+MISSING = Gauge(
+    "gateway_reports_missing",
+    "Reports that running sessions should have and lack.",
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
+QUARANTINED = Gauge(
+    "gateway_callbacks_quarantined",
+    "Callbacks in quarantine, to be replayed.",
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
 RETIRED = Counter(
     "gateway_retention_removed",
     "What went because its time was up: days and rows, by table.",
     ("table",),
     registry=REGISTRY,
 )
+
+
+def exposition() -> bytes:
+    """Write all metrics in the Prometheus text format: those of all server processes, where there are several."""
+    folder = os.environ.get(SHARED_FOLDER)
+    if folder is None:
+        return generate_latest(REGISTRY)
+    for file in Path(folder).glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        if not _is_alive(pid):
+            mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]  # the library states none
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]  # the library states none
+    return generate_latest(registry)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 class _Unfailing:

@@ -27,15 +27,7 @@ class Measuring:
 
     async def measure(self, clock: Clock) -> None:
         """Bring all gauges up to date; those of the database stay as they are while it is away."""
-        pool = self._database.engine.pool
-        if isinstance(pool, QueuePool):
-            telemetry.POOL_IN_USE.set(pool.checkedout())
-            telemetry.POOL_SIZE.set(pool.size())
-        for provider in self._providers:
-            health = provider.health()
-            telemetry.PROVIDER_READY.labels(provider.name).set(health.state == "ready")
-            if health.token_age_s is not None:
-                telemetry.TOKEN_AGE.labels(provider.name).set(health.token_age_s)
+        await self.measure_process()
         if time.monotonic() - self._looked_at < _LOOK_EVERY_S:
             return
         self._looked_at = time.monotonic()
@@ -46,6 +38,18 @@ class Measuring:
             telemetry.DATABASE_UP.set(0)
         else:
             telemetry.DATABASE_UP.set(1)
+
+    async def measure_process(self) -> None:
+        """Bring the gauges of this process up to date; a job, where another process may be asked for them."""
+        pool = self._database.engine.pool
+        if isinstance(pool, QueuePool):
+            telemetry.POOL_IN_USE.set(pool.checkedout())
+            telemetry.POOL_SIZE.set(pool.size())
+        for provider in self._providers:
+            health = provider.health()
+            telemetry.PROVIDER_READY.labels(provider.name).set(health.state == "ready")
+            if health.token_age_s is not None:
+                telemetry.TOKEN_AGE.labels(provider.name).set(health.token_age_s)
 
     async def _look(self, clock: Clock) -> None:
         async with self._database.session() as session:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -42,10 +42,13 @@ async def readyz(request: Request) -> Response:
     responses={200: {"content": {"text/plain": {}}}, **examples.problems(*examples.ACCESS)},
 )
 async def metrics(request: Request) -> Response:
-    """Answer with all metrics in the Prometheus text format, those of this process and some of the database."""
+    """Answer with all metrics in the Prometheus text format.
+
+    They are those of all processes of this server (`GATEWAY_WORKERS`), and some of the database.
+    """
     gateway = gateway_of(request)
     await gateway.measuring.measure(gateway.periodic.clock())
-    return Response(generate_latest(telemetry.REGISTRY), media_type=CONTENT_TYPE_LATEST)
+    return Response(telemetry.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/providers", summary="State of the providers", responses=examples.problems(*examples.ACCESS))

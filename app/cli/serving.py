@@ -5,6 +5,8 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -18,6 +20,7 @@ from app.errors import Unavailable
 from app.settings import Settings
 from app.storage.embedded import EmbeddedPostgres
 from app.storage.migrate import current, downgrade, upgrade
+from app.telemetry import SHARED_FOLDER
 
 _SHUTDOWN_S = 30
 _KEEP_ALIVE_S = 75
@@ -47,6 +50,11 @@ def serve(
             "[/yellow]"
         )
     _allow_many_connections()
+    with _shared_metrics(settings.workers):
+        _run(settings)
+
+
+def _run(settings: Settings) -> None:
     # uvicorn raises the signal once more when it has finished what was begun; that is a good end, not a killed process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
@@ -68,6 +76,17 @@ def serve(
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_SHUTDOWN_S,
     )
+
+
+@contextlib.contextmanager
+def _shared_metrics(workers: int) -> Iterator[None]:
+    """Let the server's processes see each other's metrics, so that each can answer with those of all."""
+    if workers <= 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="location-gateway-metrics-", ignore_cleanup_errors=True) as folder:
+        os.environ[SHARED_FOLDER] = folder
+        yield
 
 
 def _allow_many_connections() -> None:
