@@ -1,6 +1,7 @@
 """Query parameters that several routes share."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -57,13 +58,26 @@ def refuse_nul(scope: Scope) -> None:
         raise InvalidArgument("Some parameters are not valid.", errors=errors)
 
 
-def refuse_unknown(request: Request, known: Iterable[str]) -> None:
-    """Refuse query parameters that the route does not know, so that a misspelt filter never goes unnoticed.
+def refuse_unknown(request: Request, known: Iterable[str], *, repeatable: Iterable[str] = ()) -> None:
+    """Refuse query parameters that the route does not know, so that no filter is misspelt or overruled unnoticed.
+
+    Args:
+        repeatable: Those that may be there several times.
 
     Raises:
-        InvalidArgument: There is one.
+        InvalidArgument: There is one, or one several times.
     """
-    names = sorted(set(request.query_params) - set(known))
+    sent = Counter(name for name, _ in request.query_params.multi_items())
+    twice = [name for name, times in sent.items() if times > 1 and name not in repeatable and name in known]
+    if twice:
+        raise InvalidArgument(
+            "A query parameter stands there several times.",
+            errors=tuple(
+                FieldError(pointer=to_pointer(("query", name)), code="CONFLICT", detail="send it once")
+                for name in twice
+            ),
+        )
+    names = sorted(sent.keys() - set(known))
     if names:
         detail = f"is not a parameter of this path; known are: {', '.join(sorted(known))}"
         errors = tuple(

@@ -195,7 +195,7 @@ async def stop(reference: Reference, request: Request, mdn: Mdns = None) -> Resp
     Devices that were asked to stop before are not asked again. Each device that could not be stopped is listed with
     its problem.
     """
-    refuse_unknown(request, ("mdn",))
+    refuse_unknown(request, ("mdn",), repeatable=("mdn",))
     request_id = request_id_of(request)
     stopped = await gateway_of(request).periodic.stop(
         reference, list(dict.fromkeys(mdn or ())), caller=caller_of(request), request_id=request_id

@@ -172,6 +172,13 @@ async def test_wrong_parameters_are_pointed_at(client: httpx.AsyncClient, name: 
     assert [error["pointer"] for error in response.json()["errors"]] == [f"/query/{name}"]
 
 
+async def test_a_filter_that_is_given_twice_is_not_overruled_unnoticed(client: httpx.AsyncClient) -> None:
+    response = await client.get("/reports?mdn=5085550101&limit=5&mdn=5085550102")
+
+    assert response.status_code == 422
+    assert [(error["pointer"], error["code"]) for error in response.json()["errors"]] == [("/query/mdn", "CONFLICT")]
+
+
 async def test_an_offset_whose_plus_sign_was_not_escaped_is_understood(
     client: httpx.AsyncClient, database: Database
 ) -> None:
