@@ -187,7 +187,7 @@ def _batch(start: int) -> tuple[object, ...]:
             )
         )
     bodies = [_target("").body.encode()] * _BATCH
-    return (*arguments.of_reports(reports), *arguments.of_callbacks(callbacks, bodies), "[]")
+    return (*arguments.of_reports(reports), *arguments.of_callbacks(callbacks, bodies))
 
 
 def _judge(runs: Runs, slow: list[Measured], one: list[Measured], two: list[Measured], postgres: float) -> None:

@@ -86,14 +86,7 @@ WITH report_traits AS MATERIALIZED (
         at = excluded.at, report_id = excluded.report_id, provider = excluded.provider,
         mdn = coalesce(excluded.mdn, positions.mdn), latitude = excluded.latitude, longitude = excluded.longitude
     WHERE positions.at < excluded.at
-), counted AS ({counted}), learned AS (
-    INSERT INTO aliases (device, mdn, device_kind, learned_at)
-    SELECT DISTINCT ON (device, mdn) device, mdn, device_kind, at
-    FROM json_to_recordset($18::json) AS a (device text, mdn text, device_kind text, at timestamptz)
-    ORDER BY device, mdn, at DESC
-    ON CONFLICT (device, mdn) DO UPDATE SET learned_at = excluded.learned_at
-    WHERE aliases.learned_at < excluded.learned_at
-){audited}
+), counted AS ({counted}){learned}{audited}
 SELECT
     count(*) AS stored,
     array_agg(DISTINCT transaction_id) FILTER (WHERE session_id IS NULL AND transaction_id IS NOT NULL) AS unclaimed
@@ -102,11 +95,19 @@ FROM new
 """
 _IF_REPEATED = "ON CONFLICT DO NOTHING"
 _IF_HASTY = ", set_config('synchronous_commit', 'off', true)"
+_LEARNED = """, learned AS (
+    INSERT INTO aliases (device, mdn, device_kind, learned_at)
+    SELECT DISTINCT ON (device, mdn) device, mdn, device_kind, at
+    FROM json_to_recordset($18::json) AS a (device text, mdn text, device_kind text, at timestamptz)
+    ORDER BY device, mdn, at DESC
+    ON CONFLICT (device, mdn) DO UPDATE SET learned_at = excluded.learned_at
+    WHERE aliases.learned_at < excluded.learned_at
+)"""
 _AUDITED = """, audited AS (
     INSERT INTO audit (
         at, id, key_id, request_id, action, outcome, account, device, provider, billed, report_id, session_id, subject
     )
-    SELECT * FROM json_to_recordset($19::json) AS a (
+    SELECT * FROM json_to_recordset(${last}::json) AS a (
         at timestamptz, id uuid, key_id text, request_id text, action text, outcome text, account text, device text,
         provider text, billed bool, report_id uuid, session_id uuid, subject text
     )
@@ -115,21 +116,24 @@ _AUDITED = """, audited AS (
 
 
 @cache
-def store(*, is_audited: bool = False, is_repeated: bool = False, is_hasty: bool = False) -> str:
+def store(
+    *, is_learning: bool = False, is_audited: bool = False, is_repeated: bool = False, is_hasty: bool = False
+) -> str:
     """Write the statement that stores a batch.
 
-    It takes what `arguments.of_reports` makes ($1 to $12), what `arguments.of_callbacks` makes ($13 to $17), and
-    learned aliases as a JSON array ($18). It returns one row: how many reports were new, and the transaction ids that
-    belong to no session yet.
+    It takes what `arguments.of_reports` makes ($1 to $12), and what `arguments.of_callbacks` makes ($13 to $17). It
+    returns one row: how many reports were new, and the transaction ids that belong to no session yet.
 
     Args:
-        is_audited: Store audit rows as well, a JSON array ($19); batches of callbacks alone need not pay for it.
+        is_learning: Store aliases as well, a JSON array that comes next; most batches of callbacks have none.
+        is_audited: Store audit rows as well, a JSON array that comes last; batches of callbacks alone have none.
         is_repeated: Some of it may be stored already.
         is_hasty: Commit without waiting for the flush; what is not followed by `FLUSH` may be lost in a crash.
     """
     return _STORE.format(
         counted=COUNTED,
-        audited=_AUDITED if is_audited else "",
+        learned=_LEARNED if is_learning else "",
+        audited=_AUDITED.format(last=19 if is_learning else 18) if is_audited else "",
         if_repeated=_IF_REPEATED if is_repeated else "",
         if_hasty=_IF_HASTY if is_hasty else "",
     )

@@ -180,12 +180,13 @@ class Store:
         given = [
             *arguments.of_reports(reports),
             *arguments.of_callbacks([callback for callback, _ in callbacks], [body for _, body in callbacks]),
-            self._encode(aliases).decode(),
         ]
+        if aliases:
+            given.append(self._encode(aliases).decode())
         audit = [row for entry in entries for row in entry.audit]
         if audit:
             given.append(self._encode(audit).decode())
-        statement = store(is_audited=bool(audit), is_repeated=is_repeated, is_hasty=is_hasty)
+        statement = store(is_learning=bool(aliases), is_audited=bool(audit), is_repeated=is_repeated, is_hasty=is_hasty)
         stored = await connection.fetchrow(statement, *given)
         self._remember(aliases)
         assert stored is not None
