@@ -90,11 +90,13 @@ WITH report_traits AS MATERIALIZED (
 SELECT
     count(*) AS stored,
     array_agg(DISTINCT transaction_id) FILTER (WHERE session_id IS NULL AND transaction_id IS NOT NULL) AS unclaimed
-    {if_hasty}
+    {then_flush}
 FROM new
 """
 _IF_REPEATED = "ON CONFLICT DO NOTHING"
-_IF_HASTY = ", set_config('synchronous_commit', 'off', true)"
+# What finds all its rows there writes nothing, and the commit of nothing waits for no flush: not even for that of the
+# commit which left those rows, and whose answer was lost.
+_THEN_FLUSH = ", pg_logical_emit_message(true, 'flush', '')"
 _LEARNED = """, learned AS (
     INSERT INTO aliases (device, mdn, device_kind, learned_at)
     SELECT DISTINCT ON (device, mdn) device, mdn, device_kind, at
@@ -116,9 +118,7 @@ _AUDITED = """, audited AS (
 
 
 @cache
-def store(
-    *, is_learning: bool = False, is_audited: bool = False, is_repeated: bool = False, is_hasty: bool = False
-) -> str:
+def store(*, is_learning: bool = False, is_audited: bool = False, is_repeated: bool = False) -> str:
     """Write the statement that stores a batch.
 
     It takes what `arguments.of_reports` makes ($1 to $12), and what `arguments.of_callbacks` makes ($13 to $17). It
@@ -128,22 +128,15 @@ def store(
         is_learning: Store aliases as well, a JSON array that comes next; most batches of callbacks have none.
         is_audited: Store audit rows as well, a JSON array that comes last; batches of callbacks alone have none.
         is_repeated: Some of it may be stored already.
-        is_hasty: Commit without waiting for the flush; what is not followed by `FLUSH` may be lost in a crash.
     """
     return _STORE.format(
         counted=COUNTED,
         learned=_LEARNED if is_learning else "",
         audited=_AUDITED.format(last=19 if is_learning else 18) if is_audited else "",
         if_repeated=_IF_REPEATED if is_repeated else "",
-        if_hasty=_IF_HASTY if is_hasty else "",
+        then_flush=_THEN_FLUSH if is_repeated else "",
     )
 
-
-FLUSH = "SELECT pg_logical_emit_message(true, 'flush', '')"
-"""Makes durable whatever was committed before: a transaction that writes nothing but the log, and waits for its flush.
-
-Its place in the log is behind those commits, so that the disk, and a synchronous standby, have them when it has this.
-"""
 
 DATE_UNDATED = """
 WITH given AS (
