@@ -1,0 +1,69 @@
+"""What a location query comes to, and what is written down about it."""
+
+import msgspec
+
+from app.caller import Caller
+from app.errors import Attempt, GatewayError
+from app.model import Device, Fix, LocationQuery, ProviderName
+from app.storage.audit import NewAudit, new_row
+from app.storage.rows import device_key
+from app.storage.tables import ReportRow
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Where the device is, who said so, and what was tried.
+
+    Attributes:
+        device: The caller's device, completed from the alias book.
+        report_id: The report that the fix is stored as, as hexadecimal digits.
+        billed: Whether the provider is known to charge for it; None where nobody knows.
+    """
+
+    device: Device
+    fix: Fix
+    attempts: tuple[Attempt, ...] = ()
+    hints: tuple[str, ...] = ()
+    report_id: str | None = None
+    billed: bool | None = False
+
+
+def to_fix(row: ReportRow) -> Fix:
+    """Read the fix of a stored, located report; it is a cached one by now."""
+    assert row.latitude is not None
+    assert row.longitude is not None
+    return Fix(
+        latitude_deg=row.latitude,
+        longitude_deg=row.longitude,
+        accuracy_m=row.accuracy_m,
+        confidence_pct=row.confidence_pct,
+        fixed_at=row.at,
+        source=row.source or "unknown",  # type: ignore[arg-type]  # written from a Source
+        provider=ProviderName(row.provider),
+        cached=True,
+    )
+
+
+def told(query: LocationQuery, outcome: Answer | GatewayError, caller: Caller, request_id: str) -> NewAudit:
+    """Write down what somebody asked, and was told."""
+    if isinstance(outcome, Answer):
+        return new_row(
+            caller.key_id,
+            request_id,
+            "locate",
+            "located",
+            account=outcome.device.account,
+            device=device_key(outcome.device),
+            provider=outcome.fix.provider,
+            billed=outcome.billed,
+            report_id=outcome.report_id,
+        )
+    return new_row(
+        caller.key_id,
+        request_id,
+        "locate",
+        outcome.code,
+        account=query.device.account,
+        device=device_key(query.device),
+        provider=outcome.attempts[-1].provider if outcome.attempts else None,
+        billed=None if outcome.attempts else False,
+    )
