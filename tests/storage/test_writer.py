@@ -1,7 +1,7 @@
 """The writer: what is acknowledged is committed, once, whatever else is in the batch."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
@@ -195,28 +195,40 @@ async def test_a_fix_that_cannot_be_stored_does_not_take_its_neighbours_along(da
 
 
 class Breaking:
-    """A connection that raises once what nobody foresaw."""
+    """A connection that raises what nobody foresaw, after the statement was carried out."""
 
     def __init__(self, connection: Connection, left: list[Exception]) -> None:
         self._connection = connection
         self._left = left
 
     async def fetchrow(self, query: str, *arguments: Any) -> Any:
+        row = await self._connection.fetchrow(query, *arguments)
         if self._left:
             raise self._left.pop()
-        return await self._connection.fetchrow(query, *arguments)
+        return row
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
 
-async def test_what_nobody_foresaw_fails_one_batch_and_not_the_writer(database: Database) -> None:
-    left: list[Exception] = [LookupError("odd")]
+def breaking(database: Database, *failures: Exception) -> Callable[[], Awaitable[Any]]:
+    left = list(failures)
 
     async def connect() -> Any:
         return Breaking(await database.connect(), left)
 
-    async with Writer(connect).running() as writer:
+    return connect
+
+
+async def test_what_nobody_foresaw_is_overcome_by_a_new_connection(database: Database) -> None:
+    async with Writer(breaking(database, RuntimeError("the handler is closed"))).running() as writer:
+        await writer.submit(entry(located()))
+
+    assert await count(database, "reports") == 1
+
+
+async def test_what_nobody_foresaw_fails_one_batch_and_not_the_writer(database: Database) -> None:
+    async with Writer(breaking(database, LookupError("odd"), LookupError("odd again"))).running() as writer:
         with pytest.raises(Unavailable):
             await writer.submit(entry(located()))
         await writer.submit(entry(located()))

@@ -85,6 +85,7 @@ class Store:
             Unavailable: The database has been away for too long.
         """
         tries = 0
+        is_surprised = False
         while True:
             tries += 1
             try:
@@ -101,6 +102,14 @@ class Store:
                 # Nobody knows whether it was committed before the connection was lost.
                 is_repeated = True
                 await self._wait_for_database(error)
+            except Exception as error:
+                # What libraries raise while a server dies is no closed list; if it is due to the entries, a new
+                # connection raises it again.
+                if is_surprised:
+                    raise
+                is_surprised = is_repeated = True
+                log.warning("storing failed, once more on a new connection", error=type(error).__name__)
+                self.drop()
             else:
                 self.away_since = None
                 return
