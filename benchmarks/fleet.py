@@ -51,30 +51,14 @@ class Watched:
 
 def run(_: Plan) -> None:
     """Measure once, and fail when a single report is missing."""
-    options = Options()
     with (
         servers.simulator({"SIMULATOR_FLEET": str(2 * DEVICES)}) as vendor,
         servers.simulator() as locator,
-        servers.gateway(_settings(options, vendor, locator), pinned=False) as gateway,
+        servers.gateway(servers.vendor_settings(locator, vendor), pinned=False) as gateway,
     ):
-        problems = asyncio.run(_measure(gateway, vendor, options.account))
+        problems = asyncio.run(_measure(gateway, vendor, Options().account))
     if problems:
         raise SystemExit("The fleet did not come through as it should:\n  " + "\n  ".join(problems))
-
-
-def _settings(options: Options, vendor: str, locator: str) -> dict[str, str]:
-    return {
-        "CLOUDLOCATE_URL": f"{locator}{options.cloudlocate_position_path}",
-        "CLOUDLOCATE_USERNAME": options.cloudlocate_username,
-        "CLOUDLOCATE_PASSWORD": options.cloudlocate_password,
-        "THINGSPACE_BASE_URL": f"{vendor}/api",
-        "THINGSPACE_KEY": options.thingspace_key,
-        "THINGSPACE_SECRET": options.thingspace_secret,
-        "THINGSPACE_USERNAME": options.thingspace_username,
-        "THINGSPACE_PASSWORD": options.thingspace_password,
-        "THINGSPACE_ACCOUNT": options.account,
-        "THINGSPACE_CALLBACK_SIGNATURE_HEADER": options.signature_header,
-    }
 
 
 async def _measure(gateway: str, vendor: str, account: str) -> list[str]:
