@@ -3,13 +3,14 @@
 import argparse
 from collections.abc import Callable
 
-from benchmarks import drill, ingest, locate, queries
+from benchmarks import drill, fleet, ingest, locate, queries
 from benchmarks.plan import Plan
 
 BENCHMARKS: dict[str, Callable[[Plan], None]] = {
     "ingest": ingest.run,
     "locate": locate.run,
     "queries": queries.run,
+    "fleet": fleet.run,
     "drill": drill.run,
 }
 

@@ -14,174 +14,46 @@ import shutil
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from app.simulator.options import Options
+from benchmarks import clock
+from benchmarks.ground import TOKEN, Ground, Seen, load
 from benchmarks.plan import Plan
-from benchmarks.servers import API_KEY, free_port
+from benchmarks.servers import API_KEY
 
-ASKS_PER_S, CALLBACKS_PER_S = 20, 50
 BEFORE_S, DURING_S, AT_MOST_AFTER_S = 2.0, 5.0, 40.0
 _CALM_S = 2.0
-_TOKEN = "token-of-the-drill"
-_ROOT = Path(__file__).parents[1]
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One answer, or the lack of one."""
-
-    kind: str
-    at: float
-    ms: float
-    status: str
-
-
-@dataclass(slots=True, kw_only=True)
-class Ground:
-    """Where the drill takes place."""
-
-    folder: Path
-    port: int = field(default_factory=free_port)
-    vendor_port: int = field(default_factory=free_port)
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    seen: list[Seen] = field(default_factory=list)
-    acknowledged: set[str] = field(default_factory=set)
-    number: int = 0
-
-    @property
-    def url(self) -> str:
-        """Address of the gateway."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def vendor_url(self) -> str:
-        """Address of the simulator."""
-        return f"http://127.0.0.1:{self.vendor_port}"
-
-    def start(self, name: str) -> None:
-        """Start the simulator or the gateway."""
-        options = Options()
-        arguments = {
-            "vendor": ["simulator", "--port", str(self.vendor_port)],
-            "gateway": ["serve", "--port", str(self.port)],
-        }
-        variables = {
-            "GATEWAY_API_KEY": API_KEY,
-            "GATEWAY_DATA_DIR": str(self.folder),
-            "GATEWAY_LOG_FORMAT": "json",
-            "GATEWAY_COOLDOWN_SECONDS": "3",
-            "GATEWAY_READ_TIMEOUT_SECONDS": "3",
-            "CLOUDLOCATE_URL": f"{self.vendor_url}{options.cloudlocate_position_path}",
-            "CLOUDLOCATE_USERNAME": options.cloudlocate_username,
-            "CLOUDLOCATE_PASSWORD": options.cloudlocate_password,
-            "THINGSPACE_BASE_URL": f"{self.vendor_url}/api",
-            "THINGSPACE_ACCOUNT": options.account,
-            "THINGSPACE_CALLBACK_TOKEN": _TOKEN,
-        }
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("GATEWAY_", "THINGSPACE_"))}
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "app", *arguments[name]],
-                env=kept | variables | {"PYTHONPATH": str(_ROOT)},
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-            )
-
-    def end(self, name: str, number: int = signal.SIGTERM) -> None:
-        """End a process that the drill started."""
-        self.processes[name].send_signal(number)
-        self.processes[name].wait(60)
-
-    @property
-    def postgres_pid(self) -> int:
-        """The process of the embedded Postgres."""
-        return int((self.folder / "postgres" / "postmaster.pid").read_text().split()[0])
-
-    async def ready(self, http: aiohttp.ClientSession, url: str) -> None:
-        """Wait until an address answers with 200."""
-        for _ in range(600):
-            with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-                async with http.get(url) as response:
-                    if response.status == 200:
-                        return
-            await asyncio.sleep(0.1)
-        raise RuntimeError(f"{url} does not answer")
-
-
-async def _send(ground: Ground, http: aiohttp.ClientSession, kind: str, path: str, body: Any) -> str:
-    began = time.monotonic()
-    try:
-        headers = {"Authorization": f"Bearer {API_KEY}"}
-        async with http.post(ground.url + path, json=body, headers=headers) as response:
-            await response.read()
-            status = str(response.status)
-    except TimeoutError:
-        status = "no answer"
-    except (aiohttp.ClientError, OSError):
-        status = "connection failed"
-    ground.seen.append(Seen(kind, began, (time.monotonic() - began) * 1000, status))
-    return status
-
-
-async def _ask(ground: Ground, http: aiohttp.ClientSession, number: int) -> None:
-    points = [
-        {"macAddress": ":".join(f"{value:02x}" for value in (2, 0, end, *number.to_bytes(3))), "signalStrength": -60}
-        for end in range(3)
-    ]
-    await _send(ground, http, "locate", "/locate", {"measurements": {"wifiAccessPoints": points}, "timeout": 10})
-
-
-async def _call_back(ground: Ground, http: aiohttp.ClientSession, number: int) -> None:
-    transaction = f"drill-{number}"
-    at = datetime(2026, 3, 2, tzinfo=UTC) + timedelta(seconds=number)
-    position = {"time": f"{at:%Y%m%d%H%M%S}", "x": "42.1", "y": "-71.2", "radius": "35", "qos": "false"}
-    device = {"id": "990001123456782", "kind": "imei", "mdn": "5085550101", "positionData": position}
-    body = {
-        "accountName": Options().account,
-        "deviceList": [device],
-        "reportType": "LOCATION_REPORT",
-        "status": "SUCCESS",
-        "transactionID": transaction,
-    }
-    if await _send(ground, http, "callback", f"/callbacks/thingspace/{_TOKEN}", body) == "200":
-        ground.acknowledged.add(transaction)
-
-
-async def _load(ground: Ground, http: aiohttp.ClientSession, stop: asyncio.Event) -> None:
-    """Send at a steady pace, whatever becomes of it."""
-    tasks: set[asyncio.Task[None]] = set()
-    while not stop.is_set():
-        ground.number += 1
-        tasks.add(asyncio.create_task(_call_back(ground, http, ground.number)))
-        if ground.number * ASKS_PER_S % CALLBACKS_PER_S < ASKS_PER_S:
-            tasks.add(asyncio.create_task(_ask(ground, http, ground.number)))
-        await asyncio.sleep(1 / CALLBACKS_PER_S)
-        tasks = {task for task in tasks if not task.done()}
-    await asyncio.gather(*tasks)
+Trouble = Callable[[Ground, aiohttp.ClientSession], contextlib.AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """Something that goes wrong, for as long as its block lasts."""
+    """Something that goes wrong.
+
+    Attributes:
+        trouble: Lasts as long as its block does.
+        place: What has to be prepared before the load begins, and put back when it has ended.
+        lacks: Tells why it cannot be played here.
+    """
 
     name: str
-    trouble: Callable[[Ground, aiohttp.ClientSession], contextlib.AbstractAsyncContextManager[None]]
+    trouble: Trouble
+    place: Trouble | None = None
+    lacks: Callable[[Ground], str | None] = lambda _: None
 
 
-def _faults(*faults: dict[str, Any]) -> Callable[..., contextlib.AbstractAsyncContextManager[None]]:
+def _faults(*faults: dict[str, Any]) -> Trouble:
     @asynccontextmanager
     async def trouble(ground: Ground, http: aiohttp.ClientSession) -> AsyncIterator[None]:
         await http.post(f"{ground.vendor_url}/control/faults", json=list(faults))
@@ -199,7 +71,7 @@ async def _vendor_down(ground: Ground, http: aiohttp.ClientSession) -> AsyncIter
     await ground.ready(http, f"{ground.vendor_url}/healthz")
 
 
-def _database_ends(number: int) -> Callable[..., contextlib.AbstractAsyncContextManager[None]]:
+def _database_ends(number: int) -> Trouble:
     @asynccontextmanager
     async def trouble(ground: Ground, _: aiohttp.ClientSession) -> AsyncIterator[None]:
         os.kill(ground.postgres_pid, number)
@@ -226,7 +98,7 @@ async def _disk_full(ground: Ground, _: aiohttp.ClientSession) -> AsyncIterator[
     filler.unlink()
 
 
-def _connections(count: int, *pieces: bytes) -> Callable[..., contextlib.AbstractAsyncContextManager[None]]:
+def _connections(count: int, *pieces: bytes) -> Trouble:
     @asynccontextmanager
     async def trouble(ground: Ground, _: aiohttp.ClientSession) -> AsyncIterator[None]:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -254,7 +126,7 @@ async def _strange_bodies(ground: Ground, http: aiohttp.ClientSession) -> AsyncI
     headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"}
     statuses: Counter[int | str] = Counter()
     for body in [b"[" * 200_000, b'{"a":' * 100_000, b" " * 5_000_000, b'{"device":"' + b"x" * 3_000_000 + b'"}'] * 5:
-        for path in ("/locate", "/periodic", f"/callbacks/thingspace/{_TOKEN}"):
+        for path in ("/locate", "/periodic", f"/callbacks/thingspace/{TOKEN}"):
             try:
                 async with http.post(ground.url + path, data=body, headers=headers) as response:
                     statuses[response.status] += 1
@@ -271,10 +143,20 @@ SCENARIOS: Sequence[Scenario] = (
     Scenario(name="database restarted (fast shutdown)", trouble=_database_ends(signal.SIGINT)),
     Scenario(name="database killed (SIGKILL)", trouble=_database_ends(signal.SIGKILL)),
     Scenario(name="gateway killed (SIGKILL), started again", trouble=_gateway_killed),
-    Scenario(name="disk full", trouble=_disk_full),
+    Scenario(
+        name="disk full",
+        trouble=_disk_full,
+        lacks=lambda ground: None if ground.is_small else "only root can make a small disk",
+    ),
     Scenario(name="10,000 idle connections", trouble=_connections(10_000)),
     Scenario(name="500 slow-loris clients", trouble=_connections(500, b"POST / HTTP/1.1\r\n", *[b"X-A: a\r\n"] * 8)),
     Scenario(name="oversized and deeply nested JSON", trouble=_strange_bodies),
+    Scenario(
+        name="clock an hour ahead, and back",
+        trouble=clock.jumps,
+        place=clock.under_another_clock,
+        lacks=lambda _: None if clock.library() else "libfaketime is not installed (Debian: faketime)",
+    ),
 )
 
 
@@ -283,41 +165,47 @@ class Outcome:
     """What came of a scenario.
 
     Attributes:
-        normal_after_s: From the beginning of the trouble to the last failure; None when failures did not end.
+        last_failure: When it was, counted from the beginning of the trouble, in words.
         lasted_s: How long the trouble itself lasted.
     """
 
     name: str
     locate: str
     callbacks: str
-    normal_after_s: float | None
+    last_failure: str
     lasted_s: float
+
+
+async def _play_in_place(ground: Ground, http: aiohttp.ClientSession, scenario: Scenario) -> Outcome:
+    async with scenario.place(ground, http) if scenario.place else contextlib.nullcontext():
+        return await _play(ground, http, scenario)
 
 
 async def _play(ground: Ground, http: aiohttp.ClientSession, scenario: Scenario) -> Outcome:
     ground.seen.clear()
     stop = asyncio.Event()
-    load = asyncio.create_task(_load(ground, http, stop))
+    loading = asyncio.create_task(load(ground, http, stop))
     await asyncio.sleep(BEFORE_S)
     began = time.monotonic()
     async with scenario.trouble(ground, http):
         await asyncio.sleep(max(0.0, DURING_S - (time.monotonic() - began)))
     ended = time.monotonic()
-    calm = None
-    while calm is None and time.monotonic() - ended < AT_MOST_AFTER_S:
+    is_calm = False
+    while not is_calm and time.monotonic() - ended < AT_MOST_AFTER_S:
         await asyncio.sleep(0.25)
-        bad = [one.at for one in ground.seen if one.status != "200"]
-        last_bad = max([ended, *bad])
-        if time.monotonic() - last_bad > _CALM_S and any(one.at > last_bad for one in ground.seen):
-            calm = max([0.0, *(one.at + one.ms / 1000 - began for one in ground.seen if one.status != "200")])
+        last_bad = max([ended, *(one.at for one in ground.seen if one.status != "200")])
+        is_calm = time.monotonic() - last_bad > _CALM_S and any(one.at > last_bad for one in ground.seen)
+    if not is_calm:
+        ground.problems.append(f"{scenario.name}: failures have not ended after {AT_MOST_AFTER_S:.0f} s")
+    failed_s = [one.at + one.ms / 1000 - began for one in ground.seen if one.status != "200"]
     stop.set()
-    await load
+    await loading
     during = [one for one in ground.seen if one.at >= began]
     return Outcome(
         name=scenario.name,
         locate=_described(during, "locate"),
         callbacks=_described(during, "callback"),
-        normal_after_s=calm,
+        last_failure=f"{max(failed_s):.1f} s" if failed_s else "none",
         lasted_s=ended - began,
     )
 
@@ -355,10 +243,10 @@ def _disk() -> Any:
                 subprocess.run(["umount", "-l", name], check=False)
 
 
-async def _drill() -> None:
+async def _drill() -> list[str]:
     timeout = aiohttp.ClientTimeout(total=20)
     with _disk() as (folder, is_small):
-        ground = Ground(folder=folder)
+        ground = Ground(folder=folder, is_small=is_small)
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
             try:
@@ -367,16 +255,18 @@ async def _drill() -> None:
                     await ground.ready(http, (ground.vendor_url if name == "vendor" else ground.url) + path)
                 print("| What went wrong | /locate | Callbacks | Last failure after |\n|---|---|---|---|", flush=True)
                 for scenario in SCENARIOS:
-                    if scenario.trouble is _disk_full and not is_small:
-                        print("| disk full | left out: only root can make a small disk | | |")
+                    if lacks := scenario.lacks(ground):
+                        print(f"| {scenario.name} | left out: {lacks} | | |", flush=True)
                         continue
-                    outcome = await _play(ground, http, scenario)
-                    after = "never" if outcome.normal_after_s is None else f"{outcome.normal_after_s:.1f} s"
-                    after += f" (trouble: {outcome.lasted_s:.1f} s)"
+                    outcome = await _play_in_place(ground, http, scenario)
+                    after = f"{outcome.last_failure} (trouble: {outcome.lasted_s:.1f} s)"
                     print(f"| {outcome.name} | {outcome.locate} | {outcome.callbacks} | {after} |", flush=True)
                 await asyncio.sleep(1)
                 lost = await _lost(ground, http)
                 print(f"\nAcknowledged callbacks: {len(ground.acknowledged)}; of these not stored: {lost}")
+                if lost:
+                    ground.problems.append(f"{lost} acknowledged callbacks were lost")
+                return ground.problems
             finally:
                 for name in ("gateway", "vendor"):
                     if name in ground.processes and ground.processes[name].poll() is None:
@@ -384,5 +274,7 @@ async def _drill() -> None:
 
 
 def run(_: Plan) -> None:
-    """Play all scenarios; about two and a half minutes."""
-    asyncio.run(_drill())
+    """Play all scenarios; about three minutes."""
+    problems = asyncio.run(_drill())
+    if problems:
+        raise SystemExit("This must not happen:\n  " + "\n  ".join(problems))

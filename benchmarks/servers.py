@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
+import psutil
+
+from app.simulator.options import Options
 from app.storage.embedded import EmbeddedPostgres
 from app.storage.migrate import upgrade
 from benchmarks.plan import on_the_other_cores, on_the_subjects_core
@@ -139,12 +142,52 @@ def database(settings: Mapping[str, str] | None = None) -> Iterator[str]:
 
 
 @contextmanager
+def simulator(env: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Serve stand-ins for both vendors; gives their address."""
+    port = free_port()
+    command = [sys.executable, "-m", "app", "simulator", "--port", str(port)]
+    with _running(command, port, place=nullcontext(), env=env):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
 def gateway(env: Mapping[str, str], *, pinned: bool = True) -> Iterator[str]:
     """Serve the gateway as it is delivered: authentication, logs and metrics on; gives its address."""
     port = free_port()
     with folder() as path:
-        settings = {"GATEWAY_API_KEY": API_KEY, "GATEWAY_LOG_FORMAT": "json", "GATEWAY_DATA_DIR": str(path), **env}
+        url = f"http://127.0.0.1:{port}"
+        settings = {"GATEWAY_API_KEY": API_KEY, "GATEWAY_LOG_FORMAT": "json", "GATEWAY_DATA_DIR": str(path)}
+        settings |= {"GATEWAY_PUBLIC_URL": url, **env}
         command = [sys.executable, "-m", "app", "serve", "--host", "127.0.0.1", "--port", str(port)]
         place = on_the_subjects_core() if pinned else nullcontext()
         with _running(command, port, place=place, env=settings, folder=path):
-            yield f"http://127.0.0.1:{port}"
+            yield url
+
+
+def vendor_settings(cloudlocate: str, thingspace: str) -> dict[str, str]:
+    """List a gateway's settings for simulators at these addresses."""
+    options = Options()
+    return {
+        "CLOUDLOCATE_URL": f"{cloudlocate}{options.cloudlocate_position_path}",
+        "CLOUDLOCATE_USERNAME": options.cloudlocate_username,
+        "CLOUDLOCATE_PASSWORD": options.cloudlocate_password,
+        "THINGSPACE_BASE_URL": f"{thingspace}/api",
+        "THINGSPACE_KEY": options.thingspace_key,
+        "THINGSPACE_SECRET": options.thingspace_secret,
+        "THINGSPACE_USERNAME": options.thingspace_username,
+        "THINGSPACE_PASSWORD": options.thingspace_password,
+        "THINGSPACE_ACCOUNT": options.account,
+        "THINGSPACE_CALLBACK_SIGNATURE_HEADER": options.signature_header,
+    }
+
+
+def process_at(url: str) -> psutil.Process:
+    """Find the process that listens at an address."""
+    port = int(url.rpartition(":")[2])
+    listening = (one for one in psutil.net_connections() if one.status == psutil.CONN_LISTEN)
+    return psutil.Process(next(one.pid for one in listening if one.laddr.port == port))
+
+
+def memory_mb(process: psutil.Process) -> float:
+    """Read the resident memory of a process."""
+    return float(process.memory_info().rss) / 1e6

@@ -71,9 +71,10 @@ class Claiming:
         await persistently(once, for_s=_PATIENCE_S)
 
     async def sweep(self) -> None:
-        """Settle what a process that died had no time for."""
+        """Settle what a process that died had no time for, and what a clock that has been put back had ended."""
         now = self._parts.now()
         async with self._parts.database.session() as db:
+            await sessions.advance(db, self._parts.clock(), is_thorough=True)
             recent = await sessions.recent_transactions(db, now - _RECENT)
             waiting = await claims.is_any_session_unknown(db)
             lingering = await claims.lingering(db, now - _LATEST) if waiting else []

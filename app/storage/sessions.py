@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Text, and_, case, exists, func, insert, literal, or_, select, text, update
+from sqlalchemy import ARRAY, ColumnElement, Text, and_, case, exists, func, insert, literal, or_, select, text, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,6 +20,12 @@ STOP_GRACE = timedelta(minutes=10)
 """So long the stop callbacks of a session are waited for."""
 
 ENDED = frozenset({"completed", "stopped", "failed"})
+
+_SKEW = timedelta(minutes=1)
+"""By so much the clocks of replicas may differ; an end that lies further ahead was dated by a wrong clock."""
+
+_FOLLOWING_ENDS = {"active": "completed", "stopping": "stopped"}
+_FOLLOWING = _FOLLOWING_ENDS | {"requested": "unknown", "completed": "active", "stopped": "stopping"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +125,16 @@ async def doubt(db: AsyncSession, key: UUID, problem: dict[str, Any]) -> None:
     await db.execute(waiting.values(state="unknown", problem=problem))
 
 
-async def advance(db: AsyncSession, clock: Clock, keys: Sequence[UUID] | None = None) -> None:
+async def advance(
+    db: AsyncSession, clock: Clock, keys: Sequence[UUID] | None = None, *, is_thorough: bool = False
+) -> None:
     """Move sessions on as their reports and the clock say; None moves all.
 
     Rows that somebody else is moving at this moment are left to him, so that replicas never wait for each other.
+
+    Args:
+        is_thorough: Of all sessions, look at the ended ones as well, which no index leads to. Those that lack reports
+            and end in the future go on: a clock that was ahead, and has been put back since, had ended them.
     """
     now = literal(clock.now)
     abandoned = and_(SessionRow.state == "requested", SessionRow.created_at < clock.now - clock.call_limit)
@@ -134,17 +146,27 @@ async def advance(db: AsyncSession, clock: Clock, keys: Sequence[UUID] | None = 
         SessionRow.state == "stopping",
         or_(SessionRow.stop_requested_at < clock.now - STOP_GRACE, ~_runs_somewhere()),
     )
-    due = select(SessionRow.id).where(or_(abandoned, over, halted)).order_by(SessionRow.id)
+    causes = [abandoned, over, halted]
+    if keys is not None or is_thorough:
+        causes.append(_ended_too_soon(clock))
+    due = select(SessionRow.id).where(or_(*causes)).order_by(SessionRow.id)
     if keys is not None:
         due = due.where(SessionRow.id.in_(keys))
     moved = due.with_for_update(skip_locked=True).cte("moved")
-    following = case({"requested": "unknown", "active": "completed"}, value=SessionRow.state, else_="stopped")
+    ends = SessionRow.state.in_(list(_FOLLOWING_ENDS))
     await db.execute(
         update(SessionRow)
         .where(SessionRow.id.in_(select(moved.c.id)))
-        .values(state=following, ended_at=case((SessionRow.state == "requested", None), else_=now))
+        .values(state=case(_FOLLOWING, value=SessionRow.state), ended_at=case((ends, now), else_=None))
         .execution_options(synchronize_session=False)
     )
+
+
+def _ended_too_soon(clock: Clock) -> ColumnElement[bool]:
+    unfinished = or_(
+        and_(SessionRow.state == "completed", _lacks_reports()), and_(SessionRow.state == "stopped", _runs_somewhere())
+    )
+    return and_(SessionRow.ended_at > clock.now + _SKEW, unfinished)
 
 
 def _lacks_reports() -> Any:

@@ -97,6 +97,40 @@ async def test_a_periodic_session_brings_everything_that_was_asked_for(
     assert session["state"] == "completed"
 
 
+async def test_every_report_of_a_fleet_is_counted_once_for_its_device(
+    gateway: httpx.AsyncClient, simulator_url: str
+) -> None:
+    async with httpx.AsyncClient(base_url=simulator_url, timeout=60, trust_env=False) as control:
+        devices = [{"imei": one["imei"], "mdn": one["mdn"]} for one in await fleet(control, 500)]
+        await gateway.put(f"/listeners/{ACCOUNT}/DeviceLocation")
+        await control.post("/control/thingspace/speed", json={"fullSpeed": True})
+        plan = {"devices": devices, "interval": 60, "count": 6, "maxAge": 0}
+
+        started = (await gateway.post("/periodic", json=plan)).json()
+        drained, *asked = await asyncio.gather(
+            control.post("/control/thingspace/drain", json={"timeoutSeconds": 50}),
+            *(asked_after(gateway, delay_s) for delay_s in (0.0, 0.2, 0.4, 0.8)),
+        )
+
+    path = f"/periodic/{started['id']}"
+    session = (await gateway.get(path)).json()
+    listed = (await gateway.get(f"{path}/devices", params={"limit": 1000})).json()["devices"]
+    reports = (await gateway.get(f"{path}/reports", headers={"Accept": "application/x-ndjson"})).text.splitlines()
+    assert (drained.status_code, asked) == (200, [200] * 4)
+    assert (session["state"], session["reports"]) == (
+        "completed",
+        {"expected": 3000, "due": 3000, "received": 3000, "failed": 0, "missing": 0},
+    )
+    assert [(one["received"], one["failed"], one["missing"]) for one in listed] == [(6, 0, 0)] * 500
+    assert len({json.loads(line)["id"] for line in reports}) == len(reports) == 3000
+
+
+async def asked_after(gateway: httpx.AsyncClient, delay_s: float) -> int:
+    """Ask a little later whether the gateway is ready."""
+    await asyncio.sleep(delay_s)
+    return (await gateway.get("/readyz")).status_code
+
+
 class Sender:
     """Sends callbacks over many connections, as ThingSpace might; each until it is acknowledged or the gateway is gone.
 

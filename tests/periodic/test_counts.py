@@ -186,6 +186,43 @@ async def test_the_clock_moves_sessions_that_nobody_looks_at(stage: Stage) -> No
     assert view.row.ended_at == stage.clock.at
 
 
+async def test_what_a_clock_that_was_ahead_has_ended_goes_on(stage: Stage) -> None:
+    await stage.start(plan(2, count=6))
+    await stage.report("start-1")
+    stage.clock.forward(hours=1)
+    ahead = (await stage.show("start-1"))["state"]
+
+    stage.clock.forward(hours=-1)
+
+    session = await stage.show("start-1")
+    assert (ahead, session["state"], session["endedAt"]) == ("completed", "active", None)
+    assert session["reports"] == {"expected": 12, "due": 0, "received": 1, "failed": 0, "missing": 0}
+
+
+async def test_what_a_clock_that_was_ahead_has_ended_goes_on_even_if_nobody_looks(stage: Stage) -> None:
+    await stage.start()
+    await stage.stop("start-1")
+    stage.clock.forward(hours=1)
+    await stage.periodic.advance()
+
+    stage.clock.forward(hours=-1)
+    await stage.sweep()
+
+    (view,) = await stage.periodic.page(state="stopping", account=None, before=None, limit=10)
+    assert view.row.ended_at is None
+
+
+async def test_what_has_all_its_reports_stays_ended_when_the_clock_is_put_back(stage: Stage) -> None:
+    stage.clock.forward(hours=1)
+    await stage.start(plan(count=1))
+    await stage.report("start-1")
+    await stage.show("start-1")
+
+    stage.clock.forward(hours=-1)
+
+    assert (await stage.show("start-1"))["state"] == "completed"
+
+
 async def test_a_report_after_the_end_is_stored_counted_and_flagged_but_reopens_nothing(stage: Stage) -> None:
     await stage.start()
     stage.clock.forward(days=1)

@@ -11,6 +11,7 @@ from app.model import Deadline
 from app.providers.thingspace.settings import NAME
 
 _LONGEST_PAUSE_S = 30.0
+_SKEW_S = 60.0  # by so much the clocks of replicas may differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     Attributes:
         used_at: When it was last known to be accepted, by any replica, a few minutes ago at most.
         failures: Requests in a row whose outcome is unknown or an outage.
+        failed_at: When the last of them failed.
         not_before: No request is made before that.
     """
 
@@ -55,7 +57,13 @@ class Record(msgspec.Struct, omit_defaults=True):
     used_at: float = 0.0
     rejected: int = 0
     failures: int = 0
+    failed_at: float = 0.0
     not_before: float = 0.0
+
+    def cooldown_s(self, now: float) -> float:
+        """Tell how long no request is to be made."""
+        # A failure in the future was dated by a clock that was ahead, and has been put back since.
+        return max(0.0, self.not_before - now) if self.failed_at <= now + _SKEW_S else 0.0
 
 
 def to_record(value: bytes | None) -> Record:

@@ -63,7 +63,7 @@ class SharedToken:
     @property
     def cooldown_s(self) -> float:
         """How long no request is made, after failures."""
-        return max(0.0, self._record.not_before - self._clock())
+        return self._record.cooldown_s(self._clock())
 
     @property
     def age_s(self) -> float | None:
@@ -175,7 +175,8 @@ class SharedToken:
                     "or an operator resets the provider.",
                     provider=NAME,
                 )
-            self._record.rejected, self._record.not_before = record.rejected, record.not_before
+            self._record.rejected = record.rejected
+            self._record.failed_at, self._record.not_before = record.failed_at, record.not_before
             if self.cooldown_s > _PATIENCE_S:
                 raise ProviderUnavailable(
                     "ThingSpace could not be asked for a token a moment ago.",
@@ -195,7 +196,8 @@ class SharedToken:
             granted = await self._ask(Deadline.after(REQUEST_LIMIT_S))
         except ProviderError as error:
             record.failures += 1
-            record.not_before = self._clock() + to_pause_s(error, record.failures)
+            record.failed_at = self._clock()
+            record.not_before = record.failed_at + to_pause_s(error, record.failures)
             return error
         if isinstance(granted, Rejection):
             record.rejected += granted.times

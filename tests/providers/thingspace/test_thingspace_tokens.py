@@ -251,6 +251,38 @@ async def test_a_session_kept_alive_by_another_replica_is_not_replaced() -> None
     assert await idle.get(soon()) == "t1"
 
 
+async def test_a_pause_that_a_clock_ahead_has_set_ends_when_the_clock_is_put_back() -> None:
+    clock, outages = Clock(), iter([ProviderUnavailable("away", provider=thingspace.NAME, retry_after_s=30)])
+
+    async def ask(_: Deadline) -> grants.Grant:
+        for outage in outages:
+            raise outage
+        return grants.Grant(token="t1")
+
+    token = shared(ask, clock=clock)
+    clock.now += 3600
+    with pytest.raises(ProviderUnavailable):
+        await token.get(soon())
+    paused_s = token.cooldown_s
+
+    clock.now -= 3600
+
+    assert (paused_s, token.cooldown_s) == (30, 0)
+    assert await token.get(soon()) == "t1"
+
+
+async def test_a_token_obtained_by_a_clock_ahead_is_replaced_when_it_is_refused() -> None:
+    clock = Clock()
+    token = shared(granting(3600), clock=clock, idle_limit_s=19 * 60)
+    clock.now += 3600
+    assert await token.get(soon()) == "t1"
+
+    clock.now -= 3600
+
+    assert await token.get(soon()) == "t1"
+    assert await token.get(soon(), failed="t1") == "t2"
+
+
 async def test_bad_credentials_are_tried_twice_and_never_again(provider: Provider, stand_in: StandIn) -> None:
     stand_in.password = "other"
 
