@@ -4,7 +4,7 @@
 400 no JSON object, kept raw all the same; 503 not stored, try again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import structlog
@@ -99,10 +99,11 @@ class CallbackDoor:
 
         return refuse if self._spans is None else self._spans.around(refuse, provider)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Take one callback."""
-        take = self._take if self._spans is None else self._spans.around(self._take, _place(scope)[0])
-        await take(scope, receive, send)
+        if self._spans is None:
+            return self._take(scope, receive, send)
+        return self._spans.around(self._take, _place(scope)[0])(scope, receive, send)
 
     async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
         provider, token = _place(scope)

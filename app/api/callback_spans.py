@@ -27,10 +27,9 @@ class CallbackSpans:
     @staticmethod
     def end(scope: Scope, provider: str, status: int | None) -> None:
         """End the span of a callback that is answered, or that nobody waits for any more."""
-        span: Recorded | None = scope.pop(_PLACE, None)
-        if span is not None:
-            span.note_provider(provider)
-            span.end_request(_METHOD, _ROUTE, status)
+        span: Recorded = scope.pop(_PLACE)
+        span.note_provider(provider)
+        span.end_request(_METHOD, _ROUTE, status)
 
     def around(self, app: ASGIApp, provider: str) -> ASGIApp:
         """Make a span the current one while `app` answers: the callback's, if it has begun before."""

@@ -29,6 +29,10 @@ Attributes = Mapping[str, str | int]
 
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
 _FIRST_SERVER_ERROR = 500
+_NOBODY = Context()
+"""The parent of what begins a trace. Nearly all callbacks have it, so it is made once; nothing can be put into it."""
+_ASKED = {method: {"http.request.method": method} for method in _METHODS}
+_ASKED_OTHERWISE = {"http.request.method": "_OTHER"}
 _MOST_LINKS = 64
 """So many requests are linked to the commit they share; the number of its entries stands there in any case."""
 
@@ -49,8 +53,9 @@ class Recorder:
         Args:
             sent: The caller's `traceparent`.
         """
-        attributes = {"http.request.method": method if method in _METHODS else "_OTHER"}
-        return Recorded(self, self.begin(_name(method), SpanKind.SERVER, attributes, _context_of(sent)))
+        attributes: Attributes = _ASKED.get(method, _ASKED_OTHERWISE)
+        context = _NOBODY if sent is None else _context_of(sent)
+        return Recorded(self, self.begin(_name(method), SpanKind.SERVER, attributes, context))
 
     def begin(
         self, name: str, kind: SpanKind, attributes: Attributes, context: Context, links: list[Link] | None = None
@@ -83,8 +88,8 @@ class Recorded:
 
     def call(self, name: str, attributes: Attributes) -> "Recorded":
         """Begin the span of a call to somebody else, under this one."""
-        context = set_span_in_context(self.span, Context())
-        return Recorded(self._recorder, self._recorder.begin(name, SpanKind.CLIENT, attributes, context))
+        span = self._recorder.begin(name, SpanKind.CLIENT, attributes, _under(self.span))
+        return Recorded(self._recorder, span)
 
     def note_provider(self, name: str) -> None:
         """Write down which provider it is about."""
@@ -148,7 +153,7 @@ class Commit:
             self._span.add_event("repeated")
             return
         first, *others = self._requests.values() or [None]
-        context = Context() if first is None else set_span_in_context(NonRecordingSpan(first), Context())
+        context = _NOBODY if first is None else _under(NonRecordingSpan(first))
         attributes: Attributes = {"db.system.name": "postgresql", "gateway.commit.entries": entries}
         links = [Link(other) for other in others if other is not None]
         self._span = recorder.begin("commit", SpanKind.CLIENT, attributes, context, links)
@@ -171,12 +176,16 @@ def _name(method: str) -> str:
     return method if method in _METHODS else "HTTP"
 
 
-def _context_of(sent: bytes | None) -> Context:
+def _context_of(sent: bytes) -> Context:
     """Make the caller's span the parent, if there is one."""
     found = read(sent)
     if found is None:
-        return Context()
+        return _NOBODY
     remote = SpanContext(
         int(found.trace_id, 16), int(found.parent_id, 16), is_remote=True, trace_flags=TraceFlags(int(found.flags, 16))
     )
-    return set_span_in_context(NonRecordingSpan(remote), Context())
+    return _under(NonRecordingSpan(remote))
+
+
+def _under(span: Span) -> Context:
+    return set_span_in_context(span, _NOBODY)

@@ -20,14 +20,15 @@ class TracingSettings(BaseSettings):
     """Settings named `OTEL_*`, from the environment or `.env`; the SDK reads them itself, and more of them.
 
     All are texts: they are often set for many programs at once, and none of them may keep the gateway from starting.
+    The endpoints count as secrets because they may hold a user name and a password.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, **ENVIRONMENT)
 
-    exporter_otlp_endpoint: str | None = Field(
+    exporter_otlp_endpoint: SecretStr | None = Field(
         default=None, description="collector that traces are sent to by OTLP/HTTP; unset: no traces"
     )
-    exporter_otlp_traces_endpoint: str | None = Field(
+    exporter_otlp_traces_endpoint: SecretStr | None = Field(
         default=None, description="the same as a complete address, which is used as it is"
     )
     exporter_otlp_headers: SecretStr | None = Field(

@@ -1,5 +1,6 @@
 """The spans of requests, of calls to providers and of callbacks; and what never stands in them."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -121,6 +122,18 @@ async def test_a_callback_that_is_refused_says_so(client: httpx.AsyncClient, rec
     callback = recording.the("POST /callbacks/{provider}/{token}")
     assert attributes(callback)["http.response.status_code"] == 404
     assert "commit" not in recording.names
+
+
+async def test_callbacks_that_share_commits_all_lead_to_one(client: httpx.AsyncClient, recording: Recording) -> None:
+    await asyncio.gather(*(client.post(CALLBACK_PATH, json=message(number)) for number in range(20)))
+
+    commits = [span for span in recording.spans if span.name == "commit"]
+    callbacks = {span.context.span_id for span in recording.spans if span.name.startswith("POST /callbacks/")}
+    parents = {span.parent.span_id for span in commits if span.parent}
+    linked = {link.context.span_id for span in commits for link in span.links}
+    assert len(callbacks) == 20
+    assert parents | linked == callbacks
+    assert sum(attributes(span)["gateway.commit.entries"] for span in commits) == 20
 
 
 async def test_without_a_recorder_the_trace_is_handed_to_the_provider(database_url: str, both: Vendors) -> None:

@@ -1,16 +1,21 @@
 """What is recorded of a trace, what is handed on of it, and when nothing is."""
 
+import asyncio
 import io
 import json
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
+from collector import Collector
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 from recorders import Recording, attributes, is_below
+from servers import serving
+from structlog.testing import capture_logs
 
 from app import telemetry
 from app.settings import Settings
@@ -232,6 +237,58 @@ async def test_a_collector_that_hangs_holds_up_the_end_for_a_bounded_time(monkey
         took_s = time.monotonic() - begun
 
     assert 0.2 <= took_s < 0.9
+
+
+async def test_what_goes_wrong_is_logged_once_and_without_the_texts_of_libraries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:secret@127.0.0.1:1")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+    structlog.reset_defaults()  # other tests log errors alone
+
+    with capture_logs() as lines:
+        async with exporting(flush_s=0.2) as recorder:
+            assert recorder is not None
+            recorder.request("POST").end_request("POST", "/locate", 200)
+            await asyncio.sleep(0.2)
+
+    assert [line["event"] for line in lines] == ["trouble with traces", "the last traces were not sent in time"]
+    assert lines[0]["where"].startswith("opentelemetry.exporter.otlp.proto.http.")
+    assert lines[0].keys() == {"event", "where", "log_level"}
+
+
+async def test_the_env_file_configures_the_sdk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    collector = Collector()
+    async with serving(collector) as url:
+        variables = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+            "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+            "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
+        }
+        for name in variables:
+            monkeypatch.setenv(name, "")
+            monkeypatch.delenv(name)
+        (tmp_path / ".env").write_text("\n".join(f"{name}={value}" for name, value in variables.items()))
+        async with exporting() as recorder:
+            assert recorder is not None
+            recorder.request("POST").end_request("POST", "/locate", 200)
+
+    (resource,) = collector.resources
+    assert [span.name for span in collector.spans] == ["POST /locate"]
+    assert (resource["service.name"], resource["deployment.environment.name"]) == ("location-gateway", "test")
+    assert {"service.version", "service.instance.id"} <= resource.keys()
+
+
+async def test_the_service_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    collector = Collector()
+    async with serving(collector) as url:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{url}/v1/traces")
+        monkeypatch.setenv("OTEL_SERVICE_NAME", "locations-of-the-north")
+        async with exporting() as recorder:
+            assert recorder is not None
+            recorder.request("POST").end_request("POST", "/locate", 200)
+
+    assert [resource["service.name"] for resource in collector.resources] == ["locations-of-the-north"]
 
 
 async def test_settings_that_the_sdk_cannot_use_leave_the_gateway_without_traces(

@@ -43,12 +43,13 @@ def environment(vendor_url: str, database_url: str, port: int, **variables: str)
 
 
 async def ask(port: int) -> tuple[httpx.Response, httpx.Response]:
-    """Ask for a location, and post a callback."""
+    """Ask for a location, and post a callback; one that cannot be read as well."""
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
         located = await client.post(
             "/locate", json={"measurements": WIFI}, headers={**AUTHORIZED, "traceparent": PARENT}
         )
         called_back = await client.post(CALLBACK_PATH, json=message())
+        await client.post(CALLBACK_PATH, content=b"no JSON")
     return located, called_back
 
 
@@ -80,7 +81,8 @@ async def test_a_question_and_a_callback_are_traced_down_to_their_commits(
     assert vendor.traceparents["/cloudlocate/v1/position"] == f"00-{question.trace_id}-{call.span_id}-01"
     assert "commit" in {span.name for span in collector.below(question)}
 
-    callback = only(collector.named("POST /callbacks/{provider}/{token}"))
+    callback, unreadable = collector.named("POST /callbacks/{provider}/{token}")
+    assert unreadable.attributes["http.response.status_code"] == 400
     assert (callback.kind, callback.parent_id) == (SERVER, "")
     assert callback.attributes["gateway.provider"] == "thingspace"
     commit = only([span for span in collector.below(callback) if span.name == "commit"])
