@@ -148,10 +148,7 @@ class Commit:
                 self._requests[context.span_id] = context
 
     def begin(self, recorder: Recorder, entries: int) -> None:
-        """Begin the span; the commit may be tried again under it."""
-        if self._span is not None:
-            self._span.add_event("repeated")
-            return
+        """Begin the span, which lasts until all of it is stored, however often that is tried."""
         first, *others = self._requests.values() or [None]
         context = _NOBODY if first is None else _under(NonRecordingSpan(first))
         attributes: Attributes = {"db.system.name": "postgresql", "gateway.commit.entries": entries}
