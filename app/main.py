@@ -47,6 +47,7 @@ from app.storage.migrate import upgrade
 from app.storage.seal import Seal
 from app.storage.vault import DatabaseVault
 from app.storage.writer import Writer
+from app.tracing import CURRENT, Recorder, exporting
 from app.upstream import guarded
 from app.worker import Job, running
 
@@ -102,6 +103,7 @@ def create_app(
     transport: httpx.AsyncBaseTransport | None = None,
     *,
     providers: Sequence[ProviderModule] = PROVIDERS,
+    recorder: Recorder | None = None,
 ) -> FastAPI:
     """Make the application; everything is connected when its lifespan begins, and closed when it ends.
 
@@ -109,13 +111,14 @@ def create_app(
         settings: Default: from the environment.
         transport: Replaces the network towards all providers.
         providers: The providers' folders, in the order of preference.
+        recorder: Records traces; default: where the environment names an endpoint, one that exports to it.
     """
     settings = settings or Settings()
     app = GatewayApp(
         title="Location gateway",
         description=DESCRIPTION,
         version=version("location-gateway"),
-        lifespan=_lifespan(settings, transport, providers),
+        lifespan=_lifespan(settings, transport, providers, recorder),
         docs_url=None,
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
@@ -133,13 +136,20 @@ def create_app(
 
 
 def _lifespan(
-    settings: Settings, transport: httpx.AsyncBaseTransport | None, providers: Sequence[ProviderModule]
+    settings: Settings,
+    transport: httpx.AsyncBaseTransport | None,
+    providers: Sequence[ProviderModule],
+    given: Recorder | None,
 ) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         telemetry.configure_logs(settings)
         async with AsyncExitStack() as stack:
-            app.state.gateway = await _open(settings, transport, providers, stack)
+            recorder = given or await stack.enter_async_context(exporting())
+            # The background tasks, which begin from here, take it with them.
+            CURRENT.set(recorder.background() if recorder else None)
+            stack.callback(CURRENT.set, None)
+            app.state.gateway = await _open(settings, transport, providers, stack, recorder)
             # What exists now lives as long as the process; the collector need not look at it again and again.
             gc.collect()
             gc.freeze()
@@ -154,6 +164,7 @@ async def _open(
     transport: httpx.AsyncBaseTransport | None,
     modules: Sequence[ProviderModule],
     stack: AsyncExitStack,
+    recorder: Recorder | None,
 ) -> Gateway:
     database = Database(await _database_url(settings, stack), pool_size=settings.database_pool)
     stack.push_async_callback(database.aclose)
@@ -165,7 +176,9 @@ async def _open(
         built = [
             guarded(provider, after=settings.cooldown_after, cooldown_s=settings.cooldown_seconds) for provider in built
         ]
-    writer = await stack.enter_async_context(Writer(database.connect, bound=settings.callback_queue).running())
+    writer = await stack.enter_async_context(
+        Writer(database.connect, bound=settings.callback_queue, recorder=recorder).running()
+    )
     locate = Locate(built, database, writer, recent_s=settings.recent_seconds, reuse_s=settings.reuse_seconds)
     periodic = await stack.enter_async_context(Periodic(built, database, writer, settings).running())
     writer.unclaimed = periodic.claim
@@ -209,7 +222,9 @@ async def _open(
             addresses,
             [provider.name for provider in built if provider.callbacks],
             limit=settings.callback_max_body_bytes,
+            recorder=recorder,
         ),
+        recorder=recorder,
     )
 
 

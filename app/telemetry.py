@@ -14,6 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from structlog.typing import Processor
 
 from app.settings import Settings
+from app.tracing import add_trace_id
 
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Variable of prometheus_client: where server processes keep their metrics for each other, if there are several."""
@@ -185,6 +186,7 @@ def configure_logs(settings: Settings) -> None:
     as_json = settings.log_format == "json" or (settings.log_format is None and not sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_trace_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

@@ -16,7 +16,7 @@ from app.storage.embedded import EmbeddedPostgres
 from app.storage.migrate import to_async_url
 
 pytest_plugins = ["shared_gateway"]
-SETTINGS = ("GATEWAY_", "THINGSPACE_", "CLOUDLOCATE_")
+SETTINGS = ("GATEWAY_", "THINGSPACE_", "CLOUDLOCATE_", "OTEL_")
 
 
 @pytest.fixture(scope="session", autouse=True)

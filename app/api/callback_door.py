@@ -4,7 +4,7 @@
 400 no JSON object, kept raw all the same; 503 not stored, try again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import structlog
@@ -12,16 +12,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
 from app import telemetry
+from app.api.callback_spans import CallbackSpans
 from app.api.problems import problem_response
 from app.errors import BodyTooLarge, GatewayError, MalformedJson, Overloaded, Unavailable
 from app.ingest import Answer, Ingest
 from app.listening import Addresses
 from app.model import ProviderName
+from app.tracing import Recorder
 
 log = structlog.get_logger()
 
 PREFIX = "/callbacks/"
-_START: Message = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
+_OK = 200
+_START: Message = {"type": "http.response.start", "status": _OK, "headers": [(b"content-length", b"0")]}
 _BODY: Message = {"type": "http.response.body", "body": b""}
 
 
@@ -32,15 +35,25 @@ class ClientGone(Exception):
 class CallbackDoor:
     """Answers `POST /callbacks/{provider}/{token}`."""
 
-    def __init__(self, ingest: Ingest, addresses: Addresses, providers: list[ProviderName], *, limit: int) -> None:
+    def __init__(
+        self,
+        ingest: Ingest,
+        addresses: Addresses,
+        providers: list[ProviderName],
+        *,
+        limit: int,
+        recorder: Recorder | None = None,
+    ) -> None:
         """Serve the callbacks of some providers.
 
         Args:
             limit: The largest body taken, in bytes.
+            recorder: Makes a span of each callback; None: nobody does.
         """
         self._ingest = ingest
         self._addresses = addresses
         self._limit = limit
+        self._spans = None if recorder is None else CallbackSpans(recorder)
         self._stored: Mapping[str, Any] = {name: telemetry.CALLBACKS.labels(name, "stored") for name in providers}
 
     def opens(self, scope: Scope) -> bool:
@@ -65,12 +78,16 @@ class CallbackDoor:
         address = self._addresses.known(provider, token)
         if address is None or len(body) > self._limit:
             return False
-        self._ingest.take_together(address, body, _Headers(scope["headers"]), answer)
+        trace = None if self._spans is None else self._spans.begin(scope)
+        self._ingest.take_together(address, body, _Headers(scope["headers"]), answer, trace)
         return True
 
     def count_stored(self, scope: Scope) -> None:
         """Count a callback that was taken at once and is committed."""
-        self._stored[_place(scope)[0]].inc()
+        provider = _place(scope)[0]
+        self._stored[provider].inc()
+        if self._spans is not None:
+            self._spans.end(scope, provider, _OK)
 
     def refusal(self, scope: Scope, error: BaseException) -> ASGIApp:
         """Make what answers a callback that was taken at once and could not be committed."""
@@ -80,10 +97,15 @@ class CallbackDoor:
             refused = error if isinstance(error, GatewayError) else Unavailable("The callback could not be stored.")
             await self._refuse(refused, provider, scope, receive, send)
 
-        return refuse
+        return refuse if self._spans is None else self._spans.around(refuse, provider)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Take one callback."""
+        if self._spans is None:
+            return self._take(scope, receive, send)
+        return self._spans.around(self._take, _place(scope)[0])(scope, receive, send)
+
+    async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
         provider, token = _place(scope)
         try:
             address = self._addresses.known(provider, token)

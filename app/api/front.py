@@ -25,11 +25,12 @@ from app.api.parameters import refuse_nul
 from app.api.problems import problem_response
 from app.caller import ANYONE, Caller
 from app.errors import GatewayError
-from app.tracing import TRACEPARENT, continued
+from app.tracing import CURRENT, continued
 
 log = structlog.get_logger()
 
 _LONGEST_ID = 60
+_UNMATCHED = "unmatched"
 _PRINTABLE = frozenset(range(0x20, 0x7F))
 
 
@@ -72,7 +73,9 @@ class Front:
                 message["headers"] = [*message.get("headers", ()), *own_headers]
             await send(message)
 
-        TRACEPARENT.set(continued(headers.get(b"traceparent")))
+        sent = headers.get(b"traceparent")
+        span = None if gateway.recorder is None else gateway.recorder.request(scope["method"], sent)
+        CURRENT.set(span or continued(sent))
         caller = ANYONE
         try:
             if not gateway.access.is_open(scope["path"]):
@@ -103,6 +106,8 @@ class Front:
                 request_id=request_id,
                 key=caller.key_id,
             )
+            if span is not None:
+                span.end_request(scope["method"], None if route == _UNMATCHED else route, status)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         lane = self._lanes.get((scope["method"], scope["path"]))
@@ -156,7 +161,7 @@ def _request_id(sent: bytes | None) -> str:
 def _route(scope: Scope) -> str:
     """Name the route by its pattern, so that paths with identifiers never reach logs or labels."""
     route: Any = scope.get("route")
-    return getattr(route, "path", None) or "unmatched"
+    return getattr(route, "path", None) or _UNMATCHED
 
 
 def _where(error: BaseException) -> str:

@@ -21,6 +21,7 @@ from app.settings import Settings
 from app.storage.database import Database
 from app.storage.journal import Journal
 from app.storage.writer import Writer
+from app.tracing import Recorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,7 @@ class Gateway:
     erase: Erase
     measuring: Measuring
     callback_door: CallbackDoor
+    recorder: Recorder | None = None
     streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_STREAMS))
 
 

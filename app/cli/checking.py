@@ -14,10 +14,15 @@ from app.cli.asking import show_json
 from app.registry import PROVIDERS
 from app.settings import Settings
 from app.storage.urls import to_dsn
+from app.tracing import TracingSettings
 
 config_commands = typer.Typer(help="The settings.", no_args_is_help=True)
 
-SETTINGS: tuple[type[BaseSettings], ...] = (Settings, *(provider.Settings for provider in PROVIDERS))
+SETTINGS: tuple[type[BaseSettings], ...] = (
+    Settings,
+    TracingSettings,
+    *(provider.Settings for provider in PROVIDERS),
+)
 
 
 def settings_problems(error: pydantic.ValidationError) -> list[str]:

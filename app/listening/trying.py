@@ -89,7 +89,7 @@ class Trying:
     async def _post(
         self, provider: ProviderName, url: str, body: bytes, headers: dict[str, str]
     ) -> tuple[int | None, str]:
-        http = upstream.http_client(self._transport, connect_timeout_s=5, max_connections=1)
+        http = upstream.http_client(self._transport, connect_timeout_s=5, max_connections=1, name="listener")
         try:
             async with http, upstream.within(Deadline.after(_TRIAL_S), provider):
                 with upstream.translated_errors(provider):

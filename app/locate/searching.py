@@ -20,6 +20,7 @@ from app.locate.answers import Answer
 from app.model import Fix, LocationQuery, ProviderName
 from app.policy import Candidate
 from app.provider import Assessment
+from app.tracing import CURRENT, Recorded
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,6 +53,8 @@ class Search:
         attempt = Attempt(provider=candidate.name, outcome=outcome, duration_ms=round(duration_s * 1000), reason=reason)
         self.attempts.append(attempt)
         telemetry.attempt(candidate.name, outcome, duration_s)
+        if isinstance(trace := CURRENT.get(), Recorded):
+            trace.note("attempt", {"gateway.provider": candidate.name, "gateway.outcome": outcome})
         if error is not None:
             # A skipped candidate explains a failure only when nobody could be asked.
             if outcome not in ("skipped", "not_configured") or self.error is None:

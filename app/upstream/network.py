@@ -8,21 +8,29 @@ from typing import Any
 import httpx
 
 from app.settings import is_loopback
-from app.tracing import TRACEPARENT
+from app.tracing import CURRENT, Continued, Recorded
 from app.upstream.pool import MAX_ANSWER_BYTES, KeepAliveTransport
+from app.upstream.recording import recorded
 from app.upstream.whole import WholeResponse
 
 
 def http_client(
-    transport: httpx.AsyncBaseTransport | None, *, connect_timeout_s: float, max_connections: int
+    transport: httpx.AsyncBaseTransport | None,
+    *,
+    connect_timeout_s: float,
+    max_connections: int,
+    name: str = "provider",
 ) -> httpx.AsyncClient:
     """Make the client of one provider, with connections of its own; `transport` replaces the network.
+
+    In traces its calls stand under `name`, and under the request extension `operation` where there is one.
 
     The caller closes it. Redirects are not followed: a provider that redirects is misconfigured, and a
     bearer token must not travel to another host. Cookies are not kept. A hot path builds its `httpx.Request` itself
     and hands it to `send`, which adds nothing to it; `post` and the like cost three times as much.
     """
-    return _LeanClient(transport or network(max_connections), timeout=httpx.Timeout(None, connect=connect_timeout_s))
+    timeout = httpx.Timeout(None, connect=connect_timeout_s)
+    return _LeanClient(transport or network(max_connections), name=name, timeout=timeout)
 
 
 def network(max_connections: int) -> httpx.AsyncBaseTransport:
@@ -36,7 +44,7 @@ def network(max_connections: int) -> httpx.AsyncBaseTransport:
 class _LeanClient(httpx.AsyncClient):
     """An httpx client whose requests go straight to the transport: no cookies, no redirects, no credentials added."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, *, timeout: httpx.Timeout) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport, *, name: str, timeout: httpx.Timeout) -> None:
         super().__init__(
             transport=transport,
             timeout=timeout,
@@ -45,6 +53,7 @@ class _LeanClient(httpx.AsyncClient):
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
         self._straight = transport
+        self._name = name
         self._limits = timeout.as_dict()
 
     async def send(
@@ -61,9 +70,13 @@ class _LeanClient(httpx.AsyncClient):
         if self.is_closed:
             raise RuntimeError("The client is closed.")
         request.extensions.setdefault("timeout", self._limits)
-        if (traceparent := TRACEPARENT.get()) is not None:
-            request.headers["traceparent"] = traceparent
-        response = await self._straight.handle_async_request(request)
+        trace = CURRENT.get()
+        if isinstance(trace, Recorded):
+            response = await recorded(self._straight.handle_async_request, request, trace, self._name)
+        else:
+            if isinstance(trace, Continued):
+                request.headers["traceparent"] = trace.traceparent
+            response = await self._straight.handle_async_request(request)
         response.request = request
         if not stream:
             try:

@@ -11,9 +11,14 @@ from pydantic_settings import BaseSettings
 
 from app import registry
 from app.settings import Settings, is_loopback
+from app.tracing import TracingSettings
 
 ROOT = Path(__file__).parents[2]
-KINDS: tuple[type[BaseSettings], ...] = (Settings, *(provider.Settings for provider in registry.PROVIDERS))
+KINDS: tuple[type[BaseSettings], ...] = (
+    Settings,
+    TracingSettings,
+    *(provider.Settings for provider in registry.PROVIDERS),
+)
 _ASSIGNMENT = re.compile(r"^#?\s?([A-Z][A-Z0-9]*_[A-Z0-9_]+)=(.*)$", re.MULTILINE)
 
 

@@ -22,7 +22,10 @@ def build(transport: object | None = None, *, vault: Vault | None = None) -> Pro
         raise TypeError("transport must be an httpx.AsyncBaseTransport")
     settings = CloudLocateSettings()
     http = http_client(
-        transport, connect_timeout_s=settings.connect_timeout_s, max_connections=settings.max_concurrency
+        transport,
+        connect_timeout_s=settings.connect_timeout_s,
+        max_connections=settings.max_concurrency,
+        name=NAME,
     )
     locator = CloudLocate(http, settings)
     return Provider(

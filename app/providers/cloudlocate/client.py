@@ -57,7 +57,7 @@ class CloudLocate:
             (b"Content-Type", b"application/json"),
             (b"User-Agent", b"location-gateway"),
         ]
-        self._extensions = {"timeout": http.timeout.as_dict()}
+        self._extensions = {"timeout": http.timeout.as_dict(), "operation": "locate"}
         self._last_error: tuple[ProviderError, datetime] | None = None
         self._is_failing = False
         self._wrong_checksums = 0

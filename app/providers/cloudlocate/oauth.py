@@ -122,6 +122,7 @@ class TokenSource:
                 self._settings.token_url or "",
                 data=form,
                 headers=headers,
+                extensions={"operation": "token"},
                 timeout=httpx.Timeout(self._settings.timeout_s, connect=self._settings.connect_timeout_s),
             )
             if response.is_success:

@@ -27,6 +27,7 @@ def build(transport: object | None = None, *, vault: Vault | None = None) -> Pro
         cast("httpx.AsyncBaseTransport | None", transport),
         connect_timeout_s=settings.connect_timeout_s,
         max_connections=settings.max_connections,
+        name=NAME,
     )
     client = Client(http, settings, vault or PrivateVault())
 

@@ -38,6 +38,7 @@ class Call:
 
     Attributes:
         path: Path and query behind the API's address, already encoded.
+        operation: What it asks for, as it stands in traces, where the path must not.
         account: The account it is about; hidden in error texts.
         is_safe: Sending it twice does no harm and costs nothing.
         starts_work: It starts something that goes on and is billed; then only an answer that proves that nothing
@@ -49,6 +50,7 @@ class Call:
 
     method: str
     path: str
+    operation: str
     body: bytes | None = None
     account: str = ""
     is_safe: bool = False
@@ -207,6 +209,7 @@ class Client:
                 "Accept": "application/json",
             },
             content=call.body,
+            extensions={"operation": call.operation},
         )
         return await self._http.send(request)
 

@@ -96,6 +96,7 @@ class ThingSpaceListeners:
         call = Call(
             method="POST",
             path=f"/callbacks/{quote(account, safe='')}",
+            operation="register listener",
             body=to_json(ListenerRequest(name=service, url=url)),
             account=account,
         )
@@ -110,14 +111,15 @@ class ThingSpaceListeners:
 
     async def registered(self, account: AccountName, *, deadline: Deadline) -> list[Registration]:
         """List registrations, in either documented form."""
-        call = Call(method="GET", path=f"/callbacks/{quote(account, safe='')}", account=account, is_safe=True)
+        path = f"/callbacks/{quote(account, safe='')}"
+        call = Call(method="GET", path=path, operation="list listeners", account=account, is_safe=True)
         listed = await self._client.call(call, _to_list, deadline=deadline)
         return [found for element in listed if (found := _to_registration(account, element)) is not None]
 
     async def remove(self, account: AccountName, service: str, *, deadline: Deadline) -> None:
         """Remove a registration; any success will do, whatever the body."""
         path = f"/callbacks/{quote(account, safe='')}/name/{quote(service, safe='')}"
-        call = Call(method="DELETE", path=path, account=account, is_safe=True)
+        call = Call(method="DELETE", path=path, operation="remove listener", account=account, is_safe=True)
         try:
             await self._client.call(call, httpx.Response.read, deadline=deadline)
         except ProviderRefused as error:

@@ -170,6 +170,7 @@ class _Inquiry:
         call = Call(
             method="POST",
             path="/locations",
+            operation="locate",
             body=to_json(body),
             account=account,
             is_safe=is_free,

@@ -89,7 +89,7 @@ class Tokens:
             "Content-Type": "application/x-www-form-urlencoded",
         }
         url = f"{self._settings.oauth}/oauth2/token"
-        response = await self._post(url, b"grant_type=client_credentials", headers, deadline)
+        response = await self._post("token", url, b"grant_type=client_credentials", headers, deadline)
         answer = _members_of(response)
         token = reading.text(answer.get("access_token"))
         if response.is_success and token is not None:
@@ -112,7 +112,8 @@ class Tokens:
     async def _try_to_log_in(self, bearer: str, deadline: Deadline) -> tuple[Grant | Rejection, TokenKind | None]:
         user = wire.Login(username=secret_text(self._settings.username), password=secret_text(self._settings.password))
         headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
-        response = await self._post(f"{self._settings.m2m}/session/login", wire.to_json(user), headers, deadline)
+        url = f"{self._settings.m2m}/session/login"
+        response = await self._post("login", url, wire.to_json(user), headers, deadline)
         answer = _members_of(response)
         token = reading.text(answer.get("sessiontoken"))
         if response.is_success and token is not None:
@@ -125,11 +126,15 @@ class Tokens:
         )
         return rejection, None if fault.from_service else expired(response.status_code, fault)
 
-    async def _post(self, url: str, content: bytes, headers: dict[str, str], deadline: Deadline) -> httpx.Response:
+    async def _post(
+        self, operation: str, url: str, content: bytes, headers: dict[str, str], deadline: Deadline
+    ) -> httpx.Response:
+        extensions = {"operation": operation}
+
         async def post() -> httpx.Response:
             with translated_errors(NAME):
                 async with within(deadline, NAME):
-                    response = await self._http.post(url, content=content, headers=headers)
+                    response = await self._http.post(url, content=content, headers=headers, extensions=extensions)
             if response.status_code >= _SERVER_ERROR or response.status_code in _NOT_ABOUT_CREDENTIALS:
                 raise to_error(response, Fault())
             return response

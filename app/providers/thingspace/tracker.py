@@ -51,6 +51,7 @@ class ThingSpaceTracker:
         call = Call(
             method="POST",
             path=_PATH,
+            operation="start",
             body=self._to_body(plan),
             account=plan.account,
             starts_work=True,
@@ -90,7 +91,8 @@ class ThingSpaceTracker:
         """
         if not 1 <= len(mdns) <= STOP_LIMIT:
             raise InvalidArgument(f"A stop call takes 1 to {STOP_LIMIT} devices.")
-        call = Call(method="DELETE", path=self._stop_path(account, transaction_id, mdns), account=account, is_safe=True)
+        path = self._stop_path(account, transaction_id, mdns)
+        call = Call(method="DELETE", path=path, operation="stop", account=account, is_safe=True)
         try:
             stopped = await self._client.call(call, _transaction_id, deadline=deadline)
         except ProviderError as error:

@@ -9,6 +9,7 @@ import msgspec
 from app.errors import Unavailable
 from app.storage.audit import NewAudit
 from app.storage.rows import NewCallback, NewReport
+from app.tracing import Commit
 
 
 class Unstorable(Unavailable):
@@ -39,8 +40,10 @@ class Batch:
     Attributes:
         done: Shared by all who wait for one of the entries.
         begun_at: When the first entry came, on the performance counter.
+        commit: What becomes its span, where traces are recorded.
     """
 
     done: Stored
     entries: list[Entry] = field(default_factory=list)
     begun_at: float = field(default_factory=time.perf_counter)
+    commit: Commit | None = None

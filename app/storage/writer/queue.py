@@ -15,6 +15,7 @@ from app.storage.database import Connection
 from app.storage.writer.aliases import KnownAliases
 from app.storage.writer.entries import Batch, Entry, Stored
 from app.storage.writer.storing import Store
+from app.tracing import Commit, Recorder, Trace
 
 log = structlog.get_logger()
 
@@ -42,6 +43,7 @@ class Writer:
         batch_limit: int = 512,
         patience_s: float = 3.0,
         statement_timeout_s: float = 30.0,
+        recorder: Recorder | None = None,
     ) -> None:
         """Make a writer with connections of its own.
 
@@ -51,10 +53,12 @@ class Writer:
             batch_limit: How many entries share a commit at most.
             patience_s: How long entries are held while the database restarts, before they fail.
             statement_timeout_s: After so long a statement counts as lost.
+            recorder: Makes a span of each commit; None: nobody does.
         """
         self.unclaimed: Callable[[list[str]], None] = lambda _: None
         self._bound = bound
         self._batch_limit = batch_limit
+        self._recorder = recorder
         self._known_aliases = KnownAliases()
         self._stores = [
             Store(
@@ -90,11 +94,14 @@ class Writer:
             for store in self._stores:
                 store.drop()
 
-    def submit(self, entry: Entry) -> Stored:
+    def submit(self, entry: Entry, trace: Trace | None = None) -> Stored:
         """Queue an entry; the returned future, shared with its neighbours, is done when it is committed.
 
         The future raises `Unavailable` when the entry is not known to be stored, and `Unstorable` when that is due to
         an entry without a callback that could be kept in quarantine instead.
+
+        Args:
+            trace: The trace that the entry belongs to, where that is not the current one.
 
         Raises:
             Overloaded: Too many entries wait already.
@@ -113,6 +120,9 @@ class Writer:
             self._wake.set()
         batch = self._waiting[-1]
         batch.entries.append(entry)
+        if self._recorder is not None:
+            batch.commit = batch.commit or Commit()
+            batch.commit.join(trace)
         if len(batch.entries) == _WORTHWHILE:
             self._wake.set()
         self._queued += 1
@@ -145,6 +155,8 @@ class Writer:
                     self._at_work -= 1
 
     async def _settle(self, store: Store, batch: Batch) -> None:
+        if self._recorder is not None and batch.commit is not None:
+            batch.commit.begin(self._recorder, len(batch.entries))
         started = time.perf_counter()
         try:
             await store.keep(batch.entries)
@@ -165,10 +177,12 @@ class Writer:
         self.unclaimed(unclaimed)
 
     def _fail(self, batch: Batch, error: Unavailable) -> None:
-        self._close(batch)
+        self._close(batch, error)
         batch.done.set_exception(error)
 
-    def _close(self, batch: Batch) -> None:
+    def _close(self, batch: Batch, error: Unavailable | None = None) -> None:
+        if batch.commit is not None:
+            batch.commit.end(error.code if error else None)
         del self._open[batch]
         self._queued -= len(batch.entries)
         telemetry.QUEUED.set(self._queued)
