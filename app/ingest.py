@@ -72,13 +72,17 @@ class Ingest:
         now_ms = time_ns() // 1_000_000
         now = from_milliseconds(now_ms)
         for address, body, headers, answer, trace in arrivals:
+            stored: asyncio.Future[None] | None = None
             try:
                 callback = arrived(address, body, headers, now_ms, now)
                 reports = decode(address, body, callback)
                 kept = address.reader.redacted(body)
-                answer(self._writer.submit(Entry(reports=reports, callback=callback, body=kept), trace))
+                stored = self._writer.submit(Entry(reports=reports, callback=callback, body=kept), trace)
             except GatewayError:
-                answer(None)
+                pass
+            except Exception as error:  # noqa: BLE001 -- a mistake with one must not keep the others waiting
+                log.error("callback not taken at once", provider=address.provider, error=type(error).__name__)
+            answer(stored)
 
 
 def arrived(address: Address, body: bytes, headers: Headers, now_ms: int, now: datetime) -> NewCallback:

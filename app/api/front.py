@@ -119,7 +119,11 @@ class Front:
         refuse_nul(scope)
         if scope["method"] == "HEAD":
             # What answers GET answers HEAD as well, without the body (RFC 9110, section 9.3.2).
-            await self._app({**scope, "method": "GET"}, receive, _without_body(send))
+            asked = {**scope, "method": "GET"}
+            try:
+                await self._app(asked, receive, _without_body(send))
+            finally:
+                scope["route"] = asked.get("route")
         else:
             await self._app(scope, receive, send)
 
