@@ -1,5 +1,6 @@
 """Health, readiness, metrics, the state of the providers, and the documents about it all."""
 
+import re
 from typing import Any
 
 import httpx
@@ -64,6 +65,14 @@ async def test_metrics_count_requests_and_attempts(gateway: httpx.AsyncClient) -
     assert 'gateway_requests_total{method="POST",route="/locate",status="200"}' in response.text
     assert 'gateway_provider_attempts_total{outcome="located",provider="cloudlocate"}' in response.text
     assert "gateway_commit_queue_bound 20000.0" in response.text
+
+
+async def test_head_is_counted_under_its_route(gateway: httpx.AsyncClient) -> None:
+    await gateway.head("/providers")
+
+    text = (await gateway.get("/metrics")).text
+
+    assert re.search(r'gateway_requests_total{method="HEAD",route="/providers",status="200"} ', text)
 
 
 async def test_labels_of_metrics_are_bounded(gateway: httpx.AsyncClient) -> None:
