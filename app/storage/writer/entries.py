@@ -24,6 +24,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     audit: tuple[NewAudit, ...] = ()
 
 
+class Stored(asyncio.Future[None]):
+    """Done when a batch is durable; many wait for it, and who is cancelled meanwhile does not take the others along."""
+
+    def cancel(self, msg: object = None) -> bool:
+        """Stay as it is; the one who waits is cancelled once this is done."""
+        return False
+
+
 @dataclass(slots=True, eq=False)
 class Batch:
     """Entries that are stored together.
@@ -35,7 +43,7 @@ class Batch:
         is_repeated: Whether an earlier attempt may have stored some of it, or all.
     """
 
-    done: asyncio.Future[None]
+    done: Stored
     entries: list[Entry] = field(default_factory=list)
     begun_at: float = field(default_factory=time.perf_counter)
     stored_from: float = 0.0

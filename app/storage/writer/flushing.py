@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from app.storage.database import Connection
 from app.storage.writer.statements import FLUSH
-from app.storage.writer.storing import AWAY
+
+log = structlog.get_logger()
 
 
 class Witness:
@@ -25,7 +28,8 @@ class Witness:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._connection.execute(FLUSH)
-        except AWAY:
+        except Exception as error:  # noqa: BLE001 -- whatever it is, those who wait must not do so for ever
+            log.warning("flush failed", error=type(error).__name__)
             self.dismiss()
             return False
         return True
@@ -40,5 +44,6 @@ async def call_witness(connect: Callable[[], Awaitable[Connection]], *, timeout_
     try:
         async with asyncio.timeout(timeout_s):
             return Witness(await connect(), timeout_s=timeout_s)
-    except AWAY:
+    except Exception as error:  # noqa: BLE001 -- whatever it is, batches can do without
+        log.warning("no connection for flushes", error=type(error).__name__)
         return None

@@ -11,7 +11,7 @@ import structlog
 from app import telemetry
 from app.errors import Overloaded, Unavailable
 from app.storage.database import Connection
-from app.storage.writer.entries import Batch, Entry
+from app.storage.writer.entries import Batch, Entry, Stored
 from app.storage.writer.flushing import Witness, call_witness
 from app.storage.writer.storing import Store
 
@@ -103,7 +103,7 @@ class Writer:
         if self._store.is_given_up:
             raise Unavailable("The database cannot be reached.", retry_after_s=5)
         if not self._waiting or len(self._waiting[-1].entries) >= self._batch_limit or self._waiting[-1].is_repeated:
-            done = asyncio.get_running_loop().create_future()
+            done = Stored()
             done.add_done_callback(_retrieved)
             self._waiting.append(Batch(done))
             self._open[self._waiting[-1]] = None
@@ -200,5 +200,4 @@ class Writer:
 
 def _retrieved(done: asyncio.Future[None]) -> None:
     # Those who wait raise it themselves; a fix that nobody waits for must not warn about it.
-    if not done.cancelled():
-        done.exception()
+    done.exception()

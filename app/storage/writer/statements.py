@@ -96,10 +96,13 @@ WITH report_traits AS MATERIALIZED (
 SELECT
     count(*) AS stored,
     array_agg(DISTINCT transaction_id) FILTER (WHERE session_id IS NULL AND transaction_id IS NOT NULL) AS unclaimed
-    {if_hasty}
+    {if_hasty}{then_flush}
 FROM new
 """
 _IF_REPEATED = "ON CONFLICT DO NOTHING"
+# What finds all its rows there writes nothing, and a commit of nothing waits for no flush: not even for that of the
+# hasty commit that left those rows.
+_THEN_FLUSH = ", pg_logical_emit_message(true, 'flush', '')"
 _IF_HASTY = ", set_config('synchronous_commit', 'off', true)"
 _AUDITED = """, audited AS (
     INSERT INTO audit (
@@ -131,6 +134,7 @@ def store(*, is_audited: bool = False, is_repeated: bool = False, is_hasty: bool
         audited=_AUDITED if is_audited else "",
         if_repeated=_IF_REPEATED if is_repeated else "",
         if_hasty=_IF_HASTY if is_hasty else "",
+        then_flush=_THEN_FLUSH if is_repeated else "",
     )
 
 

@@ -110,7 +110,7 @@ class Store:
         try:
             async with asyncio.timeout(self._statement_timeout_s):
                 await (await self._connected()).fetchval("SELECT 1")
-        except AWAY:
+        except Exception:  # noqa: BLE001 -- whatever it is, it must not end the task that asks
             self.drop()
         else:
             self.away_since = None
