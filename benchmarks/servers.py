@@ -143,7 +143,13 @@ def gateway(env: Mapping[str, str], *, pinned: bool = True) -> Iterator[str]:
     """Serve the gateway as it is delivered: authentication, logs and metrics on; gives its address."""
     port = free_port()
     with folder() as path:
-        settings = {"GATEWAY_API_KEY": API_KEY, "GATEWAY_LOG_FORMAT": "json", "GATEWAY_DATA_DIR": str(path), **env}
+        settings = {
+            "GATEWAY_API_KEY": API_KEY,
+            "GATEWAY_LOG_FORMAT": "json",
+            "GATEWAY_DRAIN_SECONDS": "0",
+            "GATEWAY_DATA_DIR": str(path),
+            **env,
+        }
         command = [sys.executable, "-m", "app", "serve", "--host", "127.0.0.1", "--port", str(port)]
         place = on_the_subjects_core() if pinned else nullcontext()
         with _running(command, port, place=place, env=settings, folder=path):

@@ -25,7 +25,11 @@ from app.storage.writer import Writer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """The wired gateway, as long as the application runs."""
+    """The wired gateway, as long as the application runs.
+
+    Attributes:
+        stopping: Set when the server is about to stop, so that no new work should be sent here.
+    """
 
     settings: Settings
     providers: Sequence[Provider]
@@ -44,6 +48,7 @@ class Gateway:
     measuring: Measuring
     callback_door: CallbackDoor
     streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_STREAMS))
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def gateway_of(request: Request) -> Gateway:

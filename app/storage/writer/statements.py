@@ -47,9 +47,9 @@ WITH report_traits AS MATERIALIZED (
     SELECT
         'epoch'::timestamptz + r.at_us * '1 us'::interval AS at, r.id, r.transaction_id, r.device, r.mdn, r.latitude,
         r.longitude, r.accuracy_m, r.callback_id,
-        'epoch'::timestamptz + r.received_us * '1 us'::interval AS received_at, t.provider, t.type, t.status, t.account, t.device_kind, t.name, t.confidence_pct, t.source,
-        t.cached, t.error_type, t.error_info, t.error_at, t.flags, t.kind_in_words, t.raw,
-        s.id AS session_id, s.ended_at
+        'epoch'::timestamptz + r.received_us * '1 us'::interval AS received_at,
+        t.provider, t.type, t.status, t.account, t.device_kind, t.name, t.confidence_pct, t.source, t.cached,
+        t.error_type, t.error_info, t.error_at, t.flags, t.kind_in_words, t.raw, s.id AS session_id, s.ended_at
     FROM unnest(
         $2::int[], $3::bigint[], $4::bigint[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::float8[],
         $10::float8[], $11::float8[], $12::uuid[]
