@@ -47,7 +47,7 @@ def run(config: uvicorn.Config, *, drain_s: float) -> None:
 
 
 class DrainingServer(uvicorn.Server):
-    """A server that SIGTERM does not end at once; a second signal, or Ctrl-C, does."""
+    """A server that SIGTERM does not end at once; a second one, or Ctrl-C, does."""
 
     def __init__(self, config: uvicorn.Config, *, drain_s: float, owns_socket: bool = True) -> None:
         """Make a server.
@@ -64,9 +64,15 @@ class DrainingServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then stop."""
         self.server_state.is_draining = True
-        if self._drain_s and self._captured_signals == [signal.SIGTERM]:
+        if self._drain_s and self._captured_signals and not self._is_urged:
             await self._drain()
         await super().shutdown(sockets)
+
+    @property
+    def _is_urged(self) -> bool:
+        # A worker gets SIGTERM from its supervisor, and once more from those who stop all processes of a service.
+        is_repeated = self._owns_socket and len(self._captured_signals) > 1
+        return is_repeated or signal.SIGINT in self._captured_signals
 
     async def _drain(self) -> None:
         cast("Any", self.config.loaded_app).stop_being_ready()
@@ -82,7 +88,7 @@ class DrainingServer(uvicorn.Server):
     async def _serve_for(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         ticks = 0
-        while time.monotonic() < until and len(self._captured_signals) == 1:
+        while time.monotonic() < until and not self._is_urged:
             await self.on_tick(ticks)
             await asyncio.sleep(_TICK_S)
             ticks += 1
