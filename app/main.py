@@ -97,6 +97,10 @@ class GatewayApp(FastAPI):
         door: CallbackDoor = self.state.gateway.callback_door
         return door
 
+    def stop_being_ready(self) -> None:
+        """Let `/readyz` say from now on that no new work should be sent here, because the server is about to stop."""
+        self.state.gateway.stopping.set()
+
 
 def create_app(
     settings: Settings | None = None,

@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     max_connections: Annotated[int, Field(ge=0)] = Field(
         default=20_000, description="connections per process; beyond it requests get 503; 0: no limit"
     )
+    drain_seconds: Annotated[float, Field(ge=0, le=600)] = Field(
+        default=5, description="on SIGTERM, how long to go on serving as not ready, before new connections are refused"
+    )
     callback_queue: Annotated[int, Field(ge=1)] = Field(
         default=20_000, description="callbacks that may wait for their commit; beyond it they get 503 with Retry-After"
     )

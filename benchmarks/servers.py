@@ -157,7 +157,7 @@ def gateway(env: Mapping[str, str], *, pinned: bool = True) -> Iterator[str]:
     with folder() as path:
         url = f"http://127.0.0.1:{port}"
         settings = {"GATEWAY_API_KEY": API_KEY, "GATEWAY_LOG_FORMAT": "json", "GATEWAY_DATA_DIR": str(path)}
-        settings |= {"GATEWAY_PUBLIC_URL": url, **env}
+        settings |= {"GATEWAY_PUBLIC_URL": url, "GATEWAY_DRAIN_SECONDS": "0", **env}
         command = [sys.executable, "-m", "app", "serve", "--host", "127.0.0.1", "--port", str(port)]
         place = on_the_subjects_core() if pinned else nullcontext()
         with _running(command, port, place=place, env=settings, folder=path):

@@ -104,7 +104,8 @@ def running(
 ) -> Iterator[Program]:
     """Run `python <arguments>` (say `-m app serve`) in a process of its own, and end it, by its pid, at the end.
 
-    It inherits the test's environment, plus `environment`, and works in `folder`, by default the test's own.
+    It inherits the test's environment, plus `environment`, and works in `folder`, by default the test's own. A gateway
+    does not drain when it ends, unless `environment` says so.
     """
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory() as place:
@@ -113,7 +114,13 @@ def running(
             process = subprocess.Popen(  # noqa: S603 -- the arguments are our own
                 [sys.executable, *arguments],
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(environment or {})},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": path,
+                    "PYTHONUNBUFFERED": "1",
+                    "GATEWAY_DRAIN_SECONDS": "0",
+                    **(environment or {}),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

@@ -26,7 +26,11 @@ from app.tracing import Recorder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """The wired gateway, as long as the application runs."""
+    """The wired gateway, as long as the application runs.
+
+    Attributes:
+        stopping: Set when the server is about to stop, so that no new work should be sent here.
+    """
 
     settings: Settings
     providers: Sequence[Provider]
@@ -46,6 +50,7 @@ class Gateway:
     callback_door: CallbackDoor
     recorder: Recorder | None = None
     streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_STREAMS))
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def gateway_of(request: Request) -> Gateway:

@@ -27,8 +27,14 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", summary="Can it do its work?", responses=examples.problems(Unavailable))
 async def readyz(request: Request) -> Response:
-    """Answer whether the database can be reached and has the tables of this version."""
-    async with gateway_of(request).database.session() as session:
+    """Answer whether the database can be reached and has the tables of this version, and the process goes on serving.
+
+    A process that was told to stop says that it is not ready while it still serves, so that load balancers leave it.
+    """
+    gateway = gateway_of(request)
+    if gateway.stopping.is_set():
+        raise Unavailable("The gateway is stopping.", retry_after_s=5)
+    async with gateway.database.session() as session:
         migrated = await is_current(await session.connection())
     if not migrated:
         raise Unavailable("The database has not been migrated; run: location-gateway migrate")

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from app.settings import Settings
 
@@ -21,6 +22,18 @@ _TOO_LARGE = _REFUSAL % b"431 Request Header Fields Too Large"
 @cache
 def _read_timeout_s() -> float:
     return Settings().read_timeout_seconds
+
+
+class State(ServerState):
+    """What the connections of a server share.
+
+    Attributes:
+        is_draining: Whether each connection is closed with its next answer.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_draining = False
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -61,6 +74,24 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._is_arriving = True
         self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer; where the server is about to stop, as the last thing on this connection."""
+        super().on_headers_complete()
+        if isinstance(self.server_state, State) and self.server_state.is_draining:
+            self.close_after_answer()
+
+    def close_after_answer(self) -> None:
+        """Say `Connection: close` in the answer that is due, if one is."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Close the connection, unless a request is being answered or has begun to arrive."""
+        if self._is_arriving:
+            self.close_after_answer()
+        else:
+            super().shutdown()
 
     def on_message_complete(self) -> None:
         """Note that all of a request is there."""

@@ -81,6 +81,7 @@ def _environment(
     return {
         "GATEWAY_API_KEY": key,
         "GATEWAY_DATA_DIR": str(data_dir),
+        "GATEWAY_DRAIN_SECONDS": "0",
         "GATEWAY_HOST": "127.0.0.1",
         "GATEWAY_PORT": gateway_url.rpartition(":")[2],
         "GATEWAY_PUBLIC_URL": gateway_url,

@@ -14,6 +14,7 @@ import uvicorn
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.cli import draining
 from app.cli.asking import AsJson, show_json
 from app.cli.checking import database_problem
 from app.errors import Unavailable
@@ -57,7 +58,7 @@ def serve(
 def _run(settings: Settings) -> None:
     # uvicorn raises the signal once more when it has finished what was begun; that is a good end, not a killed process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    uvicorn.run(
+    config = uvicorn.Config(
         "app.main:create_app",
         factory=True,
         host=settings.host,
@@ -76,6 +77,7 @@ def _run(settings: Settings) -> None:
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_SHUTDOWN_S,
     )
+    draining.run(config, drain_s=settings.drain_seconds)
 
 
 @contextlib.contextmanager

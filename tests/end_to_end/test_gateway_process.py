@@ -5,16 +5,15 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from callback_senders import Sender, stored_numbers
 from gateways import AUTHORIZED, KEY, any_port, simulator_variables
 from servers import running
-from vendors import ACCOUNT, CALLBACK_PATH, DEVICE, IMEI, MDN, TOKEN, message
+from vendors import ACCOUNT, DEVICE, IMEI, MDN, TOKEN
 
 Json = dict[str, Any]
 
@@ -131,82 +130,24 @@ async def asked_after(gateway: httpx.AsyncClient, delay_s: float) -> int:
     return (await gateway.get("/readyz")).status_code
 
 
-class Sender:
-    """Sends callbacks over many connections, as ThingSpace might; each until it is acknowledged or the gateway is gone.
-
-    It speaks HTTP by itself, because a client library would take most of the time.
-    """
-
-    def __init__(self, port: int, count: int, connections: int = 32) -> None:
-        self._port = port
-        self._left = list(range(count))
-        self._connections = connections
-        self.acknowledged: set[int] = set()
-
-    async def send(self) -> None:
-        """Send what is left, and give up on a connection that breaks."""
-        await asyncio.gather(*(self._work() for _ in range(self._connections)))
-
-    async def _work(self) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        try:
-            while self._left:
-                number = self._left.pop()
-                if await self._is_acknowledged(number, reader, writer):
-                    self.acknowledged.add(number)
-                else:
-                    self._left.append(number)
-        except (OSError, asyncio.IncompleteReadError):
-            return
-        finally:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-
-    async def _is_acknowledged(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        body = json.dumps(message(number)).encode()
-        head = f"POST {CALLBACK_PATH} HTTP/1.1\r\nHost: gateway\r\nContent-Length: {len(body)}\r\n\r\n"
-        writer.write(head.encode() + body)
-        answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        await reader.readexactly(int(answer.partition("content-length:")[2].partition("\r\n")[0]))
-        return answer.startswith("http/1.1 200")
-
-
-async def stored_numbers(port: int) -> list[int]:
-    """Read which callbacks made a report, by the seconds of their time."""
-    async with (
-        client(port) as asking,
-        asking.stream("GET", "/reports", headers={"Accept": "application/x-ndjson"}) as answer,
-    ):
-        lines = [line async for line in answer.aiter_lines()]
-    first = message(0)["deviceList"][0]["positionData"]["time"]
-    return [_seconds(json.loads(line)["location"]["timestamp"], first) for line in lines if line]
-
-
-def _seconds(stamp: str, first: str) -> int:
-    begun = datetime.strptime(first, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-    return round((datetime.fromisoformat(stamp) - begun).total_seconds())
-
-
 async def test_nothing_acknowledged_is_lost_when_the_gateway_is_killed(simulator_url: str, tmp_path: Path) -> None:
     count = 3000
     port = any_port()
     variables = environment(simulator_url, port)
     url = f"http://127.0.0.1:{port}/readyz"
-    sender = Sender(port, count)
+    sender = Sender([port], range(count))
 
     with running(["-m", "app", "serve"], environment=variables, folder=tmp_path) as first:
         await first.answers(url)
         sending = asyncio.create_task(sender.send())
-        while len(sender.acknowledged) < count // 3:  # noqa: ASYNC110 -- a count is no event
-            await asyncio.sleep(0.005)
+        await sender.until(count // 3)
         first.kill()
         await sending
     acknowledged = set(sender.acknowledged)
     with running(["-m", "app", "serve"], environment=variables, folder=tmp_path) as second:
         await second.answers(url)
         survived = await stored_numbers(port)
-        everything = Sender(port, count)
+        everything = Sender([port], range(count))
         await everything.send()
         finally_stored = await stored_numbers(port)
 
@@ -219,13 +160,12 @@ async def test_nothing_acknowledged_is_lost_when_the_gateway_is_killed(simulator
 async def test_nothing_acknowledged_is_lost_when_the_database_is_killed(simulator_url: str, tmp_path: Path) -> None:
     count = 2000
     port = any_port()
-    sender = Sender(port, count)
+    sender = Sender([port], range(count))
 
     with running(["-m", "app", "serve"], environment=environment(simulator_url, port), folder=tmp_path) as program:
         await program.answers(f"http://127.0.0.1:{port}/readyz")
         sending = asyncio.create_task(sender.send())
-        while len(sender.acknowledged) < count // 3:  # noqa: ASYNC110 -- a count is no event
-            await asyncio.sleep(0.005)
+        await sender.until(count // 3)
         os.kill(int((tmp_path / ".data/postgres/postmaster.pid").read_text().split()[0]), signal.SIGKILL)
         await sending
         await program.answers(f"http://127.0.0.1:{port}/readyz")
@@ -257,7 +197,7 @@ async def test_two_gateways_on_one_database_share_a_login_and_their_reports(
                         for asking in (first, second)
                     )
                 )
-            senders = [Sender(port, 1000, 8) for port in ports]
+            senders = [Sender([port], range(1000), 8) for port in ports]
             await asyncio.gather(*(sender.send() for sender in senders))
             stored = [number for number in await stored_numbers(ports[1]) if 0 <= number < 1000]
         calls = (await control.get("/control/counters")).json()["calls"]

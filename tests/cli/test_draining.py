@@ -1,0 +1,180 @@
+"""A server that is told to stop answers everything that reaches it, and ends when nobody can be left alone."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+from pooling import Client
+from starlette.types import Receive, Scope, Send
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors.multiprocess import SIGNALS
+
+from app.cli import draining
+from app.cli.connections import PatientProtocol
+from app.cli.draining import DrainingServer, hold_back_connections
+
+
+class Application:
+    """Answers everything, after a moment."""
+
+    def __init__(self) -> None:
+        self.is_ready = True
+
+    def stop_being_ready(self) -> None:
+        self.is_ready = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            while (await receive())["type"] != "lifespan.shutdown":
+                await send({"type": "lifespan.startup.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        while (await receive()).get("more_body"):
+            pass
+        await asyncio.sleep(0.003)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+
+@asynccontextmanager
+async def told_to_stop(drain_s: float, application: Application) -> AsyncIterator[tuple[DrainingServer, int]]:
+    """Run a server until it ends by itself; give it and its port."""
+    config = uvicorn.Config(
+        application,
+        port=0,
+        http=PatientProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+    )
+    server = DrainingServer(config, drain_s=drain_s)
+    # Signals are pytest's; without capturing them, the server is told by the test.
+    serving = asyncio.create_task(server._serve())
+    while not server.started:  # noqa: ASYNC110 -- the server has no event for it
+        await asyncio.sleep(0.005)
+    yield server, server.servers[0].sockets[0].getsockname()[1]
+    async with asyncio.timeout(20):
+        await serving
+
+
+def request(_: int) -> tuple[str, bytes]:
+    return "POST /", b"x"
+
+
+async def test_every_request_on_a_connection_that_was_made_is_answered() -> None:
+    application = Application()
+    async with told_to_stop(0.5, application) as (server, port):
+        clients = [Client(port, request) for _ in range(8)]
+
+        async def stop() -> None:
+            await asyncio.sleep(0.1)
+            server.handle_exit(signal.SIGTERM, None)
+
+        async with asyncio.timeout(30):
+            await asyncio.gather(stop(), *(client.ask_until_refused() for client in clients))
+
+    assert sum(client.unanswered for client in clients) == 0
+    assert not application.is_ready
+    assert all(b"connection: close" not in client.answers[0] for client in clients)
+    assert all(b"connection: close" in client.answers[-1] for client in clients)
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_cuts_the_waiting_short(second: signal.Signals) -> None:
+    async with told_to_stop(3600, Application()) as (server, _):
+        server.handle_exit(signal.SIGTERM, None)
+        await asyncio.sleep(0.2)
+        was_serving = server.servers[0].is_serving()
+
+        server.handle_exit(second, None)
+
+    assert was_serving
+
+
+async def test_ctrl_c_ends_it_at_once() -> None:
+    application = Application()
+    async with told_to_stop(3600, application) as (server, _):
+        server.handle_exit(signal.SIGINT, None)
+
+    assert application.is_ready
+
+
+async def test_a_request_that_has_begun_to_arrive_is_answered_before_the_end() -> None:
+    async with told_to_stop(0, Application()) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nContent-")
+        await asyncio.sleep(0.05)
+        server.handle_exit(signal.SIGTERM, None)
+        await asyncio.sleep(0.3)
+        writer.write(b"Length: 1\r\n\r\nx")
+        answer = await reader.read()
+        writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answer
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such filter")
+async def test_while_connections_are_held_back_those_made_before_are_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        place = listener.getsockname()
+        with socket.create_connection(place) as early:
+            hold_back_connections(listener.fileno())
+            early.sendall(b"here")
+            taken, _ = listener.accept()
+            heard = taken.recv(10)
+            taken.close()
+        with socket.socket() as late:
+            late.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                late.connect(place)
+
+    assert heard == b"here"
+
+
+def test_a_port_that_is_taken_is_a_failed_start() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = uvicorn.Config(Application(), port=taken.getsockname()[1], ws="none", log_config=None)
+
+        with pytest.raises(SystemExit) as ended:
+            draining.run(config, drain_s=0)
+
+    assert ended.value.code == STARTUP_FAILURE
+
+
+@pytest.fixture
+def _signals_as_before() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_signals_as_before")
+def test_a_supervisor_leaves_its_socket_to_the_workers_that_are_ending() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        supervisor = draining.Supervisor(uvicorn.Config(Application(), workers=2), [listener], drain_s=0)
+
+        supervisor.terminate_all()
+
+        assert listener.fileno() == -1
+
+
+def test_a_worker_drains_and_leaves_the_shared_socket_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_DRAIN_SECONDS", "7")
+    worker = draining.Worker(uvicorn.Config(Application(), workers=2), [])
+
+    server = worker.server
+
+    assert isinstance(server, DrainingServer)
+    assert worker.server is server
+    assert (server._drain_s, server._owns_socket) == (7, False)
+    worker.parent_conn.close()
+    worker.child_conn.close()
