@@ -20,6 +20,8 @@ COUNTED = """
             CAST(max(CAST(id AS text)) FILTER (WHERE type = 'location' AND status = 'located') AS uuid) AS last_id,
             min(received_at) FILTER (WHERE type = 'stopped') AS stopped_at
         FROM new WHERE session_id IS NOT NULL GROUP BY session_id, device
+        -- In one order everywhere, so that two who count for the same devices never wait for each other in a circle.
+        ORDER BY session_id, device
     ) AS n
     WHERE d.session_id = n.session_id AND d.device = n.device
 """
