@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
 import orjson
 from gateways import AUTHORIZED, KEY, any_port
 from pooling import Client
@@ -21,6 +20,10 @@ def callback(number: int) -> tuple[str, bytes]:
 
 def reading(_: int) -> tuple[str, bytes]:
     return "GET /providers", b""
+
+
+def readiness(_: int) -> tuple[str, bytes]:
+    return "GET /readyz", b""
 
 
 @asynccontextmanager
@@ -42,30 +45,13 @@ async def test_workers_answer_every_request_on_a_connection_that_was_made(databa
             os.kill(program.pid, signal.SIGTERM)
 
         clients = [Client(port, request, headers=AUTHORIZED) for request in (callback, reading) for _ in range(8)]
+        balancer = Client(port, readiness)
         async with asyncio.timeout(60):
-            await asyncio.gather(stop(), *(client.ask_until_refused() for client in clients))
+            await asyncio.gather(stop(), *(client.ask_until_refused() for client in (balancer, *clients)))
         code = await asyncio.to_thread(program.process.wait, 30)
 
-    assert sum(client.unanswered for client in clients) == 0
+    assert sum(client.unanswered for client in (balancer, *clients)) == 0
+    assert [balancer.answers[0][9:12], balancer.answers[-1][9:12]] == [b"200", b"503"]
     assert {answer[9:12] for client in clients for answer in client.answers} == {b"200"}
     assert any(b"connection: close" in answer.lower() for client in clients for answer in client.answers)
-    assert code in (0, -signal.SIGTERM)
-
-
-async def test_while_it_drains_it_is_not_ready_and_serves_all_the_same(database_url: str, tmp_path: Path) -> None:
-    async with (
-        serving_gateway(database_url, tmp_path, GATEWAY_DRAIN_SECONDS="60") as (program, port),
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
-    ):
-        os.kill(program.pid, signal.SIGTERM)
-        await program.answers(f"http://127.0.0.1:{port}/readyz", status=503)
-        healthy = await client.get("/healthz")
-        stored = await client.post(CALLBACK_PATH, json=message())
-        refused = await client.get("/readyz")
-        # Who cannot wait says so again.
-        code = await asyncio.to_thread(program.terminate)
-
-    assert (healthy.status_code, stored.status_code) == (200, 200)
-    assert healthy.headers["connection"] == stored.headers["connection"] == "close"
-    assert refused.json()["code"] == "UNAVAILABLE"
     assert code in (0, -signal.SIGTERM)

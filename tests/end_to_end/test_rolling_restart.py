@@ -45,12 +45,13 @@ class Traffic:
     async def _locate(self) -> None:
         while not self._is_over:
             await self._send("/locate", {"measurements": self._measurements})
+            await asyncio.sleep(0.03)
 
     async def _call_back(self) -> None:
         while not self._is_over:
             number, self.sent = self.sent, self.sent + 1
             await self._send(CALLBACK_PATH, message(number))
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
 
     async def _send(self, path: str, body: dict[str, Any]) -> None:
         try:
@@ -89,13 +90,17 @@ async def test_a_rolling_restart_fails_no_request_and_stores_every_callback_once
             traffic = Traffic(f"http://127.0.0.1:{balancer}", scan["measurements"])
             flowing = asyncio.create_task(traffic.flow())
             codes = []
-            for port, program in programs.items():
+            for port, program in list(programs.items()):
                 os.kill(program.pid, signal.SIGTERM)
                 codes.append(await asyncio.to_thread(program.process.wait, 60))
-                await start(port).answers(f"http://127.0.0.1:{port}/readyz")
+                programs[port] = start(port)
+                await programs[port].answers(f"http://127.0.0.1:{port}/readyz")
             traffic.stop()
             await flowing
             stored = await stored_numbers(ports[0])
+            # What is to be seen has been seen; there is no need to wait until they have drained.
+            for program in programs.values():
+                program.kill()
 
     reports = [number for number in stored if 0 <= number < traffic.sent]
     assert {answer for _, answer in traffic.answers} == {"200"}, traffic.answers
