@@ -1,6 +1,7 @@
 """`erase`: remove everything that is kept of a device."""
 
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -20,7 +21,7 @@ def erase(
     """
     if not yes:
         typer.confirm("Erase everything that is kept of this device, for good?", abort=True)
-    answer = call("DELETE", f"/devices/{device}", url=url, params={"force": "true"} if force else None)
+    answer = call("DELETE", f"/devices/{quote(device, safe='')}", url=url, params={"force": "true"} if force else None)
     if as_json:
         show_json(answer)
         return
