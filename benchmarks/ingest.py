@@ -64,7 +64,7 @@ def run(plan: Plan) -> None:
     show("callbacks, 64 connections, flushes 2 ms longer", {"gateway": slow})
     two, one = _with_two_workers(plan)
     show("callbacks, 64 connections, not pinned to a core", {"one worker": one, "two workers": two})
-    _judge(runs[64], slow, one, two, postgres)
+    _judge(runs, slow, one, two, postgres)
 
 
 def _settings(database: str) -> dict[str, str]:
@@ -190,19 +190,27 @@ def _batch(start: int) -> tuple[object, ...]:
     return (*arguments.of_reports(reports), *arguments.of_callbacks(callbacks, bodies))
 
 
-def _judge(runs: Runs, slow: list[Measured], one: list[Measured], two: list[Measured], postgres: float) -> None:
+def _judge(
+    runs: dict[int, Runs], slow: list[Measured], one: list[Measured], two: list[Measured], postgres: float
+) -> None:
     def rate(measured: list[Measured]) -> float:
         return statistics.median(run.per_s for run in measured)
 
-    gateway = rate(runs["gateway"])
-    failed = sum(run.failed for run in (*runs["gateway"], *slow, *one, *two))
-    Goal("callbacks ÷ raw ASGI hello", floor=0.40, goal=0.60).judge(gateway / rate(runs["raw ASGI hello"]))
-    Goal("callbacks ÷ FastAPI hello", floor=1.3, goal=2.5).judge(gateway / rate(runs["FastAPI hello"]))
-    Goal("callbacks ÷ obvious webhook", floor=15, goal=25).judge(gateway / rate(runs["obvious webhook"]))
+    gateway = rate(runs[64]["gateway"])
+    failed = sum(run.failed for run in (*slow, *one, *two))
+    for number, measured in runs.items():
+        failed += sum(run.failed for run in measured["gateway"])
+        for name, floor, goal in (
+            ("raw ASGI hello", 0.40, 0.60),
+            ("FastAPI hello", 1.3, 2.5),
+            ("obvious webhook", 15, 25),
+        ):
+            ratio = rate(measured["gateway"]) / rate(measured[name])
+            Goal(f"{number}: callbacks ÷ {name}", floor=floor, goal=goal).judge(ratio)
     Goal("flushes 2 ms longer ÷ without", floor=0.70, goal=0.85).judge(rate(slow) / gateway)
     Goal("two workers ÷ one", floor=1.3, goal=1.6).judge(rate(two) / rate(one))
     Goal("p99 at 64 connections, ms", floor=30, goal=12, less=True).judge(
-        statistics.median(run.p99_ms for run in runs["gateway"])
+        statistics.median(run.p99_ms for run in runs[64]["gateway"])
     )
     print(f"{'callbacks ÷ rows in full batches':32} {gateway / postgres:7.2f}   of {postgres:.0f} rows/s by one client")
     Goal("callbacks not acknowledged", floor=0, goal=0, less=True).judge(failed)

@@ -44,6 +44,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._is_arriving = False
         self._head_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._state = self.server_state if isinstance(self.server_state, State) else State()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
         """Begin to wait for the first request."""
@@ -78,7 +79,7 @@ class PatientProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin to answer; where the server is about to stop, as the last thing on this connection."""
         super().on_headers_complete()
-        if isinstance(self.server_state, State) and self.server_state.is_draining:
+        if self._state.is_draining:
             self.close_after_answer()
 
     def close_after_answer(self) -> None:

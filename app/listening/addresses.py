@@ -52,14 +52,19 @@ class Addresses:
             address.token_digest: address for address in map(_fixed_address, self._providers.values()) if address
         }
         self._known: Mapping[bytes, Address] = self._fixed
+        # Tokens that have matched; a guess is compared with one only where its salted hash is the same.
+        self._met: dict[tuple[str, str], Address] = {}
         self._refreshing: asyncio.Task[None] | None = None
 
     def known(self, provider: str, token: str) -> Address | None:
         """Find an address among those this process has seen already."""
+        if (met := self._met.get((provider, token))) is not None:
+            return met
         wanted = _digest(token)
         address = self._known.get(wanted)
         if address is None or address.provider != provider or not hmac.compare_digest(address.token_digest, wanted):
             return None
+        self._met[provider, token] = address
         return address
 
     async def find(self, provider: str, token: str) -> Address:
@@ -115,7 +120,7 @@ class Addresses:
         for digest, fixed in self._fixed.items():
             # Registered through the gateway as well: what ThingSpace handed out counts where no setting says more.
             known[digest] = replace(known[digest], secret=fixed.secret or known[digest].secret)
-        self._known = known
+        self._known, self._met = known, {}
 
     def _to_address(self, row: ListenerRow) -> Address | None:
         provider = self._providers.get(ProviderName(row.provider))

@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 _PROBE_EVERY_S = 0.25
 _STORES = 2
-_WORTHWHILE = 8
+_WORTHWHILE = 24
 """So many entries are stored beside another batch; fewer grow until that one is done."""
 
 
@@ -58,6 +58,7 @@ class Writer:
         self.unclaimed: Callable[[list[str]], None] = lambda _: None
         self._bound = bound
         self._batch_limit = batch_limit
+        self._worthwhile = min(_WORTHWHILE, batch_limit)
         self._recorder = recorder
         self._known_aliases = KnownAliases()
         self._stores = [
@@ -123,7 +124,7 @@ class Writer:
         if self._recorder is not None:
             batch.commit = batch.commit or Commit()
             batch.commit.join(trace)
-        if len(batch.entries) == _WORTHWHILE:
+        if len(batch.entries) == self._worthwhile:
             self._wake.set()
         self._queued += 1
         return batch.done
@@ -147,7 +148,7 @@ class Writer:
                         await self._wake.wait()
                 await store.probe()
             self._wake.clear()
-            while self._waiting and (not self._at_work or len(self._waiting[0].entries) >= _WORTHWHILE):
+            while self._waiting and (not self._at_work or len(self._waiting[0].entries) >= self._worthwhile):
                 self._at_work += 1
                 try:
                     await self._settle(store, self._waiting.popleft())
