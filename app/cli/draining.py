@@ -26,6 +26,7 @@ from app.cli.connections import PatientProtocol, State
 from app.settings import Settings
 
 _LAST_TAKEN_S = 0.3
+_QUIET_S = 1.0
 _TICK_S = 0.1
 _SO_ATTACH_FILTER = 26
 # Classic BPF: load the byte of TCP's flags; is SYN among them? If so keep nothing of the packet, else all of it.
@@ -86,12 +87,19 @@ class DrainingServer(uvicorn.Server):
         await self._serve_for(_LAST_TAKEN_S)
 
     async def _serve_for(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
+        """Serve for so long, or until nobody has been connected for a second: a refused connection harms nobody."""
+        now = quiet_since = time.monotonic()
+        until = now + seconds
+        answered = self.server_state.total_requests
         ticks = 0
-        while time.monotonic() < until and not self._is_urged:
+        while now < until and now - quiet_since < _QUIET_S and not self._is_urged:
             await self.on_tick(ticks)
             await asyncio.sleep(_TICK_S)
             ticks += 1
+            now = time.monotonic()
+            if self.server_state.connections or self.server_state.total_requests != answered:
+                answered = self.server_state.total_requests
+                quiet_since = now
 
 
 class Worker(multiprocess.Process):

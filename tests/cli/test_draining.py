@@ -98,6 +98,14 @@ async def test_a_second_signal_cuts_the_waiting_short(second: signal.Signals) ->
     assert was_serving
 
 
+async def test_it_does_not_wait_for_long_when_nobody_is_connected() -> None:
+    application = Application()
+    async with told_to_stop(3600, application) as (server, _):
+        server.handle_exit(signal.SIGTERM, None)
+
+    assert not application.is_ready
+
+
 async def test_ctrl_c_ends_it_at_once() -> None:
     application = Application()
     async with told_to_stop(3600, application) as (server, _):
