@@ -165,19 +165,22 @@ def _is_alive(pid: int) -> bool:
 
 
 class _Unfailing:
-    """Standard error, whose disk may be full or reader gone: then a line is lost, not the request it is about."""
+    """Standard error, whose disk may be full or reader gone: then a line is lost, not the request it is about.
+
+    A file that somebody has closed raises `ValueError`.
+    """
 
     def __init__(self, file: Any) -> None:
         self._file = file
 
     def write(self, line: Any) -> None:
         """Write if that is possible."""
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             self._file.write(line)
 
     def flush(self) -> None:
         """Flush if that is possible."""
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             self._file.flush()
 
 

@@ -37,3 +37,13 @@ def test_lines_that_cannot_be_written_are_lost_in_silence(log_format: str, monke
     telemetry.configure_logs(Settings(log_format=log_format))  # type: ignore[arg-type]  # one of the two
 
     structlog.get_logger().error("nobody will read this")
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_lines_for_a_file_that_is_closed_are_lost_in_silence(log_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr("sys.stderr", closed)
+    telemetry.configure_logs(Settings(log_format=log_format))  # type: ignore[arg-type]  # one of the two
+    closed.close()
+
+    structlog.get_logger().error("nobody will read this")

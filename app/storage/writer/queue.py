@@ -164,9 +164,9 @@ class Writer:
         except Unavailable as error:
             self._fail(batch, error)
         except Exception as error:  # noqa: BLE001 -- whatever it is, the entries that come after must be stored
-            log.error("batch failed", error=type(error).__name__)
             store.drop()
             self._fail(batch, Unavailable("The database cannot store this now.", retry_after_s=5))
+            log.error("batch failed", error=type(error).__name__)
         else:
             self._close(batch)
             batch.done.set_result(None)
