@@ -9,7 +9,7 @@ import httpx
 
 from app.settings import is_loopback
 from app.tracing import CURRENT, Continued, Recorded
-from app.upstream.pool import MAX_ANSWER_BYTES, KeepAliveTransport
+from app.upstream.pool import KEEPALIVE_S, MAX_ANSWER_BYTES, KeepAliveTransport
 from app.upstream.recording import recorded
 from app.upstream.whole import WholeResponse
 
@@ -95,7 +95,9 @@ class ProxiedTransport(httpx.AsyncBaseTransport):
     def __init__(self, proxies: dict[str, str], *, max_connections: int) -> None:
         self._proxies = proxies
         self._direct = KeepAliveTransport(max_connections=max_connections)
-        self._limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
+        self._limits = httpx.Limits(
+            max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=KEEPALIVE_S
+        )
         self._through: dict[str, httpx.AsyncHTTPTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

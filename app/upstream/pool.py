@@ -16,6 +16,11 @@ from app.upstream.connection import Connection
 from app.upstream.whole import WholeResponse
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
+KEEPALIVE_S = 4.0
+"""So long an idle connection is used again: a second less than the 5 s after which many servers close theirs.
+
+What is sent at the moment in which the other side closes gets no answer, and must not be sent again if it is billed.
+"""
 _PORTS = {"http": 80, "https": 443}
 _BODILESS = frozenset({"GET", "DELETE", "OPTIONS"})
 _WRITTEN_HERE = frozenset({b"content-length", b"transfer-encoding"})
@@ -37,7 +42,7 @@ class KeepAliveTransport(httpx.AsyncBaseTransport):
         *,
         max_connections: int,
         tls: ssl.SSLContext | None = None,
-        keepalive_s: float = 15.0,
+        keepalive_s: float = KEEPALIVE_S,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         self._slots = asyncio.Semaphore(max_connections)

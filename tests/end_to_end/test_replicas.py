@@ -131,7 +131,7 @@ async def test_all_replicas_share_one_login(
     for url in replicas.each:
         async with client(url) as one:
             served.append('route="/locate"' in (await one.get("/metrics")).text)
-    assert statuses(answers) == {200: 60}
+    assert [answer.text for answer in answers if answer.is_error] == []
     assert all(served)
     assert await calls(simulator, "session/login") == 1
 

@@ -121,6 +121,23 @@ async def test_a_connection_that_was_idle_for_too_long_is_replaced(serving: Serv
     await transport.aclose()
 
 
+@pytest.mark.parametrize(("idle_s", "visits"), [(3.0, 1), (4.5, 2)])
+async def test_a_connection_is_replaced_before_servers_that_close_theirs_after_5_s_do(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, idle_s: float, visits: int
+) -> None:
+    peer = await serving(answering)
+    transport = KeepAliveTransport(max_connections=2)
+    await transport.handle_async_request(post(peer.url))
+    loop = asyncio.get_running_loop()
+    later = loop.time() + idle_s
+    monkeypatch.setattr(loop, "time", lambda: later)
+
+    await transport.handle_async_request(post(peer.url))
+
+    assert peer.visits == visits
+    await transport.aclose()
+
+
 async def test_a_cancelled_request_leaves_no_answer_for_the_next(
     transport: KeepAliveTransport, serving: Serving
 ) -> None:
