@@ -8,16 +8,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
-from typing import Any
 
 import asyncpg
 import httpx
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from app import telemetry
@@ -25,12 +19,11 @@ from app.access import Keeping, KeyRing, Limiting
 from app.api import audit, callbacks, docs, erasing, keys, listeners, locating, operations, periodic, reports
 from app.api.access import Access
 from app.api.callback_door import CallbackDoor
+from app.api.error_handlers import add_error_handlers
 from app.api.front import Front, lanes_of
-from app.api.gateway import Gateway, request_id_of
+from app.api.gateway import Gateway
 from app.api.measuring import Measuring
-from app.api.problems import code_of, problem_response, to_pointer
 from app.erase import Erase
-from app.errors import FieldError, GatewayError, InvalidArgument, MethodNotAllowed, NotFound, RequestError
 from app.ingest import Ingest
 from app.listening import Addresses, Registering, Trying
 from app.locate import Locate
@@ -130,12 +123,8 @@ def create_app(
     for router in ROUTERS:
         app.include_router(router)
     docs.add_docs(app)
+    add_error_handlers(app, [route for router in ROUTERS for route in router.routes])
     app.state.front = Front(partial(FastAPI.__call__, app), lanes_of(ROUTERS))
-    app.add_exception_handler(Exception, _answer_unexpected)
-    app.add_exception_handler(GatewayError, _answer_gateway_error)
-    app.add_exception_handler(RequestValidationError, _answer_invalid_parameters)
-    app.add_exception_handler(HTTPException, _answer_http_exception)
-    _document_keys(app)
     return app
 
 
@@ -238,7 +227,7 @@ async def _database_url(settings: Settings, stack: AsyncExitStack) -> str:
         return settings.database_url.get_secret_value()
     server = await stack.enter_async_context(EmbeddedPostgres(settings.data_dir, bin_dir=settings.postgres_bin))
     await upgrade(server.url)
-    await stack.enter_async_context(running([Job(name="embedded Postgres", every_s=0, run=server.supervise)]))
+    await stack.enter_async_context(server.watched())
     return server.url
 
 
@@ -248,58 +237,3 @@ async def _keep_partitions(database: Database) -> None:
         await partitions.keep_ready(connection, datetime.now(UTC))
     finally:
         await connection.close()
-
-
-async def _answer_unexpected(request: Request, _: Exception) -> Response:
-    return problem_response(GatewayError(), request_id_of(request))
-
-
-async def _answer_gateway_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, GatewayError)
-    return problem_response(error, request_id_of(request))
-
-
-async def _answer_invalid_parameters(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    fields = tuple(
-        FieldError(pointer=to_pointer(one["loc"]), code=code_of(one["type"]), detail=one["msg"])
-        for one in error.errors()
-    )
-    return problem_response(InvalidArgument("Some parameters are not valid.", errors=fields), request_id_of(request))
-
-
-async def _answer_http_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    problem: RequestError
-    if error.status_code == 405:  # noqa: PLR2004 -- the statuses that the router itself answers with
-        problem = MethodNotAllowed("Use another method; the Allow header lists them.")
-        return problem_response(problem, request_id_of(request), headers={"Allow": _allowed(request)})
-    problem = NotFound("There is nothing at this path; /docs lists what there is.")
-    return problem_response(problem, request_id_of(request), headers=dict(error.headers or {}))
-
-
-def _allowed(request: Request) -> str:
-    """List the methods of a path, of all its routes; the router itself knows only those of the first one."""
-    methods: set[str] = set()
-    for route in (route for router in ROUTERS for route in router.routes):
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            methods |= route.methods or set()
-    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
-
-
-def _document_keys(app: FastAPI) -> None:
-    """Tell the docs page how to authenticate."""
-    plain = app.openapi
-
-    def with_keys() -> dict[str, Any]:
-        document = plain()
-        hint = "An API key of this gateway, without the word Bearer: `GATEWAY_API_KEY`, or the one that `demo` printed."
-        scheme = {"type": "http", "scheme": "bearer", "description": hint}
-        document.setdefault("components", {})["securitySchemes"] = {"apiKey": scheme}
-        document["security"] = [{"apiKey": []}]
-        for path in ("/healthz", "/readyz"):
-            for operation in document["paths"][path].values():
-                operation["security"] = []
-        return document
-
-    app.openapi = with_keys  # type: ignore[method-assign]  # FastAPI's documented way of extending the document

@@ -54,7 +54,7 @@ def run(_: Plan) -> None:
     with (
         servers.simulator({"SIMULATOR_FLEET": str(2 * DEVICES)}) as vendor,
         servers.simulator() as locator,
-        servers.gateway(servers.vendor_settings(locator, vendor), pinned=False) as gateway,
+        servers.gateway(Options().gateway_settings(locator, vendor), pinned=False) as gateway,
     ):
         problems = asyncio.run(_measure(gateway, vendor, Options().account))
     if problems:

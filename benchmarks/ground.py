@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 
 from app.simulator.options import Options
-from benchmarks.servers import API_KEY, free_port, vendor_settings
+from benchmarks.servers import API_KEY, free_port
 
 ASKS_PER_S, CALLBACKS_PER_S = 20, 50
 TOKEN = "token-of-the-drill"
@@ -80,7 +80,7 @@ class Ground:
             "GATEWAY_READ_TIMEOUT_SECONDS": "3",
             "GATEWAY_PUBLIC_URL": self.url,
             "THINGSPACE_CALLBACK_TOKEN": TOKEN,
-            **vendor_settings(self.vendor_url, self.vendor_url),
+            **Options().gateway_settings(self.vendor_url, self.vendor_url),
             **(env or {}),
         }
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("GATEWAY_", "THINGSPACE_"))}

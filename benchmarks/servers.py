@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psutil
 
-from app.simulator.options import Options
 from app.storage.embedded import EmbeddedPostgres
 from app.storage.migrate import upgrade
 from benchmarks.plan import on_the_other_cores, on_the_subjects_core
@@ -162,23 +161,6 @@ def gateway(env: Mapping[str, str], *, pinned: bool = True) -> Iterator[str]:
         place = on_the_subjects_core() if pinned else nullcontext()
         with _running(command, port, place=place, env=settings, folder=path):
             yield url
-
-
-def vendor_settings(cloudlocate: str, thingspace: str) -> dict[str, str]:
-    """List a gateway's settings for simulators at these addresses."""
-    options = Options()
-    return {
-        "CLOUDLOCATE_URL": f"{cloudlocate}{options.cloudlocate_position_path}",
-        "CLOUDLOCATE_USERNAME": options.cloudlocate_username,
-        "CLOUDLOCATE_PASSWORD": options.cloudlocate_password,
-        "THINGSPACE_BASE_URL": f"{thingspace}/api",
-        "THINGSPACE_KEY": options.thingspace_key,
-        "THINGSPACE_SECRET": options.thingspace_secret,
-        "THINGSPACE_USERNAME": options.thingspace_username,
-        "THINGSPACE_PASSWORD": options.thingspace_password,
-        "THINGSPACE_ACCOUNT": options.account,
-        "THINGSPACE_CALLBACK_SIGNATURE_HEADER": options.signature_header,
-    }
 
 
 def process_at(url: str) -> psutil.Process:

@@ -77,16 +77,4 @@ def any_port() -> int:
 
 def simulator_variables(base: str = "http://localhost") -> dict[str, str]:
     """List the providers' settings for a simulator at an address."""
-    options = Options()
-    return {
-        "CLOUDLOCATE_URL": f"{base}{options.cloudlocate_position_path}",
-        "CLOUDLOCATE_USERNAME": options.cloudlocate_username,
-        "CLOUDLOCATE_PASSWORD": options.cloudlocate_password,
-        "THINGSPACE_BASE_URL": f"{base}/api",
-        "THINGSPACE_KEY": options.thingspace_key,
-        "THINGSPACE_SECRET": options.thingspace_secret,
-        "THINGSPACE_USERNAME": options.thingspace_username,
-        "THINGSPACE_PASSWORD": options.thingspace_password,
-        "THINGSPACE_ACCOUNT": options.account,
-        "THINGSPACE_CALLBACK_SIGNATURE_HEADER": options.signature_header,
-    }
+    return Options().gateway_settings(base, base)

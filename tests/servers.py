@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from starlette.types import Receive, Send
 
 PROJECT = Path(__file__).parents[1]
 
@@ -45,6 +46,13 @@ async def serving(app: Any, *, port: int = 0, **options: Any) -> AsyncIterator[s
         finally:
             server.should_exit = True
             await asyncio.gather(task, return_exceptions=True)
+
+
+async def answer_lifespan(receive: Receive, send: Send) -> None:
+    """Tell a server that an application which needs no preparation has started, and has ended."""
+    while (await receive())["type"] != "lifespan.shutdown":
+        await send({"type": "lifespan.startup.complete"})
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 def _failure(task: "asyncio.Task[None]") -> BaseException | None:

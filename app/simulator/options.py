@@ -103,3 +103,18 @@ class Options:
     cloudlocate_strict_checksum: bool = False
     cloudlocate_rejects_with: Literal[400, 401] = 401
     cloudlocate_errors: Literal["json", "text", "empty"] = "json"
+
+    def gateway_settings(self, cloudlocate_url: str, thingspace_url: str) -> dict[str, str]:
+        """List the settings, as environment variables, of a gateway whose vendors are simulators at these addresses."""
+        return {
+            "CLOUDLOCATE_URL": f"{cloudlocate_url}{self.cloudlocate_position_path}",
+            "CLOUDLOCATE_USERNAME": self.cloudlocate_username,
+            "CLOUDLOCATE_PASSWORD": self.cloudlocate_password,
+            "THINGSPACE_BASE_URL": f"{thingspace_url}/api",
+            "THINGSPACE_KEY": self.thingspace_key,
+            "THINGSPACE_SECRET": self.thingspace_secret,
+            "THINGSPACE_USERNAME": self.thingspace_username,
+            "THINGSPACE_PASSWORD": self.thingspace_password,
+            "THINGSPACE_ACCOUNT": self.account,
+            "THINGSPACE_CALLBACK_SIGNATURE_HEADER": self.signature_header,
+        }

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from servers import serving
+from servers import answer_lifespan, serving
 from starlette.types import Receive, Scope, Send
 
 from app.cli import connections
@@ -14,9 +14,7 @@ from app.cli.connections import LARGEST_HEAD, PatientProtocol
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     """Read the whole body, then answer."""
     if scope["type"] == "lifespan":
-        while (await receive())["type"] != "lifespan.shutdown":
-            await send({"type": "lifespan.startup.complete"})
-        await send({"type": "lifespan.shutdown.complete"})
+        await answer_lifespan(receive, send)
         return
     while (message := await receive()).get("more_body"):
         pass

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,7 +119,7 @@ async def stored(server: EmbeddedPostgres, port: int) -> Stored:
     return Stored(sorted(await stored_numbers(port)), received, callbacks)
 
 
-async def burst(ports: Sequence[int], blows: Sequence[Callable[[], object]]) -> Sender:
+async def burst(ports: Sequence[int], blows: Sequence[Callable[[], object]]) -> None:
     """Send everything until it is acknowledged, with blows dealt at even distances."""
     sender = Sender(ports, EVERYTHING, goes_on=True)
     sending = asyncio.create_task(sender.send())
@@ -128,13 +128,20 @@ async def burst(ports: Sequence[int], blows: Sequence[Callable[[], object]]) -> 
             await sender.until(number * COUNT // (len(blows) + 1))
             blow()
         await sending
-    return sender
+    assert sender.acknowledged == set(EVERYTHING)
 
 
-async def send_all_again(ports: Sequence[int]) -> Sender:
+async def assert_all_is_there_once(fleet: Fleet, server: EmbeddedPostgres, ports: Sequence[int]) -> None:
+    """Look for everything, send it all again, and look again through another gateway."""
+    await fleet.is_ready()
+    first = await stored(server, ports[-1])
     again = Sender(ports, EVERYTHING)
     await again.send()
-    return again
+    second = await stored(server, ports[0])
+    assert again.acknowledged == set(EVERYTHING)
+    assert first.numbers == second.numbers == EVERYTHING
+    assert (first.received, second.received) == (COUNT, COUNT)
+    assert second.callbacks - first.callbacks == COUNT <= first.callbacks
 
 
 @pytest.mark.parametrize(("count", "victims"), [(2, 1), (4, 3)])
@@ -150,16 +157,9 @@ async def test_killed_gateways_lose_nothing_and_double_nothing(
 
         return strike
 
-    sent = await burst(ports, [blow(port) for port in ports[:victims]])
-    first = await stored(server, ports[-1])
-    await fleet.is_ready()
-    again = await send_all_again(ports)
-    second = await stored(server, ports[0])
+    await burst(ports, [blow(port) for port in ports[:victims]])
 
-    assert sent.acknowledged == again.acknowledged == set(EVERYTHING)
-    assert first.numbers == second.numbers == EVERYTHING
-    assert (first.received, second.received) == (COUNT, COUNT)
-    assert second.callbacks - first.callbacks == COUNT <= first.callbacks
+    await assert_all_is_there_once(fleet, server, ports)
 
 
 @pytest.mark.parametrize("what", ["a backend", "the server"])
@@ -172,26 +172,7 @@ async def test_a_killed_database_loses_nothing_and_doubles_nothing(
             "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         )
     victim = of_gateways[0]["pid"] if what == "a backend" else server.pid
-    async with watched(server):
-        sent = await burst(ports, [lambda: os.kill(victim, signal.SIGKILL)])
-        await fleet.is_ready()
-        first = await stored(server, ports[0])
-        again = await send_all_again(ports)
-        second = await stored(server, ports[1])
+    async with server.watched():
+        await burst(ports, [lambda: os.kill(victim, signal.SIGKILL)])
 
-    assert sent.acknowledged == again.acknowledged == set(EVERYTHING)
-    assert first.numbers == second.numbers == EVERYTHING
-    assert (first.received, second.received) == (COUNT, COUNT)
-    assert second.callbacks - first.callbacks == COUNT <= first.callbacks
-
-
-@asynccontextmanager
-async def watched(server: EmbeddedPostgres) -> AsyncIterator[None]:
-    """Start the server anew when it was killed, as whoever runs it would."""
-    watch = asyncio.create_task(server.supervise())
-    try:
-        yield
-    finally:
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
+        await assert_all_is_there_once(fleet, server, ports)

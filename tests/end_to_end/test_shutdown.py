@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 from gateways import KEY
-from servers import running, serving
+from servers import answer_lifespan, running, serving
 from sqlalchemy import text
 from starlette.types import Receive, Scope, Send
 from vendors import CALLBACK_PATH, VARIABLES, WIFI, message, solved
@@ -26,9 +26,7 @@ class HeldVendor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            while (await receive())["type"] != "lifespan.shutdown":
-                await send({"type": "lifespan.startup.complete"})
-            await send({"type": "lifespan.shutdown.complete"})
+            await answer_lifespan(receive, send)
             return
         while (await receive()).get("more_body"):
             pass

@@ -297,11 +297,11 @@ async def test_a_restart_waits_until_its_port_is_free(quick: Start) -> None:
     os.kill(pid, signal.SIGKILL)
     await asyncio.to_thread(wait_for_end, pid, 10)
 
-    with socket.create_server(("127.0.0.1", make_url(url).port or 0)):
-        watch = asyncio.create_task(server.supervise())
-        await asyncio.to_thread(wait_for_words, server.data_dir / "postgres.log", "could not bind")
-    answer = await ask_until_answered(url)
-    watch.cancel()
+    taken = socket.create_server(("127.0.0.1", make_url(url).port or 0))
+    async with server.watched():
+        with taken:
+            await asyncio.to_thread(wait_for_words, server.data_dir / "postgres.log", "could not bind")
+        answer = await ask_until_answered(url)
 
     assert answer == 1
 

@@ -3,8 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -15,18 +15,6 @@ from app.storage.database import Database
 from app.storage.embedded import EmbeddedPostgres
 from app.storage.migrate import upgrade
 from app.storage.writer import Entry, Writer
-
-
-@asynccontextmanager
-async def watched(server: EmbeddedPostgres) -> AsyncIterator[None]:
-    """Restart the server whenever it died, while the block lasts."""
-    watch = asyncio.create_task(server.supervise())
-    try:
-        yield
-    finally:
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
 
 
 @pytest.fixture
@@ -54,7 +42,7 @@ async def stored(url: str) -> int:
 
 async def test_a_killed_database_loses_nothing_that_was_acknowledged(server: EmbeddedPostgres) -> None:
     acknowledged = 0
-    async with watched(server), Writer(Database(server.url).connect, patience_s=30).running() as writer:
+    async with server.watched(), Writer(Database(server.url).connect, patience_s=30).running() as writer:
 
         async def send(numbers: range) -> None:
             nonlocal acknowledged

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -127,8 +127,17 @@ class EmbeddedPostgres:
                 self._shut_down(account)
         self._running = None
 
-    async def supervise(self) -> NoReturn:
-        """Start the server anew, on the same port, whenever it died; runs until it is cancelled."""
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Start the server anew, on the same port, whenever it died while the block runs."""
+        watch = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            watch.cancel()
+            await asyncio.wait([watch])
+
+    async def _watch(self) -> NoReturn:
         while True:
             await asyncio.sleep(_WATCH_S)
             trim(self._log_file)
@@ -231,14 +240,8 @@ class EmbeddedPostgres:
 @asynccontextmanager
 async def embedded_postgres(data_dir: Path, **options: Any) -> AsyncIterator[str]:
     """Run or join the server of a data directory, watch over it, and give its URL; options as `EmbeddedPostgres`."""
-    async with EmbeddedPostgres(data_dir, **options) as server:
-        watch = asyncio.create_task(server.supervise())
-        try:
-            yield server.url
-        finally:
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
+    async with EmbeddedPostgres(data_dir, **options) as server, server.watched():
+        yield server.url
 
 
 async def _in_thread(work: Callable[[], object]) -> None:

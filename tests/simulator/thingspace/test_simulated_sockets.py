@@ -27,7 +27,7 @@ def options() -> Options:
 async def remote(options: Options, clock: ManualClock) -> AsyncIterator[Caller]:
     """A caller of a simulator behind a socket."""
     simulator = create_simulator(options, RealClock())
-    async with serving(simulator) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
+    async with serving(simulator) as url, httpx.AsyncClient(base_url=url, timeout=90) as http:
         caller = Caller(http, simulator.state.simulator, options, clock)
         await caller.enter()
         yield caller

@@ -65,7 +65,7 @@ class Caller:
         return await self.call("DELETE", path, params={"accountName": ACCOUNT, "mdn": mdns})
 
     async def drained(self) -> dict[str, Any]:
-        answer = await self.http.post("/control/thingspace/drain", json={"timeoutSeconds": 10})
+        answer = await self.http.post("/control/thingspace/drain", json={"timeoutSeconds": 60})
         assert answer.status_code == 200, answer.text
         return answer.json()
 
