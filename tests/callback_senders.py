@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import httpx
 from gateways import AUTHORIZED
 from vendors import CALLBACK_PATH, message
+from waiting import until
 
 
 class Sender:
@@ -44,8 +45,7 @@ class Sender:
 
     async def until(self, acknowledged: int) -> None:
         """Wait until so many are acknowledged."""
-        while len(self.acknowledged) < acknowledged:  # noqa: ASYNC110 -- a count is no event
-            await asyncio.sleep(0.002)
+        await until(lambda: len(self.acknowledged) >= acknowledged)
 
     async def _work(self, turn: int) -> None:
         while self._left or (self._goes_on and self._under_way):

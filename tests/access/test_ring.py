@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from waiting import until
 
 from app.access import By, Keeping, KeyPlan, KeyRing
 from app.access.ring import digest_of
@@ -17,9 +18,7 @@ PLAN = KeyPlan(name="n", scopes=("locate",))
 
 
 async def learned(ring: KeyRing) -> None:
-    async with asyncio.timeout(10):
-        while ring._known is None:  # noqa: ASYNC110 -- there is nothing that could be waited for
-            await asyncio.sleep(0.001)
+    await until(lambda: ring._known is not None)
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from servers import answer_lifespan
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import SIGNALS
+from waiting import until
 
 from app.cli import draining
 from app.cli.connections import PatientProtocol
@@ -56,8 +57,7 @@ async def told_to_stop(drain_s: float, application: Application) -> AsyncIterato
     server = DrainingServer(config, drain_s=drain_s)
     # Signals are pytest's; without capturing them, the server is told by the test.
     serving = asyncio.create_task(server._serve())
-    while not server.started:  # noqa: ASYNC110 -- the server has no event for it
-        await asyncio.sleep(0.005)
+    await until(lambda: server.started)
     yield server, server.servers[0].sockets[0].getsockname()[1]
     async with asyncio.timeout(20):
         await serving
@@ -73,7 +73,7 @@ async def test_every_request_on_a_connection_that_was_made_is_answered() -> None
         clients = [Client(port, request) for _ in range(8)]
 
         async def stop() -> None:
-            await asyncio.sleep(0.1)
+            await until(lambda: all(client.answers for client in clients))
             server.handle_exit(signal.SIGTERM, None)
 
         async with asyncio.timeout(30):
@@ -87,9 +87,10 @@ async def test_every_request_on_a_connection_that_was_made_is_answered() -> None
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_cuts_the_waiting_short(second: signal.Signals) -> None:
-    async with told_to_stop(3600, Application()) as (server, _):
+    application = Application()
+    async with told_to_stop(3600, application) as (server, _):
         server.handle_exit(signal.SIGTERM, None)
-        await asyncio.sleep(0.2)
+        await until(lambda: not application.is_ready)
         was_serving = server.servers[0].is_serving()
 
         server.handle_exit(second, None)
@@ -117,9 +118,10 @@ async def test_a_request_that_has_begun_to_arrive_is_answered_before_the_end() -
     async with told_to_stop(0, Application()) as (server, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"POST / HTTP/1.1\r\nContent-")
-        await asyncio.sleep(0.05)
+        await until(lambda: server.server_state.connections)
+        [listening] = server.servers
         server.handle_exit(signal.SIGTERM, None)
-        await asyncio.sleep(0.3)
+        await until(lambda: not listening.is_serving())
         writer.write(b"Length: 1\r\n\r\nx")
         answer = await reader.read()
         writer.close()

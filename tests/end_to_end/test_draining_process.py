@@ -12,6 +12,7 @@ from gateways import AUTHORIZED, KEY, any_port
 from pooling import Client
 from servers import Program, running
 from vendors import CALLBACK_PATH, VARIABLES, message
+from waiting import until
 
 
 def callback(number: int) -> tuple[str, bytes]:
@@ -41,7 +42,7 @@ async def test_workers_answer_every_request_on_a_connection_that_was_made(databa
     async with serving_gateway(database_url, tmp_path, **variables) as (program, port):
 
         async def stop() -> None:
-            await asyncio.sleep(0.3)
+            await until(lambda: all(client.answers for client in (balancer, *clients)))
             os.kill(program.pid, signal.SIGTERM)
 
         clients = [Client(port, request, headers=AUTHORIZED) for request in (callback, reading) for _ in range(8)]

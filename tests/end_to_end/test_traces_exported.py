@@ -11,6 +11,7 @@ from gateways import AUTHORIZED, KEY, simulator_variables
 from servers import running, serving
 from starlette.types import Receive, Scope, Send
 from vendors import CALLBACK_PATH, MDN, TOKEN, WIFI, message
+from waiting import until
 
 from app.simulator import create_simulator
 
@@ -160,7 +161,7 @@ async def test_a_collector_that_is_away_slows_nobody_and_its_errors_are_not_quot
         with running(["-m", "app", "serve"], environment=variables, folder=tmp_path) as program:
             await program.answers(f"http://127.0.0.1:{free_port}/readyz")
             await ask(free_port)
-            await asyncio.sleep(0.3)
+            await until(lambda: "trouble with traces" in program.output())
             located, called_back = await ask(free_port)
             begun = time.monotonic()
             code = await asyncio.to_thread(program.terminate)

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from reports import IMEI, MDN, NOON, located
 from sqlalchemy import text
+from waiting import until
 
 from app.errors import Unavailable
 from app.storage.database import Connection, Database
@@ -138,12 +139,6 @@ def entry(number: int, *, mdn: str | None = MDN) -> Entry:
 
 def submitted(writer: Writer, count: int) -> list["asyncio.Future[None]"]:
     return [writer.submit(entry(number)) for number in range(count)]
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not is_so():  # noqa: ASYNC110 -- many things are waited for, few of them are events
-            await asyncio.sleep(0.005)
 
 
 @pytest.fixture

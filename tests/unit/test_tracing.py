@@ -1,6 +1,5 @@
 """What is recorded of a trace, what is handed on of it, and when nothing is."""
 
-import asyncio
 import io
 import json
 import socket
@@ -16,6 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from recorders import Recording, attributes, is_below
 from servers import serving
 from structlog.testing import capture_logs
+from waiting import until
 
 from app import telemetry
 from app.settings import Settings
@@ -248,7 +248,7 @@ async def test_what_goes_wrong_is_logged_once_and_without_the_texts_of_libraries
         async with exporting(flush_s=0.2) as recorder:
             assert recorder is not None
             recorder.request("POST").end_request("POST", "/locate", 200)
-            await asyncio.sleep(0.2)
+            await until(lambda: lines)
 
     assert [line["event"] for line in lines] == ["trouble with traces", "the last traces were not sent in time"]
     assert lines[0]["where"].startswith("opentelemetry.exporter.otlp.proto.http.")
