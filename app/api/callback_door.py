@@ -15,8 +15,8 @@ from app import telemetry
 from app.api.callback_spans import CallbackSpans
 from app.api.problems import problem_response
 from app.errors import BodyTooLarge, GatewayError, MalformedJson, Overloaded, Unavailable
-from app.ingest import Answer, Ingest
-from app.listening import Addresses
+from app.ingest import Ingest, Sender
+from app.listening import Address, Addresses
 from app.model import ProviderName
 from app.tracing import Recorder
 
@@ -64,40 +64,38 @@ class CallbackDoor:
         provider, token = _place(scope)
         return provider in self._stored and bool(token) and "/" not in token
 
-    def take_at_once(self, scope: Scope, body: bytes, answer: Answer) -> bool:
+    def recognise(self, scope: Scope) -> Address | None:
+        """Find the address at which a callback comes in, where it is one that is known already."""
+        path: str = scope["path"]
+        if not path.startswith(PREFIX) or scope["method"] != "POST":
+            return None
+        return self._addresses.known(*_place(scope))
+
+    def take_at_once(self, address: Address, scope: Scope, body: bytes, sender: Sender) -> bool:
         """Take a callback whose body is complete, for a server that can answer without a task for each request.
 
-        Args:
-            answer: Called with what is done when the callback is committed, or with None when the callback has to be
-                called in the ordinary way after all.
-
         Returns:
-            Whether `answer` will be called; if not, the ordinary way is the only one.
+            Whether the sender will be told; if not, the ordinary way is the only one.
         """
-        provider, token = _place(scope)
-        address = self._addresses.known(provider, token)
-        if address is None or len(body) > self._limit:
+        if len(body) > self._limit:
             return False
         trace = None if self._spans is None else self._spans.begin(scope)
-        self._ingest.take_together(address, body, _Headers(scope["headers"]), answer, trace)
+        self._ingest.take_together(address, body, _Headers(scope["headers"]), sender, trace)
         return True
 
-    def count_stored(self, scope: Scope) -> None:
+    def count_stored(self, address: Address, scope: Scope) -> None:
         """Count a callback that was taken at once and is committed."""
-        provider = _place(scope)[0]
-        self._stored[provider].inc()
+        self._stored[address.provider].inc()
         if self._spans is not None:
-            self._spans.end(scope, provider, _OK)
+            self._spans.end(scope, address.provider, _OK)
 
-    def refusal(self, scope: Scope, error: BaseException) -> ASGIApp:
+    def refusal(self, address: Address, error: Unavailable) -> ASGIApp:
         """Make what answers a callback that was taken at once and could not be committed."""
-        provider, _ = _place(scope)
 
         async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
-            refused = error if isinstance(error, GatewayError) else Unavailable("The callback could not be stored.")
-            await self._refuse(refused, provider, scope, receive, send)
+            await self._refuse(error, address.provider, scope, receive, send)
 
-        return refuse if self._spans is None else self._spans.around(refuse, provider)
+        return refuse if self._spans is None else self._spans.around(refuse, address.provider)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Take one callback."""

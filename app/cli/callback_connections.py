@@ -5,15 +5,17 @@ through the application and an event per request would cost more than taking the
 queued from within the parser, and answered when its batch is committed. Whatever is not goes the ordinary way.
 """
 
-import asyncio
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.api.callback_door import CallbackDoor
 from app.cli.connections import PatientProtocol
+from app.errors import Unavailable
+from app.listening import Address
+
+_STORED = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n"
 
 
 class CallbackProtocol(PatientProtocol):
@@ -21,54 +23,76 @@ class CallbackProtocol(PatientProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._door: CallbackDoor = cast("Any", self.app).callback_door
-        self._held: RequestResponseCycle | None = None
+        application: Any = self.app
+        self.door: CallbackDoor = application.callback_door
+        self._held: HeldCallback | None = None
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived; a callback of which more is to come is no longer held back."""
         super().data_received(data)
         if self._held is not None:
             held, self._held = self._held, None
-            super()._start_asgi_task(held, self.app)
+            held.pass_on()
 
     def on_message_complete(self) -> None:
         """Take a callback that has arrived in one piece."""
         super().on_message_complete()
-        if self._held is None:
-            return
-        held, self._held = self._held, None
-        if not self._door.take_at_once(cast("Scope", held.scope), bytes(held.body), partial(self._wait, held)):
-            super()._start_asgi_task(held, self.app)
+        if self._held is not None:
+            held, self._held = self._held, None
+            held.take()
+
+    def go_on(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Let an application answer in the ordinary way."""
+        super()._start_asgi_task(cycle, app)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Hold a callback back until its body is there."""
-        is_whole = self._is_arriving and cycle is self.cycle and not cycle.waiting_for_100_continue
-        if is_whole and app is self.app and self._door.opens(cast("Scope", self.scope)):
-            self._held = cycle
-        else:
-            super()._start_asgi_task(cycle, app)
+        if self._is_arriving and cycle is self.cycle and app is self.app and not cycle.waiting_for_100_continue:
+            scope: Any = cycle.scope
+            address = self.door.recognise(scope)
+            if address is not None:
+                self._held = HeldCallback(self, cycle, scope, address)
+                return
+        self.go_on(cycle, app)
 
-    def _wait(self, cycle: RequestResponseCycle, stored: "asyncio.Future[None] | None") -> None:
-        if stored is None:
-            super()._start_asgi_task(cycle, self.app)
-        else:
-            stored.add_done_callback(partial(self._answer, cycle))
 
-    def _answer(self, cycle: RequestResponseCycle, stored: "asyncio.Future[None]") -> None:
-        error = asyncio.CancelledError() if stored.cancelled() else stored.exception()
-        if error is not None:
-            refusal: ASGIApp = self._door.refusal(cast("Scope", cycle.scope), error)
-            super()._start_asgi_task(cycle, cast("Any", refusal))
-            return
-        self._door.count_stored(cast("Scope", cycle.scope))
+class HeldCallback:
+    """A callback that waits for its commit, and the connection that it came over."""
+
+    __slots__ = ("_address", "_cycle", "_protocol", "_scope")
+
+    def __init__(self, protocol: CallbackProtocol, cycle: RequestResponseCycle, scope: Scope, address: Address) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+        self._scope = scope
+        self._address = address
+
+    def take(self) -> None:
+        """Hand it in: the body is there."""
+        if not self._protocol.door.take_at_once(self._address, self._scope, bytes(self._cycle.body), self):
+            self.pass_on()
+
+    def pass_on(self) -> None:
+        """Let it be taken in the ordinary way."""
+        self._protocol.go_on(self._cycle, self._protocol.app)
+
+    def stored(self) -> None:
+        """Acknowledge it."""
+        protocol, cycle = self._protocol, self._cycle
+        protocol.door.count_stored(self._address, self._scope)
         if cycle.disconnected:
             return
-        head = [b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n"]
+        lines = [_STORED]
         for name, value in cycle.default_headers:
-            head += [name, b": ", value, b"\r\n"]
-        head.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
-        self.transport.write(b"".join(head))
+            lines += [name, b": ", value, b"\r\n"]
+        lines.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+        protocol.transport.write(b"".join(lines))
         cycle.response_started = cycle.response_complete = True
         if not cycle.keep_alive:
-            self.transport.close()
-        self.on_response_complete()
+            protocol.transport.close()
+        protocol.on_response_complete()
+
+    def not_stored(self, error: Unavailable) -> None:
+        """Tell why it should be sent again."""
+        refusal: ASGIApp = self._protocol.door.refusal(self._address, error)
+        self._protocol.go_on(self._cycle, refusal)

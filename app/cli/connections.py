@@ -44,6 +44,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._is_arriving = False
         self._head_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._idle_since: float | None = None
         self._state = self.server_state if isinstance(self.server_state, State) else State()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
@@ -54,6 +55,7 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_timer()
+        super()._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -81,6 +83,35 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self._state.is_draining:
             self.close_after_answer()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or begin to wait for it."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_again_after(self.timeout_keep_alive)
+
+    def _unset_keepalive_if_required(self) -> None:
+        # A timer goes on from request to request: to cancel one and begin another costs more than to look again.
+        self._idle_since = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if it has been idle for so long, else look again when it could be."""
+        idle_s = 0.0 if self._idle_since is None else self.loop.time() - self._idle_since
+        if idle_s >= self.timeout_keep_alive:
+            self.timeout_keep_alive_task = None
+            super().timeout_keep_alive_handler()
+        else:
+            self._look_again_after(self.timeout_keep_alive - idle_s)
+
+    def _look_again_after(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def close_after_answer(self) -> None:
         """Say `Connection: close` in the answer that is due, if one is."""

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
 
 import pytest
 from servers import answer_lifespan, serving
 from starlette.types import Receive, Scope, Send
+from waiting import until
 
 from app.cli import connections
 from app.cli.connections import LARGEST_HEAD, PatientProtocol
@@ -80,5 +83,52 @@ async def test_requests_in_several_pieces_are_answered(place: tuple[str, int]) -
     pieces = [b"POST / HTTP/1.1\r\nContent-", b"Length: 4\r\nConnection: close\r\n\r\n", b"ab", b"cd"]
 
     answer = await answers_to(place, *pieces)
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+class Connections(list[PatientProtocol]):
+    """Makes connections of a server, and keeps them."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> PatientProtocol:
+        self.append(PatientProtocol(*args, **kwargs))
+        return self[-1]
+
+
+@pytest.mark.parametrize(("idle_s", "answers"), [(3.0, 3), (6.0, 2)])
+async def test_a_connection_is_closed_when_it_has_been_idle_for_long(idle_s: float, answers: int) -> None:
+    made = Connections()
+    async with serving(echo, http=made, timeout_keep_alive=5) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        heard = b""
+        for _ in range(2):
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            heard += await reader.readuntil(b"\r\n\r\n")
+
+        made[0]._idle_since = asyncio.get_running_loop().time() - idle_s
+        made[0].timeout_keep_alive_handler()
+
+        writer.write(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        with suppress(ConnectionError):
+            heard += await reader.read()
+        writer.close()
+
+    assert heard.count(b" 200 OK") == answers
+
+
+async def test_a_connection_that_is_in_use_is_not_closed_for_being_idle() -> None:
+    made = Connections()
+    async with serving(echo, http=made, timeout_keep_alive=5) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"POST / HTTP/1.1\r\nContent-Length: 1\r\nConnection: close\r\n\r\n")
+        await until(lambda: made and made[0].cycle is not None)
+
+        made[0].timeout_keep_alive_handler()
+
+        writer.write(b"x")
+        answer = await reader.read()
+        writer.close()
 
     assert answer.startswith(b"HTTP/1.1 200 ")

@@ -92,6 +92,46 @@ async def test_what_arrives_together_shares_commits(database: Database) -> None:
     assert len(statements) <= 4
 
 
+class Listener:
+    """Is told what became of an entry; cannot bear it, if that is wanted."""
+
+    def __init__(self, heard: list[str], *, breaks: bool = False) -> None:
+        self._heard = heard
+        self._breaks = breaks
+
+    def stored(self) -> None:
+        if self._breaks:
+            raise ValueError
+        self._heard.append("stored")
+
+    def not_stored(self, error: Unavailable) -> None:
+        self._heard.append(error.code)
+
+
+async def test_all_who_wait_are_told_even_if_one_of_them_cannot_bear_it(database: Database) -> None:
+    heard: list[str] = []
+    async with Writer(database.connect).running() as writer:
+        for breaks in (False, True, False):
+            stored = writer.submit(entry(located()), waiting=Listener(heard, breaks=breaks))
+        await stored
+        await writer.submit(entry(located()))
+
+    assert heard == ["stored", "stored"]
+
+
+async def test_those_who_wait_are_told_what_is_not_stored() -> None:
+    async def connect() -> Connection:
+        raise ConnectionRefusedError
+
+    heard: list[str] = []
+    async with Writer(connect, patience_s=0).running() as writer:
+        stored = writer.submit(entry(located()), waiting=Listener(heard))
+        with pytest.raises(Unavailable):
+            await stored
+
+    assert heard == ["UNAVAILABLE"]
+
+
 async def test_a_lone_entry_waits_for_nobody(database: Database) -> None:
     statements: list[int] = []
     async with Writer(counting(database, statements)).running() as writer:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 
@@ -33,17 +34,29 @@ class Stored(asyncio.Future[None]):
         return False
 
 
+class Waiting(Protocol):
+    """Who is to be told that an entry is stored; a hundred of them are told in one go."""
+
+    def stored(self) -> None:
+        """Take note that it is committed."""
+
+    def not_stored(self, error: Unavailable) -> None:
+        """Take note that it is not known to be stored."""
+
+
 @dataclass(slots=True, eq=False)
 class Batch:
     """Entries that are stored together.
 
     Attributes:
-        done: Shared by all who wait for one of the entries.
+        done: Shared by all who await one of the entries.
+        waiting: Who else is told, without a future of their own.
         begun_at: When the first entry came, on the performance counter.
         commit: What becomes its span, where traces are recorded.
     """
 
     done: Stored
     entries: list[Entry] = field(default_factory=list)
+    waiting: "list[Waiting]" = field(default_factory=list)
     begun_at: float = field(default_factory=time.perf_counter)
     commit: Commit | None = None

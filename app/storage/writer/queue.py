@@ -13,7 +13,7 @@ from app import telemetry
 from app.errors import Overloaded, Unavailable
 from app.storage.database import Connection
 from app.storage.writer.aliases import KnownAliases
-from app.storage.writer.entries import Batch, Entry, Stored
+from app.storage.writer.entries import Batch, Entry, Stored, Waiting
 from app.storage.writer.storing import Store
 from app.tracing import Commit, Recorder, Trace
 
@@ -95,7 +95,7 @@ class Writer:
             for store in self._stores:
                 store.drop()
 
-    def submit(self, entry: Entry, trace: Trace | None = None) -> Stored:
+    def submit(self, entry: Entry, trace: Trace | None = None, waiting: Waiting | None = None) -> Stored:
         """Queue an entry; the returned future, shared with its neighbours, is done when it is committed.
 
         The future raises `Unavailable` when the entry is not known to be stored, and `Unstorable` when that is due to
@@ -103,6 +103,7 @@ class Writer:
 
         Args:
             trace: The trace that the entry belongs to, where that is not the current one.
+            waiting: Is told as well when the future is done.
 
         Raises:
             Overloaded: Too many entries wait already.
@@ -121,6 +122,8 @@ class Writer:
             self._wake.set()
         batch = self._waiting[-1]
         batch.entries.append(entry)
+        if waiting is not None:
+            batch.waiting.append(waiting)
         if self._recorder is not None:
             batch.commit = batch.commit or Commit()
             batch.commit.join(trace)
@@ -170,6 +173,7 @@ class Writer:
         else:
             self._close(batch)
             batch.done.set_result(None)
+            self._tell_all(batch)
             telemetry.COMMIT_WAIT_SECONDS.observe(started - batch.begun_at)
             telemetry.COMMIT_SECONDS.observe(time.perf_counter() - started)
             telemetry.BATCH_SIZE.observe(len(batch.entries))
@@ -180,6 +184,18 @@ class Writer:
     def _fail(self, batch: Batch, error: Unavailable) -> None:
         self._close(batch, error)
         batch.done.set_exception(error)
+        self._tell_all(batch, error)
+
+    @staticmethod
+    def _tell_all(batch: Batch, error: Unavailable | None = None) -> None:
+        for one in batch.waiting:
+            try:
+                if error is None:
+                    one.stored()
+                else:
+                    one.not_stored(error)
+            except Exception as mistake:  # noqa: BLE001 -- a mistake with one must not keep the others waiting
+                log.error("somebody could not be told", error=type(mistake).__name__)
 
     def _close(self, batch: Batch, error: Unavailable | None = None) -> None:
         if batch.commit is not None:
