@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from app.storage.migrate import MIGRATIONS, current, downgrade, is_current, partitions, revision, to_async_url, upgrade
 from app.storage.tables import Base
+from app.storage.writer import arguments
 
 REVISIONS = [script.revision for script in reversed(list(ScriptDirectory(str(MIGRATIONS)).walk_revisions()))]
 
@@ -30,9 +31,10 @@ def differences(connection: Connection) -> list[object]:
     return list(compare_metadata(context, Base.metadata))
 
 
-COLUMNS_AND_INDEXES = """
+PARTS = """
 SELECT table_name, column_name || ' ' || data_type FROM information_schema.columns WHERE table_schema = 'public'
 UNION ALL SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL SELECT udt_name, attribute_name || ' ' || data_type FROM information_schema.attributes
 """
 
 
@@ -40,7 +42,7 @@ async def tables(url: str) -> dict[str, set[str]]:
     engine = create_async_engine(to_async_url(url), poolclass=NullPool)
     found: dict[str, set[str]] = {}
     async with engine.connect() as connection:
-        for table, part in await connection.execute(text(COLUMNS_AND_INDEXES)):
+        for table, part in await connection.execute(text(PARTS)):
             found.setdefault(table, set()).add(part)
     await engine.dispose()
     return found
@@ -59,6 +61,25 @@ async def test_the_migrations_make_the_tables_of_the_code(engine: AsyncEngine) -
         found = await connection.run_sync(differences)
 
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("name", "members"),
+    [
+        ("new_report", ("at_us", "received_us", *arguments.REPORT_MEMBERS)),
+        ("new_callback", ("received_us", "body", *arguments.CALLBACK_MEMBERS)),
+    ],
+)
+async def test_the_migrations_make_the_rows_of_the_writer(
+    engine: AsyncEngine, name: str, members: tuple[str, ...]
+) -> None:
+    named = text(
+        "SELECT attribute_name FROM information_schema.attributes WHERE udt_name = :name ORDER BY ordinal_position"
+    )
+    async with engine.connect() as connection:
+        found = await connection.scalars(named, {"name": name})
+
+    assert tuple(found) == members
 
 
 async def test_partitions_made_at_run_time_are_no_difference(engine: AsyncEngine) -> None:

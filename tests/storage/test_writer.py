@@ -29,7 +29,7 @@ class Counted:
         self._statements = statements
 
     async def fetchrow(self, query: str, *arguments: Any) -> Any:
-        self._statements.append(len(arguments[2]))
+        self._statements.append(len(arguments[0]))
         return await self._connection.fetchrow(query, *arguments)
 
     def __getattr__(self, name: str) -> Any:

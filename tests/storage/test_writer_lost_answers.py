@@ -60,7 +60,7 @@ class _Interfering:
         self._wire = wire
 
     async def fetchrow(self, query: str, *arguments: Any) -> Any:
-        self._wire.stored.append(len(arguments[2]))
+        self._wire.stored.append(len(arguments[0]))
         await self._wire.before_store(self._connection)
         answer = await self._connection.fetchrow(query, *arguments)
         await self._wire.after_store(self._connection)

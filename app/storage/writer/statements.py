@@ -18,46 +18,19 @@ kept long after they have grown. One plan serves all batches: planning takes a g
 """
 
 _STORE = """
-WITH report_traits AS MATERIALIZED (
-    SELECT * FROM ROWS FROM (
-        json_to_recordset($1::json) AS (
-            provider text, type text, status text, account text, device_kind text, name text, confidence_pct int,
-            source text, cached bool, error_type text, error_info text, error_at timestamptz, flags text[],
-            kind_in_words text, raw text
-        )
-    ) WITH ORDINALITY AS t (
-        provider, type, status, account, device_kind, name, confidence_pct, source, cached, error_type, error_info,
-        error_at, flags, kind_in_words, raw, number
-    )
-), callback_traits AS MATERIALIZED (
-    SELECT * FROM ROWS FROM (
-        json_to_recordset($13::json) AS (
-            provider text, account text, service text, state text, signature text, reason text, flags text[]
-        )
-    ) WITH ORDINALITY AS t (provider, account, service, state, signature, reason, flags, number)
-), arrived AS (
+WITH arrived AS (
     INSERT INTO callbacks (received_at, id, provider, account, service, state, signature, reason, flags, body)
     SELECT
-        'epoch'::timestamptz + c.received_us * '1 us'::interval, c.id, t.provider, t.account, t.service, t.state,
-        t.signature, t.reason, t.flags, c.body
-    FROM unnest($14::int[], $15::bigint[], $16::uuid[], $17::bytea[]) AS c (number, received_us, id, body)
-    JOIN callback_traits AS t USING (number)
+        'epoch'::timestamptz + received_us * '1 us'::interval, id, provider, account, service, state, signature, reason,
+        flags, body
+    FROM unnest($2::new_callback[])
     {if_repeated}
 ), said AS (
     SELECT
-        'epoch'::timestamptz + r.at_us * '1 us'::interval AS at, r.id, r.transaction_id, r.device, r.mdn, r.latitude,
-        r.longitude, r.accuracy_m, r.callback_id,
+        'epoch'::timestamptz + r.at_us * '1 us'::interval AS at,
         'epoch'::timestamptz + r.received_us * '1 us'::interval AS received_at,
-        t.provider, t.type, t.status, t.account, t.device_kind, t.name, t.confidence_pct, t.source, t.cached,
-        t.error_type, t.error_info, t.error_at, t.flags, t.kind_in_words, t.raw,
-        s.id AS session_id, s.ended_at
-    FROM unnest(
-        $2::int[], $3::bigint[], $4::bigint[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::float8[],
-        $10::float8[], $11::float8[], $12::uuid[]
-    ) AS r (
-        number, at_us, received_us, id, transaction_id, device, mdn, latitude, longitude, accuracy_m, callback_id
-    )
-    JOIN report_traits AS t USING (number)
+        r.*, s.id AS session_id, s.ended_at
+    FROM unnest($1::new_report[]) AS r
     LEFT JOIN session_transactions AS of USING (transaction_id)
     LEFT JOIN sessions AS s ON s.id = of.session_id
 ), new AS (
@@ -100,7 +73,7 @@ _THEN_FLUSH = ", pg_logical_emit_message(true, 'flush', '')"
 _LEARNED = """, learned AS (
     INSERT INTO aliases (device, mdn, device_kind, learned_at)
     SELECT DISTINCT ON (device, mdn) device, mdn, device_kind, at
-    FROM json_to_recordset($18::json) AS a (device text, mdn text, device_kind text, at timestamptz)
+    FROM json_to_recordset($3::json) AS a (device text, mdn text, device_kind text, at timestamptz)
     ORDER BY device, mdn, at DESC
     ON CONFLICT (device, mdn) DO UPDATE SET learned_at = excluded.learned_at
     WHERE aliases.learned_at < excluded.learned_at
@@ -121,8 +94,8 @@ _AUDITED = """, audited AS (
 def store(*, is_learning: bool = False, is_audited: bool = False, is_repeated: bool = False) -> str:
     """Write the statement that stores a batch.
 
-    It takes what `arguments.of_reports` makes ($1 to $12), and what `arguments.of_callbacks` makes ($13 to $17). It
-    returns one row: how many reports were new, and the transaction ids that belong to no session yet.
+    It takes what `arguments.of_reports` and `arguments.of_callbacks` make. It returns one row: how many reports were
+    new, and the transaction ids that belong to no session yet.
 
     Args:
         is_learning: Store aliases as well, a JSON array that comes next; most batches of callbacks have none.
@@ -132,7 +105,7 @@ def store(*, is_learning: bool = False, is_audited: bool = False, is_repeated: b
     return _STORE.format(
         counted=COUNTED,
         learned=_LEARNED if is_learning else "",
-        audited=_AUDITED.format(last=19 if is_learning else 18) if is_audited else "",
+        audited=_AUDITED.format(last=4 if is_learning else 3) if is_audited else "",
         if_repeated=_IF_REPEATED if is_repeated else "",
         then_flush=_THEN_FLUSH if is_repeated else "",
     )

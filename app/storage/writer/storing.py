@@ -189,8 +189,8 @@ class Store:
         aliases = self._known_aliases.new_in(reports)
         audit = [row for entry in entries for row in entry.audit]
         given = [
-            *arguments.of_reports(reports),
-            *arguments.of_callbacks([callback for callback, _ in callbacks], [body for _, body in callbacks]),
+            arguments.of_reports(reports),
+            arguments.of_callbacks(callbacks),
             *(self._encode(rows).decode() for rows in (aliases, audit) if rows),
         ]
         statement = store(is_learning=bool(aliases), is_audited=bool(audit), is_repeated=is_repeated)
