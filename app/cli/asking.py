@@ -78,8 +78,8 @@ def show_table(rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
     """Print rows as a table; `columns` maps members to headings."""
     table = Table()
     for name, heading in columns.items():
-        # Ids are there to be copied, so it is the other columns that give way on a narrow terminal.
-        table.add_column(heading, no_wrap=name == "id")
+        # On a narrow terminal nothing is cut off, and ids, which are there to be copied, are not even wrapped.
+        table.add_column(heading, no_wrap=name == "id", overflow="fold")
     for row in rows:
         table.add_row(*("" if row.get(name) is None else str(row[name]) for name in columns))
     console.print(table)

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import httpx
 import pytest
 from gateways import KEY, in_background, settings, simulator_variables
 from postgres import DatabaseServer
+from rich.console import Console
 from servers import serving
 from typer.testing import CliRunner, Result
 from vendors import ACCOUNT, DEVICE, TOKEN, WIFI, message
 
 from app import cli
+from app.cli import asking
 from app.main import create_app
 from app.simulator import create_simulator
 
@@ -246,3 +249,13 @@ def test_without_a_command_the_help_is_shown() -> None:
 
     assert "location-gateway demo" in result.output
     assert all(name in result.output for name in ("serve", "migrate", "simulator", "locate", "listener", "callbacks"))
+
+
+def test_tables_cut_nothing_off_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = StringIO()
+    monkeypatch.setattr(asking, "console", Console(width=40, file=written))
+
+    asking.show_table([{"id": "0" * 26, "url": "z" * 80}], {"id": "Id", "url": "Address"})
+
+    assert "0" * 26 in written.getvalue()
+    assert written.getvalue().count("z") == 80
