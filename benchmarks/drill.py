@@ -115,8 +115,8 @@ def _connections(count: int, *pieces: bytes) -> Trouble:
         dripping = asyncio.create_task(drip())
         yield
         await dripping
-        for _, writer in opened:
-            writer.transport.abort()
+        for reader_and_writer in opened:
+            reader_and_writer[1].transport.abort()
 
     return trouble
 

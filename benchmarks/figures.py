@@ -27,6 +27,11 @@ def show(title: str, runs: Mapping[str, Sequence[Measured]]) -> None:
     Console().print(table)
 
 
+def ratio(ours: Sequence[Measured], theirs: Sequence[Measured]) -> float:
+    """Compare rates round by round and give the median: in a noisy moment both of a round are slow."""
+    return statistics.median(our.per_s / their.per_s for our, their in zip(ours, theirs, strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Goal:
     """A figure with what it must reach, and what it should."""

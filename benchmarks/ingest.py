@@ -15,8 +15,8 @@ from app.storage.urls import to_dsn
 from app.storage.writer import arguments
 from app.storage.writer.statements import PLAN_BY_INDEX, store
 from benchmarks import servers
-from benchmarks.figures import Goal, show
-from benchmarks.load import DEVICE, DIGITS, TIME, Measured, Target, measure
+from benchmarks.figures import Goal, ratio, show
+from benchmarks.load import DEVICE, DIGITS, TIME, Runs, Target, measure_in_turn
 from benchmarks.plan import Plan
 
 _CONNECTIONS = (64, 256)
@@ -26,7 +26,6 @@ _TRANSACTION = "3d1c9a52-7b1e-4c3a-9f60-2a7c51e0b9d4"
 _SLOW_FLUSH = {"commit_delay": "2000", "commit_siblings": "0"}
 _ROWS = 20_000
 _BATCH = 64
-Runs = dict[str, list[Measured]]
 
 _SESSION = """
 WITH started AS (
@@ -56,15 +55,15 @@ def run(plan: Plan) -> None:
             "FastAPI hello": _webhook(running, "hello"),
             "obvious webhook": _webhook(running, "obvious", database),
         }
-        runs = {number: _in_turn(targets, plan, number) for number in _CONNECTIONS}
+        runs = {number: measure_in_turn(targets, plan, connections=number) for number in _CONNECTIONS}
         postgres = asyncio.run(_rows_per_s(database))
     for number, measured in runs.items():
         show(f"callbacks, {number} connections", measured)
-    slow = _with_slow_flushes(plan)
-    show("callbacks, 64 connections, flushes 2 ms longer", {"gateway": slow})
-    two, one = _with_two_workers(plan)
-    show("callbacks, 64 connections, not pinned to a core", {"one worker": one, "two workers": two})
-    _judge(runs, slow, one, two, postgres)
+    flushes = _with_slow_flushes(plan)
+    show("callbacks, 64 connections, flushes 2 ms longer, and not", flushes)
+    workers = _with_two_workers(plan)
+    show("callbacks, 64 connections, not pinned to a core", workers)
+    _judge(runs, flushes, workers, postgres)
 
 
 def _settings(database: str) -> dict[str, str]:
@@ -99,33 +98,23 @@ def _webhook(running: ExitStack, name: str, database: str = "") -> Target:
     return _target(running.enter_context(servers.application(f"benchmarks.webhooks:{name}", measured=True, env=env)))
 
 
-def _in_turn(targets: dict[str, Target], plan: Plan, connections: int) -> Runs:
-    runs: Runs = {name: [] for name in targets}
-    for target in targets.values():
-        measure(target, plan, connections=connections, seconds=1)
-    for _ in range(plan.rounds):
-        for name, target in targets.items():
-            runs[name].append(measure(target, plan, connections=connections))
-    return runs
+def _with_slow_flushes(plan: Plan) -> Runs:
+    """Measure with a database that waits two milliseconds before each flush, as a slower disk would, and without."""
+    with servers.database(_SLOW_FLUSH) as slow, servers.database() as fast:
+        for database in (slow, fast):
+            asyncio.run(_start_session(database))
+        with servers.gateway(_settings(slow)) as slow_url, servers.gateway(_settings(fast)) as fast_url:
+            return measure_in_turn({"slow": _target(slow_url), "fast": _target(fast_url)}, plan, connections=64)
 
 
-def _with_slow_flushes(plan: Plan) -> list[Measured]:
-    """Measure with a database that waits two milliseconds before each flush, as a slower disk would."""
-    with servers.database(_SLOW_FLUSH) as database:
-        asyncio.run(_start_session(database))
-        with servers.gateway(_settings(database)) as url:
-            return _in_turn({"gateway": _target(url)}, plan, 64)["gateway"]
-
-
-def _with_two_workers(plan: Plan) -> tuple[list[Measured], list[Measured]]:
+def _with_two_workers(plan: Plan) -> Runs:
     with servers.database() as database:
         asyncio.run(_start_session(database))
         with (
             servers.gateway(_settings(database) | {"GATEWAY_WORKERS": "2"}, pinned=False) as two,
             servers.gateway(_settings(database), pinned=False) as one,
         ):
-            runs = _in_turn({"two": _target(two), "one": _target(one)}, plan, 64)
-    return runs["two"], runs["one"]
+            return measure_in_turn({"two workers": _target(two), "one worker": _target(one)}, plan, connections=64)
 
 
 async def _start_session(database: str) -> None:
@@ -186,18 +175,13 @@ def _batch(start: int) -> tuple[object, ...]:
                 account=_ACCOUNT,
             )
         )
-    bodies = [_target("").body.encode()] * _BATCH
-    return (*arguments.of_reports(reports), *arguments.of_callbacks(callbacks, bodies))
+    body = _target("").body.encode()
+    return arguments.of_reports(reports), arguments.of_callbacks([(callback, body) for callback in callbacks])
 
 
-def _judge(
-    runs: dict[int, Runs], slow: list[Measured], one: list[Measured], two: list[Measured], postgres: float
-) -> None:
-    def rate(measured: list[Measured]) -> float:
-        return statistics.median(run.per_s for run in measured)
-
-    gateway = rate(runs[64]["gateway"])
-    failed = sum(run.failed for run in (*slow, *one, *two))
+def _judge(runs: dict[int, Runs], flushes: Runs, workers: Runs, postgres: float) -> None:
+    gateway = runs[64]["gateway"]
+    failed = sum(run.failed for others in (flushes, workers) for measured in others.values() for run in measured)
     for number, measured in runs.items():
         failed += sum(run.failed for run in measured["gateway"])
         for name, floor, goal in (
@@ -205,12 +189,13 @@ def _judge(
             ("FastAPI hello", 1.3, 2.5),
             ("obvious webhook", 15, 25),
         ):
-            ratio = rate(measured["gateway"]) / rate(measured[name])
-            Goal(f"{number}: callbacks ÷ {name}", floor=floor, goal=goal).judge(ratio)
-    Goal("flushes 2 ms longer ÷ without", floor=0.70, goal=0.85).judge(rate(slow) / gateway)
-    Goal("two workers ÷ one", floor=1.3, goal=1.6).judge(rate(two) / rate(one))
+            reached = ratio(measured["gateway"], measured[name])
+            Goal(f"{number}: callbacks ÷ {name}", floor=floor, goal=goal).judge(reached)
+    Goal("flushes 2 ms longer ÷ without", floor=0.70, goal=0.85).judge(ratio(flushes["slow"], flushes["fast"]))
+    Goal("two workers ÷ one", floor=1.3, goal=1.6).judge(ratio(workers["two workers"], workers["one worker"]))
     Goal("p99 at 64 connections, ms", floor=30, goal=12, less=True).judge(
-        statistics.median(run.p99_ms for run in runs[64]["gateway"])
+        statistics.median(run.p99_ms for run in gateway)
     )
-    print(f"{'callbacks ÷ rows in full batches':32} {gateway / postgres:7.2f}   of {postgres:.0f} rows/s by one client")
+    share = statistics.median(run.per_s for run in gateway) / postgres
+    print(f"{'callbacks ÷ rows in full batches':32} {share:7.2f}   of {postgres:.0f} rows/s by one client")
     Goal("callbacks not acknowledged", floor=0, goal=0, less=True).judge(failed)

@@ -84,6 +84,10 @@ class Measured:
     failed: int
 
 
+Runs = dict[str, list[Measured]]
+"""What came of each round, by the name of the target."""
+
+
 def measure(target: Target, plan: Plan, *, connections: int, seconds: int | None = None) -> Measured:
     """Post without pause over so many connections."""
     seconds = seconds or plan.seconds
@@ -95,6 +99,17 @@ def measure(target: Target, plan: Plan, *, connections: int, seconds: int | None
             [sys.executable, "-m", "benchmarks.load"], input=task, capture_output=True, text=True, check=True
         )
         return Measured(**json.loads(done.stdout))
+
+
+def measure_in_turn(targets: dict[str, Target], plan: Plan, *, connections: int) -> Runs:
+    """Post to one target after the other, round by round; a second to each before that, to warm up."""
+    for target in targets.values():
+        measure(target, plan, connections=connections, seconds=1)
+    runs: Runs = {name: [] for name in targets}
+    for _ in range(plan.rounds):
+        for name, target in targets.items():
+            runs[name].append(measure(target, plan, connections=connections))
+    return runs
 
 
 def _with_wrk(wrk: str, target: Target, connections: int, seconds: int) -> Measured:
@@ -196,9 +211,9 @@ async def _with_our_own(target: Target, connections: int, seconds: int) -> Measu
     took_ms: list[float] = []
     until = time.perf_counter() + seconds
     loop = asyncio.get_running_loop()
+    place = address.hostname or "127.0.0.1", address.port or 80
     made = [
-        loop.create_connection(lambda: _Poster(head, target.body, until, took_ms), address.hostname, address.port)
-        for _ in range(connections)
+        loop.create_connection(lambda: _Poster(head, target.body, until, took_ms), *place) for _ in range(connections)
     ]
     posters = [poster for _, poster in await asyncio.gather(*made)]
     _, late = await asyncio.wait([poster.ended for poster in posters], timeout=seconds + _TIMEOUT_S)

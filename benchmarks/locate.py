@@ -6,8 +6,8 @@ import urllib.request
 from contextlib import ExitStack
 
 from benchmarks import servers
-from benchmarks.figures import Goal, show
-from benchmarks.load import NUMBER, Measured, Target, measure
+from benchmarks.figures import Goal, ratio, show
+from benchmarks.load import NUMBER, Runs, Target, measure, measure_in_turn
 from benchmarks.plan import Plan
 
 _CONNECTIONS = 32
@@ -25,7 +25,6 @@ _QUESTION = json.dumps(
     }
 )
 _JSON = ("Content-Type", "application/json")
-Runs = dict[str, list[Measured]]
 
 
 def run(plan: Plan) -> None:
@@ -33,11 +32,8 @@ def run(plan: Plan) -> None:
     with ExitStack() as running:
         vendor = running.enter_context(servers.application("vendor", measured=False))
         targets = _start(running, vendor)
-        for target in targets.values():
-            measure(target, plan, connections=_CONNECTIONS, seconds=1)
-
-        fast = _in_turn(targets, plan, _CONNECTIONS)
-        lone = _in_turn(targets, plan, 1)
+        fast = measure_in_turn(targets, plan, connections=_CONNECTIONS)
+        lone = measure_in_turn(targets, plan, connections=1)
         _delay(vendor, _SLOW_S)
         callers = {name: targets[name] for name in ("gateway", "obvious")}
         # Two seconds pass until the answers to 400 callers no longer come in waves.
@@ -77,31 +73,21 @@ def _start(running: ExitStack, vendor: str) -> dict[str, Target]:
     return targets
 
 
-def _in_turn(targets: dict[str, Target], plan: Plan, connections: int) -> Runs:
-    runs: Runs = {name: [] for name in targets}
-    for _ in range(plan.rounds):
-        for name, target in targets.items():
-            runs[name].append(measure(target, plan, connections=connections))
-    return runs
-
-
 def _delay(vendor: str, seconds: float) -> None:
     with urllib.request.urlopen(f"{vendor}/delay", data=str(seconds).encode()) as answer:
         answer.read()
 
 
 def _judge(fast: Runs, lone: Runs, slow: Runs) -> None:
-    def rate(runs: Runs, name: str) -> float:
-        return statistics.median(run.per_s for run in runs[name])
-
     def p50_ms(name: str) -> float:
         return statistics.median(run.p50_ms for run in lone[name])
 
     ideal = _CALLERS / _SLOW_S
+    slow_rate = statistics.median(run.per_s for run in slow["gateway"])
     failed = sum(run.failed for runs in (fast, lone, slow) for run in runs["gateway"])
-    Goal("gateway ÷ FastAPI hello", floor=0.18, goal=0.25).judge(rate(fast, "gateway") / rate(fast, "hello"))
-    Goal("gateway ÷ obvious handler", floor=2.2, goal=3).judge(rate(fast, "gateway") / rate(fast, "obvious"))
-    Goal("slow vendor: gateway ÷ ideal", floor=0.55, goal=0.75).judge(rate(slow, "gateway") / ideal)
+    Goal("gateway ÷ FastAPI hello", floor=0.18, goal=0.25).judge(ratio(fast["gateway"], fast["hello"]))
+    Goal("gateway ÷ obvious handler", floor=2.2, goal=3).judge(ratio(fast["gateway"], fast["obvious"]))
+    Goal("slow vendor: gateway ÷ ideal", floor=0.55, goal=0.75).judge(slow_rate / ideal)
     if "nginx" in lone:
         Goal("lone call: ms over nginx", floor=1.2, goal=0.8, less=True).judge(p50_ms("gateway") - p50_ms("nginx"))
     Goal("failed calls of the gateway", floor=0, goal=0, less=True).judge(failed)
