@@ -123,6 +123,7 @@ async def list_reports(request: Request, wanted: ReportFilter, *, cursor: str | 
         await gateway.journal.keep(row)
         return stream(reports.export(gateway.database, wanted), media_type, gateway.streams)
     page = await reports.page(gateway.database, wanted, after=after, limit=limit)
+    _note_read(request, page.reports)
     return _listed("reports", page.reports, public_id(page.next.id) if page.next else None, media_type)
 
 
@@ -153,6 +154,7 @@ async def get_report(request: Request, id: Annotated[str, Path(max_length=64)]) 
         "receivedAt": instant(callback.received_at),
         **raw_body(callback.body),
     }
+    _note_read(request, [report], report_id=key.hex)
     return _answered({**to_report(report), "callback": source, "raw": report.raw}, JSON)
 
 
@@ -216,7 +218,25 @@ async def get_positions(
     page = await reports.positions_page(
         gateway.database, box=box, account=account, after=after, limit=limit, reach=reach
     )
+    _note_read(request, page.reports)
     return _listed("positions", page.reports, to_cursor(page.next) if page.next else None, media_type)
+
+
+def _note_read(request: Request, found: Sequence[ReportRecord], *, report_id: str | None = None) -> None:
+    """Leave an audit row about reports that were shown; it names a device, and an account, if all are of one."""
+    if not found:
+        return
+    devices, accounts = {report.device for report in found}, {report.account for report in found}
+    row = row_about(
+        request,
+        "reports.read",
+        "shown",
+        account=found[0].account if len(accounts) == 1 else None,
+        device=found[0].device if len(devices) == 1 else None,
+        report_id=report_id,
+        subject=f"{len(found)} reports of {len(devices)} devices",
+    )
+    gateway_of(request).journal.note(row)
 
 
 def _listed(name: str, found: Sequence[ReportRecord], following: str | None, media_type: str) -> Response:

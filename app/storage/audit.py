@@ -26,6 +26,7 @@ Action = Literal[
     "key.create",
     "key.revoke",
     "key.rotate",
+    "reports.read",
     "reports.export",
     "device.erase",
 ]

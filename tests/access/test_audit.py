@@ -117,6 +117,34 @@ async def test_reading_a_position_leaves_a_row(gateway: httpx.AsyncClient, vendo
     assert (row["device"], row["reportId"]) == (IMEI, shown["id"])
 
 
+@pytest.mark.parametrize("path", ["/reports", "/positions", "/reports/{id}"])
+async def test_reading_reports_leaves_a_row(gateway: httpx.AsyncClient, vendors: Vendors, path: str) -> None:
+    await gateway.post("/locate", json={"device": DEVICE, "maxAge": 0})
+    shown = (await gateway.get(f"/devices/{IMEI}/location")).json()
+
+    await gateway.get(path.format(id=shown["id"]), headers={"X-Request-Id": f"reading {path}"})
+
+    row = await newest(gateway, action="reports.read")
+    assert (row["requestId"], row["device"], row["subject"]) == (f"reading {path}", IMEI, "1 reports of 1 devices")
+    assert row["reportId"] == (shown["id"] if "{id}" in path else None)
+
+
+async def test_a_page_of_several_devices_names_none_of_them(gateway: httpx.AsyncClient, vendors: Vendors) -> None:
+    for device in (DEVICE, {"name": "pump"}):
+        await gateway.post("/locate", json={"device": device, "measurements": WIFI, "maxAge": 0})
+
+    await gateway.get("/reports")
+
+    row = await newest(gateway, action="reports.read")
+    assert (row["device"], row["subject"]) == (None, "2 reports of 2 devices")
+
+
+async def test_an_empty_page_shows_nothing_and_leaves_no_row(gateway: httpx.AsyncClient) -> None:
+    await gateway.get("/reports", params={"imei": "990001123456790"}, headers={"X-Request-Id": "nothing there"})
+
+    assert "nothing there" not in {row["requestId"] for row in await rows(gateway, action="reports.read")}
+
+
 @pytest.mark.parametrize("accept", ["text/csv", "application/x-ndjson"])
 async def test_an_export_leaves_a_row(gateway: httpx.AsyncClient, accept: str) -> None:
     await gateway.get("/reports", params={"account": ACCOUNT, "imei": IMEI}, headers={"Accept": accept})
