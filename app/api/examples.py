@@ -83,6 +83,17 @@ _LOCATED = {
 }
 
 
+def links(parameter: str, source: str, **operations: str) -> dict[str, Any]:
+    """Document what can be asked next, with a part of this answer as the path's parameter.
+
+    Args:
+        parameter: The name in the path.
+        source: Where in the answer its value stands, as an OpenAPI runtime expression.
+        operations: The operations' ids, by what they do.
+    """
+    return {name: {"operationId": id_, "parameters": {parameter: source}} for name, id_ in operations.items()}
+
+
 def problems(*kinds: type[GatewayError]) -> dict[int | str, dict[str, Any]]:
     """Document the problems that a route can answer with, each with an example."""
     documented: dict[int | str, dict[str, Any]] = {}

@@ -116,12 +116,24 @@ class KeysAnswer(Schema):
     next: str | None
 
 
+_CREATED: dict[str, Any] = {
+    "description": "Made",
+    "links": examples.links(
+        "id",
+        "$response.body#/id",
+        show="get_key_keys__id__get",
+        rotate="rotate_keys__id__rotate_post",
+        revoke="revoke_keys__id__delete",
+    ),
+}
+
+
 @_changes.post(
     "/keys",
     status_code=201,
     summary="Make a key",
     response_model=NewKeyAnswer,
-    responses=examples.problems(*examples.ACCESS, *examples.BODY),
+    responses={**examples.problems(*examples.ACCESS, *examples.BODY), 201: _CREATED},
     openapi_extra={"requestBody": {"content": {"application/json": {"examples": {"restricted": {"value": _EXAMPLE}}}}}},
 )
 async def create(body: KeyRequest, request: Request) -> Response:

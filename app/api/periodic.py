@@ -52,10 +52,27 @@ _START_EXTRA: dict[str, Any] = {
         }
     ],
 }
+_OF_A_SESSION = {
+    "show": "get_session_periodic__reference__get",
+    "devices": "list_devices_periodic__reference__devices_get",
+    "reports": "list_reports_periodic__reference__reports_get",
+    "stop": "stop_periodic__reference__delete",
+}
 _READING = examples.problems(*examples.ACCESS, errors.NotFound, errors.InvalidArgument)
 _LOCATION_HEADER = {"Location": {"schema": {"type": "string"}, "description": "where to follow the session"}}
+_LISTING: dict[int | str, dict[str, Any]] = {
+    **_READING,
+    200: {
+        "description": "Sessions, newest first",
+        "links": examples.links("reference", "$response.body#/sessions/0/id", **_OF_A_SESSION),
+    },
+}
 _START_RESPONSES: dict[int | str, dict[str, Any]] = {
-    202: {"description": "Under way, or already begun under this Idempotency-Key", "headers": _LOCATION_HEADER},
+    202: {
+        "description": "Under way, or already begun under this Idempotency-Key",
+        "headers": _LOCATION_HEADER,
+        "links": examples.links("reference", "$response.body#/id", **_OF_A_SESSION),
+    },
     **examples.problems(
         *examples.ACCESS,
         *examples.BODY,
@@ -105,7 +122,7 @@ router.include_router(_starts)
 
 
 @router.get(
-    "/periodic", summary="List sessions, newest first", response_model=schemas.SessionsAnswer, responses=_READING
+    "/periodic", summary="List sessions, newest first", response_model=schemas.SessionsAnswer, responses=_LISTING
 )
 async def list_sessions(
     request: Request,

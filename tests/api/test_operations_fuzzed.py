@@ -16,16 +16,20 @@ from hypothesis import settings as limits
 from schemathesis import GenerationMode
 from schemathesis.checks import load_all_checks
 from servers import serving
+from vendors import DEVICE
 
 from app.main import create_app
 from app.simulator import create_simulator
 
 load_all_checks()
-_UNANSWERABLE, _REFUSED_ITEMS = schemathesis.checks.CHECKS.get_by_names(
-    ["positive_data_acceptance", "negative_data_rejection"]
+_UNANSWERABLE, _REFUSED_ITEMS, _USE_AFTER_END = schemathesis.checks.CHECKS.get_by_names(
+    ["positive_data_acceptance", "negative_data_rejection", "use_after_free"]
 )
 EXCEPTIONS = {"POST /locate/batch": [_UNANSWERABLE, _REFUSED_ITEMS]}
 """A question that is valid may well be one that no vendor can answer, and a wrong item has a problem of its own."""
+
+
+UNHURRIED = limits(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +76,30 @@ def takes_something(operation: Any) -> bool:
 def try_out(operation: Any, mode: GenerationMode) -> None:
     """Call one operation some times, and compare every answer with what the document says about it."""
 
-    @limits(max_examples=6, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @limits(UNHURRIED, max_examples=6)
     @given(case=operation.as_strategy(generation_mode=mode))
     def holds(case: Any) -> None:
         case.call_and_validate(headers=AUTHORIZED, excluded_checks=EXCEPTIONS.get(operation.label, [_UNANSWERABLE]))
 
     holds()
+
+
+def test_the_document_holds_what_it_promises_when_one_call_follows_from_another(api: Any, gateway_url: str) -> None:
+    plan = {"devices": [DEVICE], "interval": 300, "count": 2}
+    httpx.post(f"{gateway_url}/periodic", json=plan, headers=AUTHORIZED).raise_for_status()
+    answered: set[tuple[str, int]] = set()
+
+    class Followed(api.include(path_regex="^/(periodic|keys)").as_state_machine()):  # type: ignore[misc]  # a class that is made of the document
+        def get_call_kwargs(self, case: Any) -> dict[str, Any]:
+            return {"headers": AUTHORIZED}
+
+        def validate_response(self, response: Any, case: Any, **_: Any) -> None:
+            answered.add((case.operation.label, response.status_code))
+            excluded = EXCEPTIONS.get(case.operation.label, [_UNANSWERABLE])
+            # What was stopped or revoked can still be looked at.
+            case.validate_response(response, excluded_checks=[*excluded, _USE_AFTER_END])
+
+    Followed.run(settings=limits(UNHURRIED, max_examples=15, stateful_step_count=10))
+
+    # With ids that were not made up but read from an answer.
+    assert {("GET /keys/{id}", 200), ("DELETE /keys/{id}", 200), ("GET /periodic/{reference}", 200)} <= answered
