@@ -29,9 +29,9 @@ class _GuestServer(uvicorn.Server):
 @asynccontextmanager
 async def serving(app: Any, *, port: int = 0, **options: Any) -> AsyncIterator[str]:
     """Serve an ASGI application on loopback, lifespan included; give its base URL. Port 0 takes a free one."""
-    config = uvicorn.Config(
-        app, lifespan="on", ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=5, **options
-    )
+    # Clients that keep idle connections as long as the server's own default does would now and then meet their closing.
+    given = {"timeout_keep_alive": 75, "timeout_graceful_shutdown": 5, **options}
+    config = uvicorn.Config(app, lifespan="on", ws="none", log_config=None, access_log=False, **given)
     server = _GuestServer(config)
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
