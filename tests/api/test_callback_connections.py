@@ -87,6 +87,24 @@ async def test_a_callback_in_many_pieces_is_stored_as_well(gateway_app: FastAPI,
     assert await count(gateway_app, "reports") == 1
 
 
+async def test_a_callback_in_chunks_is_stored_as_well(gateway_app: FastAPI, place: Place) -> None:
+    body = json.dumps(message()).encode()
+    head = f"POST {CALLBACK_PATH} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (body[:50], body[50:]))
+
+    found = [*await answers(place, head + chunks + b"0\r\n\r\n"), *await answers(place, head, chunks, b"0\r\n\r\n")]
+
+    assert [status for status, _, _ in found] == [200, 200]
+    assert await count(gateway_app, "callbacks") == 2
+
+
+@pytest.mark.parametrize("path", [f"{CALLBACK_PATH}?from=us", CALLBACK_PATH.replace("callbacks", "c%61llbacks")])
+async def test_an_address_that_is_written_in_another_way_is_the_same(place: Place, path: str) -> None:
+    [(status, _, _)] = await answers(place, request(message(), path=path))
+
+    assert status == 200
+
+
 async def test_callbacks_one_behind_the_other_are_answered_in_their_order(gateway_app: FastAPI, place: Place) -> None:
     unreadable = request(b"garbage")
     three = request(message()) + unreadable + request(message(transactionID="t-2"))
