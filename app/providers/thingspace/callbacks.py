@@ -71,9 +71,11 @@ class ThingSpaceCallbacks:
             MalformedJson: The body is no JSON object.
             UnexpectedReply: It is nested too deeply to be read.
         """
-        message = _typed(body)
-        if message is not None and (report := to_ordinary_report(message)) is not None:
+        # Escapes can hide characters that Postgres refuses; only the lenient way cleans texts.
+        has_escapes = b"\\u" in body
+        if not has_escapes and (report := to_ordinary_report(body)) is not None:
             return [report]
+        message = None if has_escapes else _typed(body)
         envelope, entries = (_as_documented(message) if message else None) or _as_whatever_it_is(body)
         return to_reports(envelope, entries, body, now=datetime.now(UTC))
 
@@ -82,9 +84,6 @@ Message = tuple[Envelope, list[wire.CallbackEntry]]
 
 
 def _typed(body: bytes) -> wire.Callback | None:
-    # Escapes can hide characters that Postgres refuses; only the lenient way cleans texts.
-    if b"\\u" in body:
-        return None
     try:
         return wire.to_callback(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -5,39 +5,61 @@ left to `reports`, which reads everything; a property test holds the two togethe
 """
 
 from datetime import datetime
-from typing import TypeGuard
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
 
 from app.model import AccountName, Device, Fix, Mdn, Report, TransactionId
 from app.providers.thingspace.mapping import FARTHEST_EAST, FARTHEST_NORTH, LONGEST_IDENTIFIER, to_accuracy_m
 from app.providers.thingspace.settings import NAME
-from app.providers.thingspace.wire import Callback, to_json
+from app.providers.thingspace.wire import Scalar, to_json
 
-_IMEI_DIGITS = 15
-_MDN_DIGITS = 10
-_TIME_DIGITS = 14
 _LONGEST_KEY = 512
 
+_Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_IDENTIFIER)]
+_LocationType = Literal["0", "1"] | None
 
-def to_ordinary_report(message: Callback) -> Report | None:  # noqa: PLR0911 -- each return is one reason
+
+class _Position(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    time: Annotated[str, Meta(min_length=14, max_length=14)]
+    x: str
+    y: str
+    radius: Scalar = None
+    location_type: _LocationType = msgspec.field(default=None, name="locationType")
+
+
+class _Entry(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    id: Annotated[str, Meta(min_length=15, max_length=15)]
+    kind: Literal["IMEI", "imei"]
+    mdn: Annotated[str, Meta(min_length=10, max_length=10)]
+    position: _Position = msgspec.field(name="positionData")
+    location_type: _LocationType = msgspec.field(default=None, name="locationType")
+
+
+class _Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    account_name: _Name = msgspec.field(name="accountName")
+    device_list: tuple[_Entry] = msgspec.field(name="deviceList")
+    report_type: Literal["LOCATION_REPORT"] = msgspec.field(name="reportType")
+    status: Literal["SUCCESS"]
+    transaction_id: _Name = msgspec.field(name="transactionID")
+
+
+_decode = msgspec.json.Decoder(_Message).decode
+
+
+def to_ordinary_report(body: bytes) -> Report | None:
     """Make the report of an ordinary callback; None for any other."""
-    if message.report_type != "LOCATION_REPORT" or message.status != "SUCCESS" or len(message.device_list) != 1:
+    try:
+        message = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     (entry,) = message.device_list
     position, account, transaction = entry.position, message.account_name, message.transaction_id
-    if position is None or entry.error is not None or position.utcoffset is not None:
-        return None
-    imei, mdn = entry.id, entry.mdn
-    location_type = position.location_type if position.location_type is not None else entry.location_type
     if not (
-        _is_plain(imei, _IMEI_DIGITS)
-        and _is_plain(mdn, _MDN_DIGITS)
-        and _is_plain(position.time, _TIME_DIGITS)
-        and entry.kind in ("IMEI", "imei")
-        and location_type in ("0", "1", None)
+        _is_plain(entry.id + entry.mdn + position.time)
         and _is_tidy(account)
         and _is_tidy(transaction)
-        and isinstance(position.x, str)
-        and isinstance(position.y, str)
         and "_" not in position.x
         and "_" not in position.y
     ):
@@ -52,9 +74,10 @@ def to_ordinary_report(message: Callback) -> Report | None:  # noqa: PLR0911 -- 
         return None
     # Zero is added because -0.0 and 0.0 are equal, and written differently.
     where = (repr(latitude_deg + 0.0), repr(longitude_deg + 0.0))
-    key = to_json((account, transaction, "location", imei, str(int(said_at.timestamp())), *where))
+    key = to_json((account, transaction, "location", entry.id, str(int(said_at.timestamp())), *where))
     if len(key) > _LONGEST_KEY:
         return None
+    location_type = position.location_type if position.location_type is not None else entry.location_type
     return Report(
         provider=NAME,
         type="location",
@@ -62,7 +85,7 @@ def to_ordinary_report(message: Callback) -> Report | None:  # noqa: PLR0911 -- 
         content_key=key.decode(),
         account=AccountName(account),
         transaction_id=TransactionId(transaction),
-        device=Device(id=imei, kind="imei", mdn=Mdn(mdn), account=AccountName(account)),
+        device=Device(id=entry.id, kind="imei", mdn=Mdn(entry.mdn), account=AccountName(account)),
         fix=Fix(
             latitude_deg=latitude_deg,
             longitude_deg=longitude_deg,
@@ -78,11 +101,9 @@ def to_ordinary_report(message: Callback) -> Report | None:  # noqa: PLR0911 -- 
     )
 
 
-def _is_plain(value: object, digits: int) -> TypeGuard[str]:
-    return isinstance(value, str) and len(value) == digits and value.isdecimal() and value.isascii()
+def _is_plain(digits: str) -> bool:
+    return digits.isdecimal() and digits.isascii()
 
 
-def _is_tidy(value: object) -> TypeGuard[str]:
-    return (
-        isinstance(value, str) and 0 < len(value) <= LONGEST_IDENTIFIER and value.isascii() and value == value.strip()
-    )
+def _is_tidy(name: str) -> bool:
+    return name.isascii() and name == name.strip()

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.providers.thingspace import wire
 from app.providers.thingspace.callbacks import _as_documented, _typed
 from app.providers.thingspace.ordinary import to_ordinary_report
 from app.providers.thingspace.reports import to_reports
@@ -66,40 +65,38 @@ def messages(draw: st.DrawFn) -> dict[str, Any]:
 @given(messages())
 def test_both_ways_make_the_same_report(message: dict[str, Any]) -> None:
     body = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
-    typed = _typed(body)
-    short = to_ordinary_report(typed) if typed is not None else None
+    short = None if b"\\u" in body else to_ordinary_report(body)
     if short is None:
         return
 
+    typed = _typed(body)
     assert typed is not None
     documented = _as_documented(typed)
     assert documented is not None
     assert [short] == to_reports(*documented, body, now=NOW)
 
 
-def test_the_documented_callback_takes_the_short_way() -> None:
+def documented_callback(**position: str) -> bytes:
+    stated = {
+        "locationType": "1",
+        "radius": "1782",
+        "time": "20200723030357",
+        "x": "37.65996174987342",
+        "y": "-122.46907314206896",
+    }
+    device = {"id": "354677790348290", "kind": "IMEI", "mdn": "5557337468", "positionData": stated | position}
     message = {
         "accountName": "2234434445-32333",
-        "deviceList": [
-            {
-                "id": "354677790348290",
-                "kind": "IMEI",
-                "mdn": "5557337468",
-                "positionData": {
-                    "locationType": "1",
-                    "radius": "1782",
-                    "time": "20200723030357",
-                    "x": "37.65996174987342",
-                    "y": "-122.46907314206896",
-                },
-            }
-        ],
+        "deviceList": [device],
         "reportType": "LOCATION_REPORT",
         "status": "SUCCESS",
         "transactionID": "9d98e12b-5287-4db2-8b1b-f295ced4527e",
     }
+    return json.dumps(message).encode()
 
-    report = to_ordinary_report(wire.to_callback(json.dumps(message)))
+
+def test_the_documented_callback_takes_the_short_way() -> None:
+    report = to_ordinary_report(documented_callback())
 
     assert report is not None
     assert report.fix is not None
@@ -108,11 +105,4 @@ def test_the_documented_callback_takes_the_short_way() -> None:
 
 @pytest.mark.parametrize("time", ["20240230000000", "20240517250000", "2024051714300x"])
 def test_a_time_that_is_none_takes_the_long_way(time: str) -> None:
-    entry = wire.CallbackEntry(
-        id="354677790348290", kind="IMEI", mdn="5557337468", position=wire.Position(time=time, x="1", y="2")
-    )
-    message = wire.Callback(
-        report_type="LOCATION_REPORT", device_list=[entry], account_name="a", status="SUCCESS", transaction_id="t"
-    )
-
-    assert to_ordinary_report(message) is None
+    assert to_ordinary_report(documented_callback(time=time)) is None
