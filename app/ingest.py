@@ -142,7 +142,7 @@ def to_rows(address: Address, reports: list[Report], callback: NewCallback) -> t
         if row.account is None:
             row.account = address.account
         elif row.account != address.account:
-            row.flags = (*row.flags, OTHER_ACCOUNT)
+            row.flags = (*report.flags, OTHER_ACCOUNT)
             callback.flags = (OTHER_ACCOUNT,)
         rows.append(row)
     return tuple(rows)

@@ -43,7 +43,7 @@ class NewReport(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     error_type: str | None = None
     error_info: str | None = None
     error_at: datetime | None = None
-    flags: tuple[str, ...] = ()
+    flags: tuple[str, ...] | None = None
     kind_in_words: str | None = None
     callback_id: str | None = None
     raw: str | None = None
@@ -61,7 +61,7 @@ class NewCallback(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     signature: str
     account: str | None = None
     reason: str | None = None
-    flags: tuple[str, ...] = ()
+    flags: tuple[str, ...] | None = None
 
 
 def milliseconds(at: datetime) -> int:
@@ -81,7 +81,7 @@ def new_id(at: datetime) -> ULID:
 
 def new_digits(at_ms: int) -> str:
     """Make the hexadecimal digits of a new ULID, for something that happened so many milliseconds after 1970."""
-    return f"{at_ms:012x}{_dice.getrandbits(80):020x}"
+    return (at_ms << 80 | _dice.getrandbits(80)).to_bytes(16, "big").hex()
 
 
 def instant_of(key: UUID | ULID) -> datetime:
@@ -135,7 +135,7 @@ def to_row(
     at = received_at if said_at is None or undated else said_at
     if at.microsecond % 1000:
         at = from_milliseconds(milliseconds(at))
-    device = report.device
+    device, fix = report.device, report.fix
     hash_digits = content_hash(report.content_key)
     row = NewReport(
         at=at,
@@ -150,20 +150,16 @@ def to_row(
         device_kind=device.kind,
         mdn=device.mdn,
         name=device.name,
-        flags=report.flags,
+        flags=report.flags or None,  # an empty array costs driver and database more than none
         kind_in_words=report.kind_in_words,
         received_at=received_at,
         callback_id=callback_id,
         raw=raw,
         undated=undated,
     )
-    if (fix := report.fix) is not None:
-        row.latitude = fix.latitude_deg
-        row.longitude = fix.longitude_deg
-        row.accuracy_m = fix.accuracy_m
-        row.confidence_pct = fix.confidence_pct
-        row.source = fix.source
-        row.cached = fix.cached
+    if fix is not None:
+        row.latitude, row.longitude, row.accuracy_m = fix.latitude_deg, fix.longitude_deg, fix.accuracy_m
+        row.confidence_pct, row.source, row.cached = fix.confidence_pct, fix.source, fix.cached
     if (error := report.error) is not None:
         row.error_type = error.type
         row.error_info = error.info

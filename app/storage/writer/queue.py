@@ -111,8 +111,9 @@ class Writer:
         """
         if self._queued >= self._bound:
             raise Overloaded("Too many callbacks wait to be stored.", retry_after_s=2)
-        if any(store.is_given_up for store in self._stores):
-            raise Unavailable("The database cannot be reached.", retry_after_s=5)
+        for store in self._stores:
+            if store.is_given_up:
+                raise Unavailable("The database cannot be reached.", retry_after_s=5)
         if not self._waiting or len(self._waiting[-1].entries) >= self._batch_limit:
             done = Stored()
             done.add_done_callback(_retrieved)
