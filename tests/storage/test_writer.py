@@ -89,7 +89,67 @@ async def test_what_arrives_together_shares_commits(database: Database) -> None:
         await asyncio.gather(*waiting)
 
     assert sum(statements) == await count(database, "reports") == 1000
-    assert len(statements) <= 4
+    # A burst out of nothing begins with small batches, which soon grow.
+    assert len(statements) <= 10
+
+
+class Flushed:
+    """A connection to a database whose disk takes a while for each commit; tells how many wait at once."""
+
+    def __init__(self, connection: Connection, flush_s: float, at_once: list[int]) -> None:
+        self._connection = connection
+        self._flush_s = flush_s
+        self._at_once = at_once
+
+    async def execute(self, query: str) -> Any:
+        done = await self._connection.execute(query)
+        await asyncio.sleep(self._flush_s)
+        return done
+
+    async def fetchrow(self, query: str, *arguments: Any) -> Any:
+        self._at_once.append(self._at_once[-1] + 1)
+        done = await self._connection.fetchrow(query, *arguments)
+        await asyncio.sleep(self._flush_s)
+        self._at_once.append(self._at_once[-1] - 1)
+        return done
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+@pytest.mark.parametrize(("flush_s", "at_once"), [(0.0, 1), (0.03, 2)])
+async def test_a_second_connection_is_used_where_the_disk_takes_long(
+    database: Database, flush_s: float, at_once: int
+) -> None:
+    heard = [0]
+
+    async def connect() -> Any:
+        return Flushed(await database.connect(), flush_s, heard)
+
+    async def send(writer: Writer, sender: int) -> None:
+        for n in range(5):
+            await writer.submit(entry(located(NOON - timedelta(seconds=5 * sender + n))))
+
+    async with Writer(connect).running() as writer:
+        await asyncio.wait_for(asyncio.gather(*[send(writer, sender) for sender in range(64)]), 20)
+
+    assert max(heard) <= at_once
+    assert await count(database, "reports") == 320
+
+
+async def test_senders_who_wait_for_their_answers_come_in_halves(database: Database) -> None:
+    statements: list[int] = []
+
+    async def send(writer: Writer, sender: int) -> None:
+        for n in range(10):
+            await writer.submit(entry(located(NOON - timedelta(seconds=10 * sender + n))))
+
+    async with Writer(counting(database, statements)).running() as writer:
+        await asyncio.gather(*[send(writer, sender) for sender in range(80)])
+
+    # The first batches show how many there are.
+    assert max(statements) == 40
+    assert await count(database, "reports") == 800
 
 
 class Listener:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,15 +22,21 @@ log = structlog.get_logger()
 
 _PROBE_EVERY_S = 0.25
 _STORES = 2
-_WORTHWHILE = 24
-"""So many entries are stored beside another batch; fewer grow until that one is done."""
+_SMALL = 24
+"""Batches of this size are never divided: a statement costs the database as much as storing ten more entries."""
+_FORGETTING = 0.99
+_LEARNING = 0.1
+_LONG_FLUSH_S = 0.001
+_LONGEST_S = 0.05
 
 
 class Writer:
     """Stores entries in shared commits.
 
-    There are two connections, so that the database works on one batch while another waits for the disk, or for this
-    process to come round to it. Without a burst only one of them works.
+    Senders who wait for an answer before they send again come in two halves: while the database works on one, this
+    process answers and takes in the other. Were all that is there stored at once, both would take turns at being idle.
+    Where the disk takes long, the second half is sent over a second connection as soon as the first one only waits for
+    it; sooner, and both would be done, and leave the database idle, at the same time.
 
     Attributes:
         unclaimed: Called after a commit with transaction ids that belong to no known session.
@@ -58,7 +65,6 @@ class Writer:
         self.unclaimed: Callable[[list[str]], None] = lambda _: None
         self._bound = bound
         self._batch_limit = batch_limit
-        self._worthwhile = min(_WORTHWHILE, batch_limit)
         self._recorder = recorder
         self._known_aliases = KnownAliases()
         self._stores = [
@@ -72,9 +78,13 @@ class Writer:
             for _ in range(_STORES)
         ]
         self._at_work = 0
+        self._begun_at = 0.0
+        self._took_s = 0.0
         self._open: dict[Batch, None] = {}
         self._waiting: deque[Batch] = deque()
         self._queued = 0
+        self._crowd = 0.0
+        self._share = min(_SMALL, batch_limit)
         self._wake = asyncio.Event()
         telemetry.QUEUE_BOUND.set(bound)
 
@@ -114,7 +124,7 @@ class Writer:
         for store in self._stores:
             if store.is_given_up:
                 raise Unavailable("The database cannot be reached.", retry_after_s=5)
-        if not self._waiting or len(self._waiting[-1].entries) >= self._batch_limit:
+        if not self._waiting or self._is_full(self._waiting[-1]):
             done = Stored()
             done.add_done_callback(_retrieved)
             begun = Batch(done)
@@ -128,10 +138,21 @@ class Writer:
         if self._recorder is not None:
             batch.commit = batch.commit or Commit()
             batch.commit.join(trace)
-        if len(batch.entries) == self._worthwhile:
+        if len(batch.entries) == self._share:
             self._wake.set()
         self._queued += 1
+        self._crowd = max(self._crowd, self._queued)
         return batch.done
+
+    def _is_full(self, batch: Batch) -> bool:
+        if len(batch.entries) < self._share:
+            return False
+        self._share = self._half()
+        return len(batch.entries) >= self._share
+
+    def _half(self) -> int:
+        """Halve the number of entries that have been here at once, of late."""
+        return min(self._batch_limit, max(_SMALL, math.ceil(self._crowd / 2)))
 
     async def drained(self) -> None:
         """Wait until everything queued before this call is committed or refused."""
@@ -152,12 +173,30 @@ class Writer:
                         await self._wake.wait()
                 await store.probe()
             self._wake.clear()
-            while self._waiting and (not self._at_work or len(self._waiting[0].entries) >= self._worthwhile):
+            while self._waiting and await self._is_turn_of(store):
+                self._crowd *= _FORGETTING
+                self._share = self._half()
                 self._at_work += 1
+                self._begun_at = time.perf_counter()
                 try:
                     await self._settle(store, self._waiting.popleft())
                 finally:
                     self._at_work -= 1
+                    if store is not self._stores[0]:
+                        # It is the first one's turn again, which may have left it to this one.
+                        self._wake.set()
+
+    async def _is_turn_of(self, store: Store) -> bool:
+        """Tell whether a store takes the next batch; beside another one, once the disk is all that one waits for."""
+        first = self._stores[0]
+        if not self._at_work:
+            # Always the same connection, because its server process finds all it needs in the processor's caches.
+            return store is first
+        if len(self._waiting[0].entries) < self._share or first.flush_s < _LONG_FLUSH_S:
+            return False
+        left_s = self._begun_at + self._took_s - first.flush_s - time.perf_counter()
+        await asyncio.sleep(min(left_s, _LONGEST_S))
+        return store.away_since is None and bool(self._waiting)
 
     async def _settle(self, store: Store, batch: Batch) -> None:
         if self._recorder is not None and batch.commit is not None:
@@ -172,11 +211,13 @@ class Writer:
             self._fail(batch, Unavailable("The database cannot store this now.", retry_after_s=5))
             log.error("batch failed", error=type(error).__name__)
         else:
+            took_s = time.perf_counter() - started
+            self._took_s += _LEARNING * (took_s - self._took_s)
             self._close(batch)
             batch.done.set_result(None)
             self._tell_all(batch)
             telemetry.COMMIT_WAIT_SECONDS.observe(started - batch.begun_at)
-            telemetry.COMMIT_SECONDS.observe(time.perf_counter() - started)
+            telemetry.COMMIT_SECONDS.observe(took_s)
             telemetry.BATCH_SIZE.observe(len(batch.entries))
 
     def _tell(self, unclaimed: list[str]) -> None:

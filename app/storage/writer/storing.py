@@ -16,7 +16,7 @@ from app.storage.rows import NewReport, report_id_of_hash
 from app.storage.writer import arguments
 from app.storage.writer.aliases import KnownAliases
 from app.storage.writer.entries import Entry, Unstorable
-from app.storage.writer.statements import DATE_UNDATED, NAME_BY_MDN, PLAN_BY_INDEX, store
+from app.storage.writer.statements import DATE_UNDATED, FLUSH, NAME_BY_MDN, PLAN_BY_INDEX, store
 
 log = structlog.get_logger()
 
@@ -37,6 +37,8 @@ _UNSTORABLE = (
 )
 _TRY_AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _MOST_TRIES = 4
+_FLUSHES = 3
+_MEASURED_EVERY_S = 60.0
 _by_id = attrgetter("id")
 
 
@@ -45,6 +47,7 @@ class Store:
 
     Attributes:
         away_since: Since when the database has been away, on the monotonic clock; None while it is there.
+        flush_s: How long the database's disk takes for the commit of next to nothing, as measured lately.
     """
 
     def __init__(
@@ -67,6 +70,8 @@ class Store:
         self._unclaimed = unclaimed
         self._known_aliases = known_aliases
         self.away_since: float | None = None
+        self.flush_s = 0.0
+        self._measure_at = 0.0
         self._connect = connect
         self._patience_s = patience_s
         self._statement_timeout_s = statement_timeout_s
@@ -137,6 +142,10 @@ class Store:
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect()
             await self._connection.execute(PLAN_BY_INDEX)
+            self._measure_at = 0.0
+        if (now := time.monotonic()) >= self._measure_at:
+            self.flush_s = min([await _duration_s(self._connection, FLUSH) for _ in range(_FLUSHES)])
+            self._measure_at = now + _MEASURED_EVERY_S
         return self._connection
 
     async def _wait_for_database(self, error: Exception) -> None:
@@ -217,3 +226,9 @@ class Store:
             for report in undated:
                 report.at = first[report.content_hash]
                 report.id = report_id_of_hash(report.at, report.content_hash)
+
+
+async def _duration_s(connection: Connection, statement: str) -> float:
+    started = time.perf_counter()
+    await connection.execute(statement)
+    return time.perf_counter() - started
