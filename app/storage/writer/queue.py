@@ -138,7 +138,7 @@ class Writer:
         if self._recorder is not None:
             batch.commit = batch.commit or Commit()
             batch.commit.join(trace)
-        if len(batch.entries) == self._share:
+        if len(batch.entries) == self._share * 3 // 4:
             self._wake.set()
         self._queued += 1
         self._crowd = max(self._crowd, self._queued)
@@ -192,7 +192,7 @@ class Writer:
         if not self._at_work:
             # Always the same connection, because its server process finds all it needs in the processor's caches.
             return store is first
-        if len(self._waiting[0].entries) < self._share or first.flush_s < _LONG_FLUSH_S:
+        if len(self._waiting[0].entries) < self._share * 3 // 4 or first.flush_s < _LONG_FLUSH_S:
             return False
         left_s = self._begun_at + self._took_s - first.flush_s - time.perf_counter()
         await asyncio.sleep(min(left_s, _LONGEST_S))
