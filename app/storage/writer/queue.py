@@ -25,9 +25,7 @@ _STORES = 2
 _SMALL = 24
 """Batches of this size are never divided: a statement costs the database as much as storing ten more entries."""
 _FORGETTING = 0.99
-_LEARNING = 0.1
-_LONG_FLUSH_S = 0.001
-_LONGEST_S = 0.05
+_SLOW_FLUSH_S = 0.001
 
 
 class Writer:
@@ -35,8 +33,8 @@ class Writer:
 
     Senders who wait for an answer before they send again come in two halves: while the database works on one, this
     process answers and takes in the other. Were all that is there stored at once, both would take turns at being idle.
-    Where the disk takes long, the second half is sent over a second connection as soon as the first one only waits for
-    it; sooner, and both would be done, and leave the database idle, at the same time.
+    Where the disk is slow, the other half is stored meanwhile over a second connection; elsewhere both would be done,
+    and leave the database idle, at the same time.
 
     Attributes:
         unclaimed: Called after a commit with transaction ids that belong to no known session.
@@ -78,8 +76,6 @@ class Writer:
             for _ in range(_STORES)
         ]
         self._at_work = 0
-        self._begun_at = 0.0
-        self._took_s = 0.0
         self._open: dict[Batch, None] = {}
         self._waiting: deque[Batch] = deque()
         self._queued = 0
@@ -138,7 +134,7 @@ class Writer:
         if self._recorder is not None:
             batch.commit = batch.commit or Commit()
             batch.commit.join(trace)
-        if len(batch.entries) == self._share * 3 // 4:
+        if len(batch.entries) == self._worthwhile:
             self._wake.set()
         self._queued += 1
         self._crowd = max(self._crowd, self._queued)
@@ -173,11 +169,10 @@ class Writer:
                         await self._wake.wait()
                 await store.probe()
             self._wake.clear()
-            while self._waiting and await self._is_turn_of(store):
+            while self._waiting and self._is_turn_of(store):
                 self._crowd *= _FORGETTING
                 self._share = self._half()
                 self._at_work += 1
-                self._begun_at = time.perf_counter()
                 try:
                     await self._settle(store, self._waiting.popleft())
                 finally:
@@ -186,17 +181,19 @@ class Writer:
                         # It is the first one's turn again, which may have left it to this one.
                         self._wake.set()
 
-    async def _is_turn_of(self, store: Store) -> bool:
-        """Tell whether a store takes the next batch; beside another one, once the disk is all that one waits for."""
+    def _is_turn_of(self, store: Store) -> bool:
+        """Tell whether a store takes the next batch: the first one, or where the disk is slow one beside it as well."""
         first = self._stores[0]
         if not self._at_work:
             # Always the same connection, because its server process finds all it needs in the processor's caches.
             return store is first
-        if len(self._waiting[0].entries) < self._share * 3 // 4 or first.flush_s < _LONG_FLUSH_S:
-            return False
-        left_s = self._begun_at + self._took_s - first.flush_s - time.perf_counter()
-        await asyncio.sleep(min(left_s, _LONGEST_S))
-        return store.away_since is None and bool(self._waiting)
+        is_worthwhile = len(self._waiting[0].entries) >= self._worthwhile
+        return is_worthwhile and first.flush_s >= _SLOW_FLUSH_S and store.away_since is None
+
+    @property
+    def _worthwhile(self) -> int:
+        # Not all of a half, because halves are never quite equal.
+        return self._share * 3 // 4
 
     async def _settle(self, store: Store, batch: Batch) -> None:
         if self._recorder is not None and batch.commit is not None:
@@ -211,13 +208,11 @@ class Writer:
             self._fail(batch, Unavailable("The database cannot store this now.", retry_after_s=5))
             log.error("batch failed", error=type(error).__name__)
         else:
-            took_s = time.perf_counter() - started
-            self._took_s += _LEARNING * (took_s - self._took_s)
             self._close(batch)
             batch.done.set_result(None)
             self._tell_all(batch)
             telemetry.COMMIT_WAIT_SECONDS.observe(started - batch.begun_at)
-            telemetry.COMMIT_SECONDS.observe(took_s)
+            telemetry.COMMIT_SECONDS.observe(time.perf_counter() - started)
             telemetry.BATCH_SIZE.observe(len(batch.entries))
 
     def _tell(self, unclaimed: list[str]) -> None:
