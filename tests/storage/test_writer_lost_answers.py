@@ -1,4 +1,4 @@
-"""Two batches at a time, and answers that get lost: nobody is told too early, and nothing is stored twice."""
+"""Batches that wait, and answers that get lost: nobody is told too early, and nothing is stored twice."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from app.storage.database import Connection, Database
 from app.storage.embedded import EmbeddedPostgres
 from app.storage.migrate import upgrade
 from app.storage.rows import NewCallback, new_id
-from app.storage.writer import Entry, Writer
+from app.storage.writer import Entry, Writer, queue
 
 LOST = asyncpg.ConnectionDoesNotExistError("lost")
 
@@ -193,6 +193,25 @@ async def test_a_burst_is_stored_one_batch_at_a_time(wire: Wire, writer: Writer,
 
     assert at_a_time == [20]
     assert await counts(database) == (200, 200, 200)
+
+
+async def test_a_batch_that_hangs_does_not_keep_the_others_waiting(
+    wire: Wire, writer: Writer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "_HANGS_S", 0.05)
+    wire.before_store, let_go = held()
+
+    hanging = writer.submit(entry(1000))
+    await until(lambda: wire.stored == [1])
+    await asyncio.sleep(0.1)
+    wire.before_store = nothing
+    for _ in range(3):
+        await asyncio.wait_for(asyncio.gather(*submitted(writer, 20)), 5)
+    let_go.set()
+    await hanging
+
+    assert wire.stored == [1, 20, 20, 20]
+    assert await counts(database) == (21, 61, 21)
 
 
 async def test_few_entries_wait_for_the_batch_before_them(wire: Wire, writer: Writer) -> None:

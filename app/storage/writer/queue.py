@@ -26,6 +26,7 @@ _SMALL = 24
 """Batches of this size are never divided: a statement costs the database as much as storing ten more entries."""
 _FORGETTING = 0.99
 _SLOW_FLUSH_S = 0.001
+_HANGS_S = 0.5
 
 
 class Writer:
@@ -76,6 +77,7 @@ class Writer:
             for _ in range(_STORES)
         ]
         self._at_work = 0
+        self._begun_at = 0.0
         self._open: dict[Batch, None] = {}
         self._waiting: deque[Batch] = deque()
         self._queued = 0
@@ -173,6 +175,8 @@ class Writer:
                 self._crowd *= _FORGETTING
                 self._share = self._half()
                 self._at_work += 1
+                if store is self._stores[0]:
+                    self._begun_at = time.perf_counter()
                 try:
                     await self._settle(store, self._waiting.popleft())
                 finally:
@@ -182,13 +186,17 @@ class Writer:
                         self._wake.set()
 
     def _is_turn_of(self, store: Store) -> bool:
-        """Tell whether a store takes the next batch: the first one, or where the disk is slow one beside it as well."""
+        """Tell whether a store takes the next batch: the first one, or beside it another one.
+
+        Beside it where the disk is slow, and where the batch at work waits for who knows what.
+        """
         first = self._stores[0]
         if not self._at_work:
             # Always the same connection, because its server process finds all it needs in the processor's caches.
             return store is first
-        is_worthwhile = len(self._waiting[0].entries) >= self._worthwhile
-        return is_worthwhile and first.flush_s >= _SLOW_FLUSH_S and store.away_since is None
+        if len(self._waiting[0].entries) < self._worthwhile or store.away_since is not None:
+            return False
+        return first.flush_s >= _SLOW_FLUSH_S or time.perf_counter() - self._begun_at >= _HANGS_S
 
     @property
     def _worthwhile(self) -> int:
