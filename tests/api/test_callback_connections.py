@@ -98,6 +98,21 @@ async def test_a_callback_in_chunks_is_stored_as_well(gateway_app: FastAPI, plac
     assert await count(gateway_app, "callbacks") == 2
 
 
+async def test_a_body_that_breaks_off_into_garbage_is_refused_and_not_stored(
+    gateway_app: FastAPI, place: Place
+) -> None:
+    head = f"POST {CALLBACK_PATH} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    reader, writer = await asyncio.open_connection(*place)
+    writer.write(head + b"2\r\n{}\r\nno length\r\n")
+
+    status, _, _ = await answer(reader)
+    assert await asyncio.wait_for(reader.read(), 20) == b""
+    writer.close()
+
+    assert status == 400
+    assert await count(gateway_app, "callbacks") == 0
+
+
 @pytest.mark.parametrize("path", [f"{CALLBACK_PATH}?from=us", CALLBACK_PATH.replace("callbacks", "c%61llbacks")])
 async def test_an_address_that_is_written_in_another_way_is_the_same(place: Place, path: str) -> None:
     [(status, _, _)] = await answers(place, request(message(), path=path))

@@ -15,7 +15,7 @@ from app.model import AccountName, Device, ProviderName, Report
 from app.storage import aliases, positions
 from app.storage.database import Connection, Database
 from app.storage.rows import NewCallback, NewReport, new_id, to_row
-from app.storage.writer import Entry, Unstorable, Writer
+from app.storage.writer import Entry, Unstorable, Writer, queue
 
 HUGE = "".join(sha256(str(n).encode()).hexdigest() for n in range(200))
 """More than an index takes, and not to be compressed."""
@@ -117,27 +117,32 @@ class Flushed:
         return getattr(self._connection, name)
 
 
-@pytest.mark.parametrize(("flush_s", "at_once"), [(0.0, 1), (0.03, 2)])
+@pytest.mark.parametrize(("flush_s", "at_once"), [(0.0, 1), (0.1, 2)])
 async def test_a_second_connection_is_used_where_the_disk_takes_long(
-    database: Database, flush_s: float, at_once: int
+    database: Database, monkeypatch: pytest.MonkeyPatch, flush_s: float, at_once: int
 ) -> None:
+    monkeypatch.setattr(queue, "_SLOW_FLUSH_S", 0.1)
+    monkeypatch.setattr(queue, "_HANGS_S", 60)
     heard = [0]
 
     async def connect() -> Any:
         return Flushed(await database.connect(), flush_s, heard)
 
     async def send(writer: Writer, sender: int) -> None:
-        for n in range(5):
-            await writer.submit(entry(located(NOON - timedelta(seconds=5 * sender + n))))
+        for n in range(10):
+            await writer.submit(entry(located(NOON - timedelta(seconds=10 * sender + n))))
 
     async with Writer(connect).running() as writer:
         await asyncio.wait_for(asyncio.gather(*[send(writer, sender) for sender in range(64)]), 20)
 
-    assert max(heard) <= at_once
-    assert await count(database, "reports") == 320
+    assert max(heard) == at_once
+    assert await count(database, "reports") == 640
 
 
-async def test_senders_who_wait_for_their_answers_come_in_halves(database: Database) -> None:
+async def test_senders_who_wait_for_their_answers_come_in_halves(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "_SLOW_FLUSH_S", 60)
     statements: list[int] = []
 
     async def send(writer: Writer, sender: int) -> None:

@@ -181,7 +181,10 @@ async def test_nobody_is_told_before_the_commit(wire: Wire, writer: Writer, data
     assert await counts(database) == (20, 20, 20)
 
 
-async def test_a_burst_is_stored_one_batch_at_a_time(wire: Wire, writer: Writer, database: Database) -> None:
+async def test_a_burst_is_stored_one_batch_at_a_time(
+    wire: Wire, writer: Writer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "_SLOW_FLUSH_S", 60)
     wire.before_store, let_go = held()
 
     waiting = submitted(writer, 200)

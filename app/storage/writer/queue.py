@@ -25,8 +25,11 @@ _STORES = 2
 _SMALL = 24
 """Batches of this size are never divided: a statement costs the database as much as storing ten more entries."""
 _FORGETTING = 0.99
+"""How much of the most that were here at once still counts when the next batch begins."""
 _SLOW_FLUSH_S = 0.001
+"""From here on a batch that is being flushed leaves the database time for another one."""
 _HANGS_S = 0.5
+"""After so long a batch waits for something that need not concern the others: a lock, or a lost connection."""
 
 
 class Writer:

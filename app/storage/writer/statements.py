@@ -69,7 +69,8 @@ FROM new
 _IF_REPEATED = "ON CONFLICT DO NOTHING"
 # What finds all its rows there writes nothing, and the commit of nothing waits for no flush: not even for that of the
 # commit which left those rows, and whose answer was lost.
-_THEN_FLUSH = ", pg_logical_emit_message(true, 'flush', '')"
+_EMIT = "pg_logical_emit_message(true, 'flush', '')"
+_THEN_FLUSH = f", {_EMIT}"
 _LEARNED = """, learned AS (
     INSERT INTO aliases (device, mdn, device_kind, learned_at)
     SELECT DISTINCT ON (device, mdn) device, mdn, device_kind, at
@@ -111,7 +112,7 @@ def store(*, is_learning: bool = False, is_audited: bool = False, is_repeated: b
     )
 
 
-FLUSH = "SELECT pg_logical_emit_message(true, 'flush', '')"
+FLUSH = f"SELECT {_EMIT}"
 """Commits next to nothing, and takes as long as the flush of that."""
 
 DATE_UNDATED = """
