@@ -10,6 +10,8 @@ import pytest
 from gateways import AUTHORIZED, KEY, any_port
 from servers import running
 
+QUEUE_BOUND = re.compile(r"^gateway_commit_queue_bound ([\d.]+)$", re.MULTILINE)
+
 
 @pytest.fixture
 async def url(database_url: str, tmp_path: Path) -> AsyncIterator[str]:
@@ -31,12 +33,18 @@ async def lone(url: str, path: str) -> httpx.Response:
         return await client.get(url + path, headers=AUTHORIZED)
 
 
+async def both_have_started(url: str) -> None:
+    async with asyncio.timeout(60):
+        while QUEUE_BOUND.findall((await lone(url, "/metrics")).text) != ["40000.0"]:
+            await asyncio.sleep(0.05)
+
+
 async def test_the_metrics_are_those_of_all_processes(url: str) -> None:
+    await both_have_started(url)
     await asyncio.gather(*(lone(url, "/providers") for _ in range(40)))
 
     told = [(await lone(url, "/metrics")).text for _ in range(6)]
 
     requests = re.compile(r'^gateway_requests_total{.*route="/providers".*} ([\d.]+)$', re.MULTILINE)
-    bound = re.compile(r"^gateway_commit_queue_bound ([\d.]+)$", re.MULTILINE)
     assert [requests.findall(text) for text in told] == [["40.0"]] * 6
-    assert [bound.findall(text) for text in told] == [["40000.0"]] * 6
+    assert [QUEUE_BOUND.findall(text) for text in told] == [["40000.0"]] * 6
