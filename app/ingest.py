@@ -11,7 +11,7 @@ from app.errors import GatewayError, MalformedJson, Unauthenticated, UnexpectedR
 from app.listening import Address
 from app.model import Headers, Report
 from app.storage.callbacks import OTHER_ACCOUNT
-from app.storage.rows import NewCallback, NewReport, from_milliseconds, new_digits, to_row
+from app.storage.rows import NewCallback, NewReport, from_milliseconds, new_digits, to_ordinary_row, to_row
 from app.storage.writer import Entry, Waiting, Writer
 from app.tracing import Trace
 
@@ -78,15 +78,33 @@ class Ingest:
         now = from_milliseconds(now_ms)
         for address, body, headers, sender, trace in arrivals:
             try:
-                callback = arrived(address, body, headers, now_ms, now)
-                reports = decode(address, body, callback)
-                kept = address.reader.redacted(body)
-                self._writer.submit(Entry(reports=reports, callback=callback, body=kept), trace, sender)
+                entry = _ordinary(address, body, headers, now_ms)
+                if entry is None:
+                    callback = arrived(address, body, headers, now_ms, now)
+                    reports = decode(address, body, callback)
+                    entry = Entry(reports=reports, callback=callback, body=address.reader.redacted(body))
+                self._writer.submit(entry, trace, sender)
             except GatewayError:
                 sender.pass_on()
             except Exception as error:  # noqa: BLE001 -- a mistake with one must not keep the others waiting
                 log.error("callback not taken at once", provider=address.provider, error=type(error).__name__)
                 sender.pass_on()
+
+
+def _ordinary(address: Address, body: bytes, headers: Headers, now_ms: int) -> Entry | None:
+    """Make an entry of an ordinary callback in the shortest way; None for any other.
+
+    Raises:
+        Unauthenticated: The signature is enforced, and missing or wrong.
+    """
+    signature = accepted_signature(address, body, headers)
+    report = address.reader.read_ordinary(body)
+    if report is None or report.account != address.account:
+        return None
+    row = to_ordinary_row(
+        report, body, provider=address.provider, service=address.service, signature=signature, received_ms=now_ms
+    )
+    return Entry(ordinary=row)
 
 
 def arrived(address: Address, body: bytes, headers: Headers, now_ms: int, now: datetime) -> NewCallback:
@@ -95,9 +113,7 @@ def arrived(address: Address, body: bytes, headers: Headers, now_ms: int, now: d
     Raises:
         Unauthenticated: The signature is enforced, and missing or wrong.
     """
-    signature = verdict(address, body, headers)
-    if address.reader.signature_mode == "enforce" and signature != "valid":
-        raise Unauthenticated("The callback's signature is missing or wrong.")
+    signature = accepted_signature(address, body, headers)
     return NewCallback(
         id=new_digits(now_ms),
         received_at=now,
@@ -107,6 +123,18 @@ def arrived(address: Address, body: bytes, headers: Headers, now_ms: int, now: d
         signature=signature,
         account=address.account,
     )
+
+
+def accepted_signature(address: Address, body: bytes, headers: Headers) -> Signature:
+    """Judge the signature of a callback, and refuse it where that has to be.
+
+    Raises:
+        Unauthenticated: The signature is enforced, and missing or wrong.
+    """
+    signature = verdict(address, body, headers)
+    if address.reader.signature_mode == "enforce" and signature != "valid":
+        raise Unauthenticated("The callback's signature is missing or wrong.")
+    return signature
 
 
 def verdict(address: Address, body: bytes, headers: Headers) -> Signature:

@@ -220,6 +220,33 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     kind_in_words: str | None = None
 
 
+class OrdinaryReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What nearly all callbacks say, in short: a device was located, and nothing is odd about it.
+
+    Attributes:
+        content_key: As that of the report that it is short for, in UTF-8.
+        said_at_s: The time of the fix, whole seconds since 1970.
+        latitude_deg: WGS 84, north positive, -90 to 90.
+        longitude_deg: WGS 84, east positive, -180 to 180.
+        accuracy_m: Radius of the circle that holds the device; None if not stated.
+        kind_in_words: The provider's own report type.
+    """
+
+    content_key: bytes
+    account: AccountName
+    transaction_id: TransactionId
+    device_id: str
+    device_kind: DeviceIdKind
+    mdn: Mdn
+    said_at_s: int
+    latitude_deg: float
+    longitude_deg: float
+    accuracy_m: float | None
+    source: Source
+    cached: bool
+    kind_in_words: str
+
+
 class PeriodicPlan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is asked of a provider that reports periodically.
 

@@ -15,6 +15,7 @@ from app.model import (
     Located,
     LocationQuery,
     Mdn,
+    OrdinaryReport,
     PeriodicPlan,
     ProviderName,
     Registration,
@@ -147,6 +148,12 @@ class CallbackReader(Protocol):
     @property
     def fixed_secret(self) -> str | None:
         """The secret of that listener, where it is known."""
+
+    def read_ordinary(self, body: bytes) -> OrdinaryReport | None:
+        """Decode a callback that says of one device where it is, exactly as documented; None for any other.
+
+        `read` makes the same report of it, in more time.
+        """
 
     def read(self, body: bytes) -> list[Report]:
         """Decode one callback, leniently.

@@ -8,9 +8,11 @@ from uuid import UUID
 import msgspec
 from ulid import ULID
 
-from app.model import Device, Report
+from app.model import Device, OrdinaryReport, Report
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HASH_BYTES = 16
+_HASH_DIGITS_OF_ID = 20
 _dice = Random()  # noqa: S311 -- ids have to differ, not to be hard to guess; the system's own dice cost a call each
 
 
@@ -64,6 +66,55 @@ class NewCallback(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     flags: tuple[str, ...] | None = None
 
 
+class NewOrdinary(msgspec.Struct, kw_only=True, gc=False):
+    """An ordinary callback together with its one report; members are those of the type `new_ordinary`, in its order.
+
+    Attributes:
+        at_us: When the device was there, microseconds since 1970.
+        received_us: When the callback arrived, microseconds since 1970.
+        id: The report's.
+        device: The device's key; here always its id.
+    """
+
+    at_us: int
+    received_us: int
+    id: str
+    callback_id: str
+    provider: str
+    account: str
+    service: str
+    signature: str
+    transaction_id: str
+    device: str
+    device_kind: str
+    mdn: str
+    latitude: float
+    longitude: float
+    accuracy_m: float | None
+    source: str
+    cached: bool
+    kind_in_words: str
+    body: bytes
+
+    @property
+    def received_at(self) -> datetime:
+        """When the callback arrived."""
+        return from_milliseconds(self.received_us // 1000)
+
+    def quarantined(self, reason: str) -> NewCallback:
+        """Make a row of the callback alone, of which nothing can be made for a reason."""
+        return NewCallback(
+            id=self.callback_id,
+            received_at=self.received_at,
+            provider=self.provider,
+            service=self.service,
+            state="quarantined",
+            signature=self.signature,
+            account=self.account,
+            reason=reason,
+        )
+
+
 def milliseconds(at: datetime) -> int:
     """Count milliseconds since 1970, rounded."""
     return round(at.timestamp() * 1000)
@@ -106,12 +157,12 @@ def parse_id(text: str) -> UUID | None:
 
 def content_hash(content_key: str) -> str:
     """Hash the content that makes two reports the same, as 32 hexadecimal digits."""
-    return blake2b(content_key.encode(), digest_size=16).hexdigest()
+    return blake2b(content_key.encode(), digest_size=_HASH_BYTES).hexdigest()
 
 
 def report_id_of_hash(at: datetime, hash_digits: str) -> str:
     """Derive a report's id from its time and content hash, as hexadecimal digits of a ULID."""
-    return f"{milliseconds(at):012x}{hash_digits[:20]}"
+    return f"{milliseconds(at):012x}{hash_digits[:_HASH_DIGITS_OF_ID]}"
 
 
 def device_key(device: Device) -> str:
@@ -121,6 +172,39 @@ def device_key(device: Device) -> str:
     if device.mdn:
         return f"mdn:{device.mdn}"
     return f"name:{device.name}" if device.name else ""
+
+
+def to_ordinary_row(
+    report: OrdinaryReport, body: bytes, *, provider: str, service: str, signature: str, received_ms: int
+) -> NewOrdinary:
+    """Turn an ordinary callback and its report into a row; `to_row` would make the same columns of them.
+
+    Args:
+        received_ms: When the callback arrived, milliseconds since 1970.
+    """
+    said_at_ms = report.said_at_s * 1000
+    digits = blake2b(report.content_key, digest_size=_HASH_BYTES).hexdigest()
+    return NewOrdinary(
+        at_us=said_at_ms * 1000,
+        received_us=received_ms * 1000,
+        id=f"{said_at_ms:012x}{digits[:_HASH_DIGITS_OF_ID]}",
+        callback_id=new_digits(received_ms),
+        provider=provider,
+        account=report.account,
+        service=service,
+        signature=signature,
+        transaction_id=report.transaction_id,
+        device=report.device_id,
+        device_kind=report.device_kind,
+        mdn=report.mdn,
+        latitude=report.latitude_deg,
+        longitude=report.longitude_deg,
+        accuracy_m=report.accuracy_m,
+        source=report.source,
+        cached=report.cached,
+        kind_in_words=report.kind_in_words,
+        body=body,
+    )
 
 
 def to_row(

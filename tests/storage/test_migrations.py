@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.storage.migrate import MIGRATIONS, current, downgrade, is_current, partitions, revision, to_async_url, upgrade
+from app.storage.rows import NewOrdinary
 from app.storage.tables import Base
 from app.storage.writer import arguments
 
@@ -68,6 +69,7 @@ async def test_the_migrations_make_the_tables_of_the_code(engine: AsyncEngine) -
     [
         ("new_report", ("at_us", "received_us", *arguments.REPORT_MEMBERS)),
         ("new_callback", ("received_us", "body", *arguments.CALLBACK_MEMBERS)),
+        ("new_ordinary", NewOrdinary.__struct_fields__),
     ],
 )
 async def test_the_migrations_make_the_rows_of_the_writer(

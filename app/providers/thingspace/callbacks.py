@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from app.errors import MalformedJson
-from app.model import AccountName, Headers, Report, ReportType, TransactionId
+from app.model import AccountName, Headers, OrdinaryReport, Report, ReportType, TransactionId
 from app.provider import SignatureMode
 from app.providers.thingspace import reading, wire
 from app.providers.thingspace.ordinary import to_ordinary_report
@@ -64,6 +64,10 @@ class ThingSpaceCallbacks:
             }
         )
 
+    def read_ordinary(self, body: bytes) -> OrdinaryReport | None:
+        """Make the report of an ordinary callback; None for any other."""
+        return to_ordinary_report(body)
+
     def read(self, body: bytes) -> list[Report]:
         """Make one report per device; a message without devices makes one as well.
 
@@ -72,10 +76,7 @@ class ThingSpaceCallbacks:
             UnexpectedReply: It is nested too deeply to be read.
         """
         # Escapes can hide characters that Postgres refuses; only the lenient way cleans texts.
-        has_escapes = b"\\u" in body
-        if not has_escapes and (report := to_ordinary_report(body)) is not None:
-            return [report]
-        message = None if has_escapes else _typed(body)
+        message = None if b"\\u" in body else _typed(body)
         envelope, entries = (_as_documented(message) if message else None) or _as_whatever_it_is(body)
         return to_reports(envelope, entries, body, now=datetime.now(UTC))
 

@@ -5,14 +5,14 @@ left to `reports`, which reads everything; a property test holds the two togethe
 """
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from app.model import AccountName, Device, Fix, Mdn, Report, TransactionId
+from app.model import AccountName, Mdn, OrdinaryReport, TransactionId
 from app.providers.thingspace.mapping import FARTHEST_EAST, FARTHEST_NORTH, LONGEST_IDENTIFIER, to_accuracy_m
-from app.providers.thingspace.settings import NAME
 from app.providers.thingspace.wire import Scalar, to_json
 
 _LONGEST_KEY = 512
@@ -48,7 +48,7 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _decode = msgspec.json.Decoder(_Message).decode
 
 
-def to_ordinary_report(body: bytes) -> Report | None:
+def to_ordinary_report(body: bytes) -> OrdinaryReport | None:
     """Make the report of an ordinary callback; None for any other."""
     try:
         message = _decode(body)
@@ -56,8 +56,9 @@ def to_ordinary_report(body: bytes) -> Report | None:
         return None
     (entry,) = message.device_list
     position, account, transaction = entry.position, message.account_name, message.transaction_id
-    if not (
-        _is_plain(entry.id + entry.mdn + position.time)
+    said_at_s = _to_seconds(position.time)
+    if said_at_s is None or not (
+        _is_plain(entry.id + entry.mdn)
         and _is_tidy(account)
         and _is_tidy(transaction)
         and "_" not in position.x
@@ -66,7 +67,6 @@ def to_ordinary_report(body: bytes) -> Report | None:
         return None
     try:
         latitude_deg, longitude_deg = float(position.x), float(position.y)
-        said_at = datetime.fromisoformat(f"{position.time[:8]}T{position.time[8:]}+00:00")
     except ValueError:
         return None
     # Written so that NaN, which compares with nothing, is out of range too.
@@ -74,31 +74,35 @@ def to_ordinary_report(body: bytes) -> Report | None:
         return None
     # Zero is added because -0.0 and 0.0 are equal, and written differently.
     where = (repr(latitude_deg + 0.0), repr(longitude_deg + 0.0))
-    key = to_json((account, transaction, "location", entry.id, str(int(said_at.timestamp())), *where))
+    key = to_json((account, transaction, "location", entry.id, str(said_at_s), *where))
     if len(key) > _LONGEST_KEY:
         return None
     location_type = position.location_type if position.location_type is not None else entry.location_type
-    return Report(
-        provider=NAME,
-        type="location",
-        status="located",
-        content_key=key.decode(),
+    return OrdinaryReport(
+        content_key=key,
         account=AccountName(account),
         transaction_id=TransactionId(transaction),
-        device=Device(id=entry.id, kind="imei", mdn=Mdn(entry.mdn), account=AccountName(account)),
-        fix=Fix(
-            latitude_deg=latitude_deg,
-            longitude_deg=longitude_deg,
-            accuracy_m=to_accuracy_m(position.radius),
-            confidence_pct=None,
-            fixed_at=said_at,
-            source="network",
-            provider=NAME,
-            cached=location_type == "0",
-        ),
-        said_at=said_at,
+        device_id=entry.id,
+        device_kind="imei",
+        mdn=Mdn(entry.mdn),
+        said_at_s=said_at_s,
+        latitude_deg=latitude_deg,
+        longitude_deg=longitude_deg,
+        accuracy_m=to_accuracy_m(position.radius),
+        source="network",
+        cached=location_type == "0",
         kind_in_words="LOCATION_REPORT",
     )
+
+
+@lru_cache(maxsize=1024)
+def _to_seconds(time: str) -> int | None:
+    """Count the seconds from 1970 to a time in UTC; bursts are full of devices that were located in the same second."""
+    try:
+        seconds = int(datetime.fromisoformat(f"{time[:8]}T{time[8:]}+00:00").timestamp()) if _is_plain(time) else -1
+    except ValueError:
+        return None
+    return seconds if seconds >= 0 else None
 
 
 def _is_plain(digits: str) -> bool:
@@ -106,4 +110,5 @@ def _is_plain(digits: str) -> bool:
 
 
 def _is_tidy(name: str) -> bool:
-    return name.isascii() and name == name.strip()
+    # Escapes can hide characters that Postgres refuses.
+    return name.isascii() and name.isprintable() and name == name.strip()

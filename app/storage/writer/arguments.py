@@ -1,4 +1,4 @@
-"""From entries to the arguments of the statement that stores them: rows of the types that migration 0004 made.
+"""From entries to the arguments of the statement that stores them: rows of the types made by migrations 0004 and 0005.
 
 An array of rows is bound in less time than an array for each column, and opened in no more; JSON takes many times as
 long to open.
@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, TypeAlias
 
-from app.storage.rows import EPOCH, NewCallback, NewReport
+from msgspec.structs import astuple
+
+from app.storage.rows import EPOCH, NewCallback, NewOrdinary, NewReport
 
 REPORT_MEMBERS = (
     "id",
@@ -55,6 +57,11 @@ def of_reports(reports: Iterable[NewReport]) -> list[Row]:
 def of_callbacks(callbacks: Iterable[tuple[NewCallback, bytes]]) -> list[Row]:
     """Make rows of the type `new_callback`, of callbacks and their bodies."""
     return [(_us(callback.received_at), body, *_of_callback(callback)) for callback, body in callbacks]
+
+
+def of_ordinary(ordinary: Iterable[NewOrdinary]) -> list[Row]:
+    """Make rows of the type `new_ordinary`, of callbacks with their reports."""
+    return list(map(astuple, ordinary))
 
 
 def _us(instant: datetime) -> int:

@@ -9,7 +9,7 @@ import msgspec
 
 from app.errors import Unavailable
 from app.storage.audit import NewAudit
-from app.storage.rows import NewCallback, NewReport
+from app.storage.rows import NewCallback, NewOrdinary, NewReport
 from app.tracing import Commit
 
 
@@ -18,7 +18,13 @@ class Unstorable(Unavailable):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What one callback, one fix or one deed adds: stored as a whole or not at all."""
+    """What one callback, one fix or one deed adds: stored as a whole or not at all.
+
+    Attributes:
+        ordinary: An ordinary callback with its report; then there is nothing else.
+    """
+
+    ordinary: NewOrdinary | None = None
 
     reports: tuple[NewReport, ...] = ()
     callback: NewCallback | None = None

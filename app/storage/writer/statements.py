@@ -20,17 +20,11 @@ kept long after they have grown. One plan serves all batches: planning takes a g
 _STORE = """
 WITH arrived AS (
     INSERT INTO callbacks (received_at, id, provider, account, service, state, signature, reason, flags, body)
-    SELECT
-        'epoch'::timestamptz + received_us * '1 us'::interval, id, provider, account, service, state, signature, reason,
-        flags, body
-    FROM unnest($2::new_callback[])
+    {callbacks}
     {if_repeated}
 ), said AS (
-    SELECT
-        'epoch'::timestamptz + r.at_us * '1 us'::interval AS at,
-        'epoch'::timestamptz + r.received_us * '1 us'::interval AS received_at,
-        r.*, s.id AS session_id, s.ended_at
-    FROM unnest($1::new_report[]) AS r
+    SELECT r.*, s.id AS session_id, s.ended_at
+    FROM ({reports}) AS r
     LEFT JOIN session_transactions AS of USING (transaction_id)
     LEFT JOIN sessions AS s ON s.id = of.session_id
 ), new AS (
@@ -45,7 +39,7 @@ WITH arrived AS (
         CASE WHEN type = 'location' AND ended_at < received_at THEN array_append(flags, 'after_end') ELSE flags END,
         kind_in_words, received_at, callback_id, raw
     FROM said
-    ON CONFLICT DO NOTHING
+    {if_repeated}
     RETURNING at, id, provider, type, status, account, transaction_id, session_id, device, device_kind, mdn,
         latitude, longitude, received_at
 ), latest AS (
@@ -66,6 +60,33 @@ SELECT
     {then_flush}
 FROM new
 """
+_INSTANTS = {
+    "at": "'epoch'::timestamptz + at_us * '1 us'::interval",
+    "received_at": "'epoch'::timestamptz + received_us * '1 us'::interval",
+}
+_CALLBACKS = """
+    SELECT {received_at}, id, provider, account, service, state, signature, reason, flags, body
+    FROM unnest($2::new_callback[])
+"""
+_REPORTS = """
+    SELECT
+        {at} AS at, {received_at} AS received_at, id, provider, type, status, account, transaction_id, device,
+        device_kind, mdn, name, latitude, longitude, accuracy_m, confidence_pct, source, cached, error_type, error_info,
+        error_at, flags, kind_in_words, callback_id, raw
+    FROM unnest($1::new_report[])
+"""
+_ORDINARY_CALLBACKS = """
+    SELECT {received_at}, callback_id, provider, account, service, 'stored', signature, NULL::text, NULL::text[], body
+    FROM unnest(${ordinary}::new_ordinary[])
+"""
+_ORDINARY_REPORTS = """
+    SELECT
+        {at} AS at, {received_at} AS received_at, id, provider, 'location' AS type, 'located' AS status, account,
+        transaction_id, device, device_kind, mdn, NULL::text AS name, latitude, longitude, accuracy_m,
+        NULL::integer AS confidence_pct, source, cached, NULL::text AS error_type, NULL::text AS error_info,
+        NULL::timestamptz AS error_at, NULL::text[] AS flags, kind_in_words, callback_id, NULL::text AS raw
+    FROM unnest(${ordinary}::new_ordinary[])
+"""
 _IF_REPEATED = "ON CONFLICT DO NOTHING"
 # What finds all its rows there writes nothing, and the commit of nothing waits for no flush: not even for that of the
 # commit which left those rows, and whose answer was lost.
@@ -74,7 +95,7 @@ _THEN_FLUSH = f", {_EMIT}"
 _LEARNED = """, learned AS (
     INSERT INTO aliases (device, mdn, device_kind, learned_at)
     SELECT DISTINCT ON (device, mdn) device, mdn, device_kind, at
-    FROM json_to_recordset($3::json) AS a (device text, mdn text, device_kind text, at timestamptz)
+    FROM json_to_recordset(${aliases}::json) AS a (device text, mdn text, device_kind text, at timestamptz)
     ORDER BY device, mdn, at DESC
     ON CONFLICT (device, mdn) DO UPDATE SET learned_at = excluded.learned_at
     WHERE aliases.learned_at < excluded.learned_at
@@ -83,7 +104,7 @@ _AUDITED = """, audited AS (
     INSERT INTO audit (
         at, id, key_id, request_id, action, outcome, account, device, provider, billed, report_id, session_id, subject
     )
-    SELECT * FROM json_to_recordset(${last}::json) AS a (
+    SELECT * FROM json_to_recordset(${audit}::json) AS a (
         at timestamptz, id uuid, key_id text, request_id text, action text, outcome text, account text, device text,
         provider text, billed bool, report_id uuid, session_id uuid, subject text
     )
@@ -92,24 +113,48 @@ _AUDITED = """, audited AS (
 
 
 @cache
-def store(*, is_learning: bool = False, is_audited: bool = False, is_repeated: bool = False) -> str:
+def store(
+    *,
+    is_ordinary: bool = False,
+    is_special: bool = True,
+    is_learning: bool = False,
+    is_audited: bool = False,
+    is_repeated: bool = False,
+) -> str:
     """Write the statement that stores a batch.
 
-    It takes what `arguments.of_reports` and `arguments.of_callbacks` make. It returns one row: how many reports were
-    new, and the transaction ids that belong to no session yet.
+    It returns one row: how many reports were new, and the transaction ids that belong to no session yet. Its parameters
+    are in the order of the arguments here, each only where it is asked for.
 
     Args:
-        is_learning: Store aliases as well, a JSON array that comes next; most batches of callbacks have none.
-        is_audited: Store audit rows as well, a JSON array that comes last; batches of callbacks alone have none.
-        is_repeated: Some of it may be stored already.
+        is_special: Store what `arguments.of_reports` and `arguments.of_callbacks` make; two parameters.
+        is_ordinary: Store what `arguments.of_ordinary` makes.
+        is_learning: Store aliases as well, a JSON array; most batches of callbacks have none.
+        is_audited: Store audit rows as well, a JSON array; batches of callbacks alone have none.
+        is_repeated: Some of it may be stored already. Without, what is stored already makes the statement fail.
     """
+    callbacks, reports = _special_and_ordinary(is_special=is_special, is_ordinary=is_ordinary)
+    number = 2 * is_special + is_ordinary
     return _STORE.format(
+        callbacks=callbacks,
+        reports=reports,
         counted=COUNTED,
-        learned=_LEARNED if is_learning else "",
-        audited=_AUDITED.format(last=4 if is_learning else 3) if is_audited else "",
+        learned=_LEARNED.format(aliases=number + 1) if is_learning else "",
+        audited=_AUDITED.format(audit=number + is_learning + 1) if is_audited else "",
         if_repeated=_IF_REPEATED if is_repeated else "",
         then_flush=_THEN_FLUSH if is_repeated else "",
     )
+
+
+def _special_and_ordinary(*, is_special: bool, is_ordinary: bool) -> tuple[str, str]:
+    """Write where callbacks and reports come from."""
+    number = 3 if is_special else 1
+    special = [part.format(**_INSTANTS) for part in (_CALLBACKS, _REPORTS)]
+    ordinary = [part.format(**_INSTANTS, ordinary=number) for part in (_ORDINARY_CALLBACKS, _ORDINARY_REPORTS)]
+    if is_special and is_ordinary:
+        # In the same order everywhere, as within each of the two.
+        return f"{special[0]} UNION ALL {ordinary[0]}", f"{special[1]} UNION ALL {ordinary[1]} ORDER BY id"
+    return (ordinary[0], ordinary[1]) if is_ordinary else (special[0], special[1])
 
 
 FLUSH = f"SELECT {_EMIT}"

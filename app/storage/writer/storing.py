@@ -39,6 +39,8 @@ _TRY_AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _MOST_TRIES = 4
 _FLUSHES = 3
 _MEASURED_EVERY_S = 60.0
+_REPETITIONS_EXPECTED_S = 10.0
+"""How long batches look for what is stored already, after one that failed for not having looked; looking costs more."""
 _by_id = attrgetter("id")
 
 
@@ -72,6 +74,7 @@ class Store:
         self.away_since: float | None = None
         self.flush_s = 0.0
         self._measure_at = 0.0
+        self._expects_repetitions_until = 0.0
         self._connect = connect
         self._patience_s = patience_s
         self._statement_timeout_s = statement_timeout_s
@@ -165,14 +168,23 @@ class Store:
 
     async def _keep_apart(self, entries: list[Entry], error: Exception, *, is_repeated: bool) -> None:
         """Find the entry that the database cannot take, and keep its raw bytes in quarantine instead."""
+        if isinstance(error, asyncpg.UniqueViolationError) and not is_repeated:
+            # It can take it, but has it already. Where something comes twice, more is likely to.
+            self._expects_repetitions_until = time.monotonic() + _REPETITIONS_EXPECTED_S
+            await self.keep(entries, is_repeated=True)
+            return
         if len(entries) > 1:
             await self._keep_halves(entries, is_repeated=is_repeated)
             return
         entry = entries[0]
+        reason = f"the database cannot store it ({type(error).__name__})"
+        if entry.ordinary is not None:
+            quarantined = Entry(callback=entry.ordinary.quarantined(reason), body=entry.ordinary.body)
+            await self.keep([quarantined], is_repeated=is_repeated)
+            return
         if entry.callback is None or not entry.reports:
             log.error("entry cannot be stored", error=type(error).__name__)
             raise Unstorable("The database cannot store this.") from error
-        reason = f"the database cannot store it ({type(error).__name__})"
         callback = msgspec.structs.replace(entry.callback, state="quarantined", reason=reason)
         quarantined = msgspec.structs.replace(entry, reports=(), callback=callback)
         await self.keep([quarantined], is_repeated=is_repeated)
@@ -190,19 +202,29 @@ class Store:
             raise failure
 
     async def _store(self, connection: Connection, entries: list[Entry], *, is_repeated: bool) -> None:
-        reports = [report for entry in entries for report in entry.reports]
+        ordinary = [entry.ordinary for entry in entries if entry.ordinary is not None]
+        special = entries if not ordinary else [entry for entry in entries if entry.ordinary is None]
+        reports = [report for entry in special for report in entry.reports]
         await self._complete(connection, reports)
         # In the same order everywhere, two that store the same reports wait for each other, and never in a circle.
         reports.sort(key=_by_id)
-        callbacks = [(entry.callback, entry.body) for entry in entries if entry.callback is not None]
-        aliases = self._known_aliases.new_in(reports)
-        audit = [row for entry in entries for row in entry.audit]
-        given = [
-            arguments.of_reports(reports),
-            arguments.of_callbacks(callbacks),
-            *(self._encode(rows).decode() for rows in (aliases, audit) if rows),
-        ]
-        statement = store(is_learning=bool(aliases), is_audited=bool(audit), is_repeated=is_repeated)
+        ordinary.sort(key=_by_id)
+        callbacks = [(entry.callback, entry.body) for entry in special if entry.callback is not None]
+        aliases = self._known_aliases.new_in([*reports, *ordinary])
+        audit = [row for entry in special for row in entry.audit]
+        given: list[object] = []
+        if special:
+            given += arguments.of_reports(reports), arguments.of_callbacks(callbacks)
+        if ordinary:
+            given.append(arguments.of_ordinary(ordinary))
+        given += [self._encode(rows).decode() for rows in (aliases, audit) if rows]
+        statement = store(
+            is_special=bool(special),
+            is_ordinary=bool(ordinary),
+            is_learning=bool(aliases),
+            is_audited=bool(audit),
+            is_repeated=is_repeated or time.monotonic() < self._expects_repetitions_until,
+        )
         stored = await connection.fetchrow(statement, *given)
         self._known_aliases.remember(aliases)
         assert stored is not None

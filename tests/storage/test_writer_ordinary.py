@@ -1,0 +1,207 @@
+"""Ordinary callbacks travel in rows of their own: what is kept of them is the same."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from reports import ACCOUNT, IMEI, MDN, located
+from sqlalchemy import text
+
+from app.model import AccountName, Mdn, OrdinaryReport, TransactionId
+from app.storage.database import Connection, Database
+from app.storage.rows import NewCallback, NewOrdinary, NewReport, from_milliseconds, to_ordinary_row
+from app.storage.writer import Entry, Writer
+
+NOON_S = 1_772_452_800
+RECEIVED_MS = NOON_S * 1000 + 2412
+SESSION = "00000000-0000-0000-0000-000000000001"
+KEPT = (
+    "SELECT * FROM reports ORDER BY at, id",
+    "SELECT * FROM callbacks ORDER BY id",
+    "SELECT * FROM positions ORDER BY device",
+    "SELECT * FROM session_devices ORDER BY device",
+    "SELECT device, mdn, device_kind FROM aliases ORDER BY device",
+)
+
+
+def ordinary(number: int = 0, **row: Any) -> NewOrdinary:
+    """Make the row of a callback that was sent so many seconds before noon."""
+    report = OrdinaryReport(
+        content_key=b"ordinary %d" % number,
+        account=AccountName(ACCOUNT),
+        transaction_id=TransactionId("t-1"),
+        device_id=IMEI,
+        device_kind="imei",
+        mdn=Mdn(MDN),
+        said_at_s=NOON_S - number,
+        latitude_deg=42.09551,
+        longitude_deg=-71.26483,
+        accuracy_m=35.0,
+        source="network",
+        cached=False,
+        kind_in_words="LOCATION_REPORT",
+    )
+    made = to_ordinary_row(
+        report,
+        b'{"raw": 1}',
+        provider="thingspace",
+        service="DeviceLocation",
+        signature="valid",
+        received_ms=RECEIVED_MS,
+    )
+    for name, value in row.items():
+        setattr(made, name, value)
+    return made
+
+
+def in_full(row: NewOrdinary) -> Entry:
+    """Make the entry that says the same without such a row."""
+    received_at = from_milliseconds(RECEIVED_MS)
+    report = NewReport(
+        at=from_milliseconds(row.at_us // 1000),
+        id=row.id,
+        content_hash="",
+        provider=row.provider,
+        type="location",
+        status="located",
+        device=row.device,
+        received_at=received_at,
+        account=row.account,
+        transaction_id=row.transaction_id,
+        device_kind=row.device_kind,
+        mdn=row.mdn,
+        latitude=row.latitude,
+        longitude=row.longitude,
+        accuracy_m=row.accuracy_m,
+        source=row.source,
+        cached=row.cached,
+        kind_in_words=row.kind_in_words,
+        callback_id=row.callback_id,
+    )
+    callback = NewCallback(
+        id=row.callback_id,
+        received_at=received_at,
+        provider=row.provider,
+        service=row.service,
+        state="stored",
+        signature=row.signature,
+        account=row.account,
+    )
+    return Entry(reports=(report,), callback=callback, body=row.body)
+
+
+async def kept(database: Database) -> list[list[Any]]:
+    """Read everything that callbacks leave behind."""
+    async with database.session() as session:
+        return [[tuple(row) for row in await session.execute(text(statement))] for statement in KEPT]
+
+
+async def begin_session(database: Database, ended_at: str | None) -> None:
+    statements = (
+        """INSERT INTO sessions (
+            id, provider, account, state, interval_s, start_delay_s, max_age_s, devices_total, created_at, ended_at
+        ) VALUES (
+            :id, 'thingspace', :account, 'active', 60, 0, 0, 1, now(), CAST(CAST(:ended_at AS text) AS timestamptz)
+        )""",
+        "INSERT INTO session_devices (session_id, device) VALUES (:id, :device)",
+        "INSERT INTO session_transactions (transaction_id, session_id, kind) VALUES ('t-1', :id, 'start')",
+    )
+    given = {"id": SESSION, "account": ACCOUNT, "ended_at": ended_at, "device": IMEI}
+    async with database.session() as session:
+        for statement in statements:
+            await session.execute(text(statement), given)
+
+
+async def store(database: Database, entries: Sequence[Entry]) -> None:
+    async with Writer(database.connect).running() as writer:
+        await asyncio.gather(*(writer.submit(entry) for entry in entries))
+
+
+@pytest.mark.parametrize("ended_at", [None, "2026-03-02 11:00+00"], ids=["under way", "ended"])
+async def test_an_ordinary_callback_leaves_the_same_behind_as_any_other(
+    database: Database, ended_at: str | None
+) -> None:
+    rows = [ordinary(number) for number in range(3)]
+    await begin_session(database, ended_at)
+    await store(database, [Entry(ordinary=row) for row in rows])
+    short = await kept(database)
+
+    async with database.session() as session:
+        await session.execute(text("TRUNCATE reports, callbacks, positions, aliases, sessions CASCADE"))
+    await begin_session(database, ended_at)
+    await store(database, [in_full(row) for row in rows])
+
+    assert all(short)
+    assert short == await kept(database)
+
+
+async def test_both_kinds_share_a_commit(database: Database) -> None:
+    statements: list[int] = []
+    entries = [Entry(ordinary=ordinary(1)), Entry(reports=(located(),)), Entry(ordinary=ordinary(2))]
+
+    async with Writer(lambda: counted(database, statements)).running() as writer:
+        await asyncio.gather(*(writer.submit(entry) for entry in entries))
+
+    reports, callbacks, *_ = await kept(database)
+    assert (len(reports), len(callbacks), len(statements)) == (3, 2, 1)
+
+
+class Counted:
+    """A connection that counts the statements that store something."""
+
+    def __init__(self, connection: Connection, statements: list[int]) -> None:
+        self._connection = connection
+        self._statements = statements
+
+    async def fetchrow(self, query: str, *arguments: Any) -> Any:
+        self._statements.append(len(arguments[0]))
+        return await self._connection.fetchrow(query, *arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+async def counted(database: Database, statements: list[int]) -> Any:
+    return Counted(await database.connect(), statements)
+
+
+async def test_what_comes_twice_is_looked_for_from_then_on(database: Database) -> None:
+    statements: list[int] = []
+    async with Writer(lambda: counted(database, statements)).running() as writer:
+        await asyncio.gather(*(writer.submit(Entry(ordinary=ordinary(number))) for number in range(10)))
+        for _ in range(5):
+            again = [Entry(ordinary=ordinary(number)) for number in (3, 3, 20)]
+            await asyncio.gather(*(writer.submit(entry) for entry in again))
+
+    reports, callbacks, *_ = await kept(database)
+    assert (len(reports), len(callbacks)) == (11, 25)
+    # Only the first batch with repetitions had to be stored twice.
+    assert statements == [10, 3, 3, 3, 3, 3, 3]
+
+
+async def test_writers_that_store_the_same_at_once_store_it_once(database: Database) -> None:
+    rows = [ordinary(number) for number in range(200)]
+
+    async with (
+        Writer(database.connect, batch_limit=20).running() as one,
+        Writer(database.connect, batch_limit=20).running() as other,
+    ):
+        for start in range(0, 200, 20):
+            again = [ordinary(number) for number in reversed(range(start, start + 20))]
+            mixed = [Entry(ordinary=row) for row in again[:10]] + [in_full(row) for row in again[10:]]
+            first = [one.submit(Entry(ordinary=row)) for row in rows[start : start + 20]]
+            await asyncio.gather(*first, *(other.submit(entry) for entry in mixed))
+
+    reports, callbacks, *_ = await kept(database)
+    assert (len(reports), len(callbacks)) == (200, 400)
+
+
+async def test_what_the_database_cannot_take_is_quarantined(database: Database) -> None:
+    poisoned = ordinary(1, transaction_id="a\x00b")
+
+    await store(database, [Entry(ordinary=row) for row in (ordinary(0), poisoned, ordinary(2))])
+
+    reports, callbacks, *_ = await kept(database)
+    assert len(reports) == 2
+    assert sorted(callback.count("quarantined") for callback in callbacks) == [0, 0, 1]
