@@ -60,7 +60,8 @@ def run(plan: Plan) -> None:
     for number, measured in runs.items():
         show(f"callbacks, {number} connections", measured)
     flushes = _with_slow_flushes(plan)
-    show("callbacks, 64 connections, flushes 2 ms longer, and not", flushes)
+    for number, measured in flushes.items():
+        show(f"callbacks, {number} connections, flushes 2 ms longer, and not", measured)
     workers = _with_two_workers(plan)
     show("callbacks, 64 connections, not pinned to a core", workers)
     _judge(runs, flushes, workers, postgres)
@@ -98,13 +99,14 @@ def _webhook(running: ExitStack, name: str, database: str = "") -> Target:
     return _target(running.enter_context(servers.application(f"benchmarks.webhooks:{name}", measured=True, env=env)))
 
 
-def _with_slow_flushes(plan: Plan) -> Runs:
+def _with_slow_flushes(plan: Plan) -> dict[int, Runs]:
     """Measure with a database that waits two milliseconds before each flush, as a slower disk would, and without."""
     with servers.database(_SLOW_FLUSH) as slow, servers.database() as fast:
         for database in (slow, fast):
             asyncio.run(_start_session(database))
         with servers.gateway(_settings(slow)) as slow_url, servers.gateway(_settings(fast)) as fast_url:
-            return measure_in_turn({"slow": _target(slow_url), "fast": _target(fast_url)}, plan, connections=64)
+            targets = {"slow": _target(slow_url), "fast": _target(fast_url)}
+            return {number: measure_in_turn(targets, plan, connections=number) for number in _CONNECTIONS}
 
 
 def _with_two_workers(plan: Plan) -> Runs:
@@ -179,9 +181,10 @@ def _batch(start: int) -> tuple[object, ...]:
     return arguments.of_reports(reports), arguments.of_callbacks([(callback, body) for callback in callbacks])
 
 
-def _judge(runs: dict[int, Runs], flushes: Runs, workers: Runs, postgres: float) -> None:
+def _judge(runs: dict[int, Runs], flushes: dict[int, Runs], workers: Runs, postgres: float) -> None:
     gateway = runs[64]["gateway"]
-    failed = sum(run.failed for others in (flushes, workers) for measured in others.values() for run in measured)
+    others = (*flushes.values(), workers)
+    failed = sum(run.failed for measured in others for each in measured.values() for run in each)
     for number, measured in runs.items():
         failed += sum(run.failed for run in measured["gateway"])
         for name, floor, goal in (
@@ -191,7 +194,9 @@ def _judge(runs: dict[int, Runs], flushes: Runs, workers: Runs, postgres: float)
         ):
             reached = ratio(measured["gateway"], measured[name])
             Goal(f"{number}: callbacks ÷ {name}", floor=floor, goal=goal).judge(reached)
-    Goal("flushes 2 ms longer ÷ without", floor=0.70, goal=0.85).judge(ratio(flushes["slow"], flushes["fast"]))
+    for number, measured in flushes.items():
+        reached = ratio(measured["slow"], measured["fast"])
+        Goal(f"{number}: flushes 2 ms longer ÷ without", floor=0.70, goal=0.85).judge(reached)
     Goal("two workers ÷ one", floor=1.3, goal=1.6).judge(ratio(workers["two workers"], workers["one worker"]))
     Goal("p99 at 64 connections, ms", floor=30, goal=12, less=True).judge(
         statistics.median(run.p99_ms for run in gateway)
