@@ -63,7 +63,8 @@ def run(plan: Plan) -> None:
     for number, measured in flushes.items():
         show(f"callbacks, {number} connections, flushes 2 ms longer, and not", measured)
     workers = _with_two_workers(plan)
-    show("callbacks, 64 connections, not pinned to a core", workers)
+    for number, measured in workers.items():
+        show(f"callbacks, {number} connections, not pinned to a core", measured)
     _judge(runs, flushes, workers, postgres)
 
 
@@ -109,14 +110,15 @@ def _with_slow_flushes(plan: Plan) -> dict[int, Runs]:
             return {number: measure_in_turn(targets, plan, connections=number) for number in _CONNECTIONS}
 
 
-def _with_two_workers(plan: Plan) -> Runs:
+def _with_two_workers(plan: Plan) -> dict[int, Runs]:
     with servers.database() as database:
         asyncio.run(_start_session(database))
         with (
             servers.gateway(_settings(database) | {"GATEWAY_WORKERS": "2"}, pinned=False) as two,
             servers.gateway(_settings(database), pinned=False) as one,
         ):
-            return measure_in_turn({"two workers": _target(two), "one worker": _target(one)}, plan, connections=64)
+            targets = {"two workers": _target(two), "one worker": _target(one)}
+            return {number: measure_in_turn(targets, plan, connections=number) for number in _CONNECTIONS}
 
 
 async def _start_session(database: str) -> None:
@@ -181,9 +183,9 @@ def _batch(start: int) -> tuple[object, ...]:
     return arguments.of_reports(reports), arguments.of_callbacks([(callback, body) for callback in callbacks])
 
 
-def _judge(runs: dict[int, Runs], flushes: dict[int, Runs], workers: Runs, postgres: float) -> None:
+def _judge(runs: dict[int, Runs], flushes: dict[int, Runs], workers: dict[int, Runs], postgres: float) -> None:
     gateway = runs[64]["gateway"]
-    others = (*flushes.values(), workers)
+    others = (*flushes.values(), *workers.values())
     failed = sum(run.failed for measured in others for each in measured.values() for run in each)
     for number, measured in runs.items():
         failed += sum(run.failed for run in measured["gateway"])
@@ -197,7 +199,9 @@ def _judge(runs: dict[int, Runs], flushes: dict[int, Runs], workers: Runs, postg
     for number, measured in flushes.items():
         reached = ratio(measured["slow"], measured["fast"])
         Goal(f"{number}: flushes 2 ms longer ÷ without", floor=0.70, goal=0.85).judge(reached)
-    Goal("two workers ÷ one", floor=1.3, goal=1.6).judge(ratio(workers["two workers"], workers["one worker"]))
+    for number, measured in workers.items():
+        reached = ratio(measured["two workers"], measured["one worker"])
+        Goal(f"{number}: two workers ÷ one", floor=1.3, goal=1.6).judge(reached)
     Goal("p99 at 64 connections, ms", floor=30, goal=12, less=True).judge(
         statistics.median(run.p99_ms for run in gateway)
     )
