@@ -1,7 +1,6 @@
 """Take in a callback: verify it, decode it, store it, and only then let it be acknowledged."""
 
 import asyncio
-from datetime import datetime
 from time import time_ns
 from typing import Literal, Protocol
 
@@ -46,7 +45,7 @@ class Ingest:
             Overloaded, Unavailable: Too much is waiting, or the database is away; nothing is stored.
         """
         now_ms = time_ns() // 1_000_000
-        callback = arrived(address, body, headers, now_ms, from_milliseconds(now_ms))
+        callback = arrived(address, accepted_signature(address, body, headers), now_ms)
         kept = address.reader.redacted(body)
         try:
             reports = decode(address, body, callback)
@@ -75,15 +74,9 @@ class Ingest:
     def _take_arrivals(self) -> None:
         arrivals, self._arrivals = self._arrivals, []
         now_ms = time_ns() // 1_000_000
-        now = from_milliseconds(now_ms)
         for address, body, headers, sender, trace in arrivals:
             try:
-                entry = _ordinary(address, body, headers, now_ms)
-                if entry is None:
-                    callback = arrived(address, body, headers, now_ms, now)
-                    reports = decode(address, body, callback)
-                    entry = Entry(reports=reports, callback=callback, body=address.reader.redacted(body))
-                self._writer.submit(entry, trace, sender)
+                self._writer.submit(_entry(address, body, headers, now_ms), trace, sender)
             except GatewayError:
                 sender.pass_on()
             except Exception as error:  # noqa: BLE001 -- a mistake with one must not keep the others waiting
@@ -91,32 +84,29 @@ class Ingest:
                 sender.pass_on()
 
 
-def _ordinary(address: Address, body: bytes, headers: Headers, now_ms: int) -> Entry | None:
-    """Make an entry of an ordinary callback in the shortest way; None for any other.
+def _entry(address: Address, body: bytes, headers: Headers, now_ms: int) -> Entry:
+    """Make an entry of a callback, of an ordinary one in the shortest way.
 
     Raises:
         Unauthenticated: The signature is enforced, and missing or wrong.
+        GatewayError: Nothing can be made of it.
     """
     signature = accepted_signature(address, body, headers)
     report = address.reader.read_ordinary(body)
-    if report is None or report.account != address.account:
-        return None
-    row = to_ordinary_row(
-        report, body, provider=address.provider, service=address.service, signature=signature, received_ms=now_ms
-    )
-    return Entry(ordinary=row)
+    if report is not None and report.account == address.account:
+        row = to_ordinary_row(
+            report, body, provider=address.provider, service=address.service, signature=signature, received_ms=now_ms
+        )
+        return Entry(ordinary=row)
+    callback = arrived(address, signature, now_ms)
+    return Entry(reports=decode(address, body, callback), callback=callback, body=address.reader.redacted(body))
 
 
-def arrived(address: Address, body: bytes, headers: Headers, now_ms: int, now: datetime) -> NewCallback:
-    """Write down that a callback has arrived.
-
-    Raises:
-        Unauthenticated: The signature is enforced, and missing or wrong.
-    """
-    signature = accepted_signature(address, body, headers)
+def arrived(address: Address, signature: Signature, now_ms: int) -> NewCallback:
+    """Write down that a callback has arrived, so many milliseconds after 1970."""
     return NewCallback(
         id=new_digits(now_ms),
-        received_at=now,
+        received_at=from_milliseconds(now_ms),
         provider=address.provider,
         service=address.service,
         state="stored",

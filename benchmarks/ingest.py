@@ -5,12 +5,11 @@ import json
 import statistics
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
 
 import asyncpg
 
-from app.model import Device, Fix, ProviderName, Report
-from app.storage.rows import NewCallback, from_milliseconds, milliseconds, new_digits, to_row
+from app.model import AccountName, Mdn, OrdinaryReport, TransactionId
+from app.storage.rows import to_ordinary_row
 from app.storage.urls import to_dsn
 from app.storage.writer import arguments
 from app.storage.writer.statements import PLAN_BY_INDEX, store
@@ -136,51 +135,43 @@ async def _rows_per_s(database: str) -> float:
     batches = [_batch(start) for start in range(0, _ROWS, _BATCH)]
     started = time.perf_counter()
     for batch in batches:
-        await connection.fetchrow(store(), *batch)
+        await connection.fetchrow(store(is_special=False, is_ordinary=True), batch)
     took_s = time.perf_counter() - started
     await connection.close()
     return _ROWS / took_s
 
 
-def _batch(start: int) -> tuple[object, ...]:
-    now = from_milliseconds(milliseconds(datetime.now(UTC)))
-    reports, callbacks = [], []
+def _batch(start: int) -> list[arguments.Row]:
+    now_ms = time.time_ns() // 1_000_000
+    body = _target("").body.encode()
+    rows = []
     for number in range(start, start + _BATCH):
-        fix = Fix(
+        report = OrdinaryReport(
+            content_key=b"rows %d" % number,
+            account=AccountName(_ACCOUNT),
+            transaction_id=TransactionId(_TRANSACTION),
+            device_id=f"99000112000{number * 7 % 10000:04d}",
+            device_kind="imei",
+            mdn=Mdn(f"508555{number * 7 % 10000:04d}"),
+            said_at_s=now_ms // 1000,
             latitude_deg=42.1,
             longitude_deg=-71.2,
             accuracy_m=35.0,
-            confidence_pct=None,
-            fixed_at=now,
             source="network",
-            provider=ProviderName("thingspace"),
+            cached=False,
+            kind_in_words="LOCATION_REPORT",
         )
-        report = Report(
-            provider=fix.provider,
-            type="location",
-            status="located",
-            content_key=f"rows {number}",
-            account=_ACCOUNT,  # type: ignore[arg-type]
-            transaction_id=_TRANSACTION,  # type: ignore[arg-type]
-            device=Device(id=f"99000112000{number * 7 % 10000:04d}", kind="imei"),
-            fix=fix,
-            said_at=now,
-        )
-        digits = new_digits(milliseconds(now))
-        reports.append(to_row(report, received_at=now, callback_id=digits))
-        callbacks.append(
-            NewCallback(
-                id=digits,
-                received_at=now,
+        rows.append(
+            to_ordinary_row(
+                report,
+                body,
                 provider="thingspace",
                 service="DeviceLocation",
-                state="stored",
                 signature="unchecked",
-                account=_ACCOUNT,
+                received_ms=now_ms,
             )
         )
-    body = _target("").body.encode()
-    return arguments.of_reports(reports), arguments.of_callbacks([(callback, body) for callback in callbacks])
+    return arguments.of_ordinary(rows)
 
 
 def _judge(runs: dict[int, Runs], flushes: dict[int, Runs], workers: dict[int, Runs], postgres: float) -> None:

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from app.model import AccountName, Device, Fix, Mdn, ProviderName, Report, ReportError, TransactionId
 from app.storage.database import Database
-from app.storage.rows import NewCallback, NewReport, to_row
+from app.storage.rows import NewCallback, NewOrdinary, NewReport, from_milliseconds, to_row
 from app.storage.writer import Entry, Writer
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -73,6 +75,16 @@ def _changed(report: NewReport, columns: dict[str, Any]) -> NewReport:
     for column, value in columns.items():
         setattr(report, column, value)
     return report
+
+
+def in_full(row: NewOrdinary) -> tuple[NewReport, NewCallback]:
+    """Say with a report and a callback what an ordinary row says; what it has no member for is empty."""
+    given = msgspec.structs.asdict(row)
+    for name in ("at_us", "received_us", "service", "signature", "body"):
+        del given[name]
+    at = from_milliseconds(row.at_us // 1000)
+    report = NewReport(**given, at=at, received_at=row.received_at, content_hash="", type="location", status="located")
+    return report, msgspec.structs.replace(row.quarantined("never"), state="stored", reason=None)
 
 
 async def store(database: Database, *rows: NewReport, callback: NewCallback | None = None, body: bytes = b"") -> None:

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from counting import counting
 from reports import IMEI, MDN, NOON, failed, located
 from sqlalchemy import text
 
@@ -19,28 +20,6 @@ from app.storage.writer import Entry, Unstorable, Writer, queue
 
 HUGE = "".join(sha256(str(n).encode()).hexdigest() for n in range(200))
 """More than an index takes, and not to be compressed."""
-
-
-class Counted:
-    """A connection that counts the statements that store something."""
-
-    def __init__(self, connection: Connection, statements: list[int]) -> None:
-        self._connection = connection
-        self._statements = statements
-
-    async def fetchrow(self, query: str, *arguments: Any) -> Any:
-        self._statements.append(len(arguments[0]))
-        return await self._connection.fetchrow(query, *arguments)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-
-def counting(database: Database, statements: list[int]) -> Callable[[], Any]:
-    async def connect() -> Any:
-        return Counted(await database.connect(), statements)
-
-    return connect
 
 
 def callback(**members: Any) -> NewCallback:

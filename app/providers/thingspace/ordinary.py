@@ -98,10 +98,13 @@ def to_ordinary_report(body: bytes) -> OrdinaryReport | None:
 @lru_cache(maxsize=1024)
 def _to_seconds(time: str) -> int | None:
     """Count the seconds from 1970 to a time in UTC; bursts are full of devices that were located in the same second."""
+    if not _is_plain(time):
+        return None
     try:
-        seconds = int(datetime.fromisoformat(f"{time[:8]}T{time[8:]}+00:00").timestamp()) if _is_plain(time) else -1
+        seconds = int(datetime.fromisoformat(f"{time[:8]}T{time[8:]}+00:00").timestamp())
     except ValueError:
         return None
+    # No id can hold what was before 1970.
     return seconds if seconds >= 0 else None
 
 

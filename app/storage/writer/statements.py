@@ -115,8 +115,8 @@ _AUDITED = """, audited AS (
 @cache
 def store(
     *,
-    is_special: bool = True,
-    is_ordinary: bool = False,
+    is_special: bool,
+    is_ordinary: bool,
     is_learning: bool = False,
     is_audited: bool = False,
     is_repeated: bool = False,
