@@ -1,8 +1,10 @@
 """Callbacks over real connections: in whatever pieces they come, they are answered as the contract says."""
 
 import asyncio
+import hmac
 import json
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -129,6 +131,48 @@ async def test_callbacks_one_behind_the_other_are_answered_in_their_order(gatewa
     assert [status for status, _, _ in found] == [200, 400, 200]
     assert await count(gateway_app, "reports") == 2
     assert await count(gateway_app, "callbacks", "state = 'quarantined'") == 1
+
+
+async def test_another_account_than_the_tokens_is_stored_and_marked(gateway_app: FastAPI, place: Place) -> None:
+    [(status, _, _)] = await answers(place, request(message(accountName="0000000000-00009")))
+
+    assert status == 200
+    for table in ("reports", "callbacks"):
+        assert await count(gateway_app, table, "'account_mismatch' = ANY (flags)") == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "secret", "status", "verdict"),
+    [
+        ("enforce", "shared", 200, "valid"),
+        ("enforce", "another", 401, None),
+        ("log", "another", 200, "invalid"),
+        ("off", "another", 200, "unchecked"),
+    ],
+)
+async def test_signatures_are_judged(
+    database_url: str,
+    vendors: Vendors,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+    secret: str,
+    status: int,
+    verdict: str | None,
+) -> None:
+    monkeypatch.setenv("THINGSPACE_CALLBACK_SIGNATURE", mode)
+    monkeypatch.setenv("THINGSPACE_CALLBACK_SIGNATURE_HEADER", "X-Signature")
+    monkeypatch.setenv("THINGSPACE_CALLBACK_SECRET", "shared")
+    body = json.dumps(message()).encode()
+    signature = hmac.digest(secret.encode(), body, sha256).hex()
+    app = create_app(settings(database_url), vendors.transport())
+
+    async with serving(app, http=CallbackProtocol, proxy_headers=False) as url:
+        [(told, _, _)] = await answers(place_of(url), request(body, f"X-Signature: {signature}"))
+        stored = await count(app, "callbacks")
+        judged = await count(app, "callbacks", f"signature = '{verdict}'")
+
+    assert told == status
+    assert stored == judged == (1 if verdict else 0)
 
 
 async def test_a_connection_is_used_again_and_for_other_requests_too(place: Place) -> None:

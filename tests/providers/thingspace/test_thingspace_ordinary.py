@@ -115,6 +115,13 @@ def test_the_documented_callback_takes_the_short_way() -> None:
     assert (report.latitude_deg, report.longitude_deg) == (37.65996174987342, -122.46907314206896)
 
 
+def test_a_character_that_postgres_refuses_takes_the_long_way() -> None:
+    body = documented_callback()
+
+    assert to_ordinary_report(body.replace(b'"2234434445-32333"', b'"2234434445-32333\\u0031"')) is not None
+    assert to_ordinary_report(body.replace(b'"2234434445-32333"', b'"2234434445\\u000032333"')) is None
+
+
 @pytest.mark.parametrize("time", ["20240230000000", "20240517250000", "2024051714300x", "19691231235959"])
 def test_a_time_that_is_none_or_no_id_can_hold_takes_the_long_way(time: str) -> None:
     assert to_ordinary_report(documented_callback(time=time)) is None
