@@ -11,14 +11,16 @@ help: ## show this list
 
 .venv: $(VENV)/.ready ## prepare the environment alone
 
-# Hashes are required, so what is installed is what was locked; the project itself is linked, not copied.
+# The lock is complete and hashed, so pip resolves nothing (`--no-deps`): a set-up is the same on any day, with any pip
+# since 22.3. `pip check` then proves that nothing is missing. The project itself is linked, not copied.
 $(VENV)/.ready: requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "Setting up $(VENV) (once, about a minute)..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: -r requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip check --disable-pip-version-check >/dev/null || { $(BIN)/python -m pip check; exit 1; }
 	@touch $@
 
 demo: $(VENV)/.ready ## embedded Postgres, simulator, gateway and a moving fleet
