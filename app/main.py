@@ -14,33 +14,34 @@ import httpx
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from app import telemetry
-from app.access import Keeping, KeyRing, Limiting
-from app.api import audit, callbacks, docs, erasing, keys, listeners, locating, operations, periodic, reports
+from app.access import Authenticator, KeyStore, RateLimits
 from app.api.access import Access
-from app.api.callback_door import CallbackDoor
 from app.api.error_handlers import add_error_handlers
-from app.api.front import Front, lanes_of
 from app.api.gateway import Gateway
-from app.api.measuring import Measuring
-from app.erase import Erase
-from app.ingest import Ingest
-from app.listening import Addresses, Registering, Trying
+from app.api.gauges import Gauges
+from app.api.middleware import Middleware, direct_routes
+from app.api.routes import audit, callbacks, docs, erasure, keys, listeners, locate, operations, periodic, reports
+from app.api.webhook import Webhook
+from app.callbacks.ingest import Ingest
+from app.callbacks.replay import Replay
+from app.callbacks.tokens import CallbackTokens
+from app.devices.erase import Erase
+from app.embedded_postgres import EmbeddedPostgres
+from app.listeners import ListenerRegistry, ListenerTest
 from app.locate import Locate
+from app.observability import logs, metrics
+from app.observability.tracing import CURRENT, Recorder, exporting
 from app.periodic import Periodic
 from app.provider import ProviderModule
 from app.registry import PROVIDERS
-from app.replay import Replay
 from app.settings import Settings
 from app.storage import partitions, retention
 from app.storage.database import AWAY, Database
-from app.storage.embedded import EmbeddedPostgres
 from app.storage.journal import Journal
 from app.storage.migrate import upgrade
 from app.storage.seal import Seal
 from app.storage.vault import DatabaseVault
 from app.storage.writer import Writer
-from app.tracing import CURRENT, Recorder, exporting
 from app.upstream import guarded
 from app.worker import Job, running
 
@@ -54,13 +55,13 @@ later, `errors` points at the fields to change.
 """
 
 ROUTERS = (
-    locating.router,
+    locate.router,
     periodic.router,
     reports.router,
     callbacks.router,
     listeners.router,
     operations.router,
-    erasing.router,
+    erasure.router,
     keys.router,
     audit.router,
 )
@@ -80,14 +81,14 @@ class GatewayApp(FastAPI):
             await super().__call__(scope, receive, send)
             return
         scope["app"] = self
-        front: Front = self.state.front
-        door = self.callback_door
+        front: Middleware = self.state.front
+        door = self.webhook
         await (door if door.opens(scope) else front)(scope, receive, send)
 
     @property
-    def callback_door(self) -> CallbackDoor:
+    def webhook(self) -> Webhook:
         """Where callbacks come in, for a server that brings them there itself."""
-        door: CallbackDoor = self.state.gateway.callback_door
+        door: Webhook = self.state.gateway.webhook
         return door
 
     def stop_being_ready(self) -> None:
@@ -124,7 +125,7 @@ def create_app(
         app.include_router(router)
     docs.add_docs(app)
     add_error_handlers(app, [route for router in ROUTERS for route in router.routes])
-    app.state.front = Front(partial(FastAPI.__call__, app), lanes_of(ROUTERS))
+    app.state.front = Middleware(partial(FastAPI.__call__, app), direct_routes(ROUTERS))
     return app
 
 
@@ -136,7 +137,7 @@ def _lifespan(
 ) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        telemetry.configure_logs(settings)
+        logs.configure_logs(settings)
         async with AsyncExitStack() as stack:
             recorder = given or await stack.enter_async_context(exporting())
             # The background tasks, which begin from here, take it with them.
@@ -177,10 +178,10 @@ async def _open(
     writer.unclaimed = periodic.claim
     with contextlib.suppress(*AWAY, asyncpg.UndefinedTableError):
         await _keep_partitions(database)
-    addresses = Addresses(built, database, seal)
-    registering = Registering(built, database, seal, addresses, public_url=settings.public_url)
-    ring = KeyRing(database, settings.api_key.get_secret_value() if settings.api_key else None)
-    limiting = Limiting(database)
+    addresses = CallbackTokens(built, database, seal)
+    registering = ListenerRegistry(built, database, seal, addresses, public_url=settings.public_url)
+    ring = Authenticator(database, settings.api_key.get_secret_value() if settings.api_key else None)
+    limiting = RateLimits(database)
     jobs = [
         *periodic.jobs(),
         Job(name="API keys", every_s=_FOLLOW_KEYS_EVERY_S, run=ring.follow),
@@ -190,8 +191,8 @@ async def _open(
         Job(name="callback addresses", every_s=10, run=addresses.refresh),
         Job(name="listener check", every_s=30, run=registering.check),
     ]
-    measuring = Measuring(database, built)
-    if telemetry.SHARED_FOLDER in os.environ:
+    measuring = Gauges(database, built)
+    if metrics.SHARED_FOLDER in os.environ:
         jobs.append(Job(name="gauges", every_s=5, run=measuring.measure_process))
     await stack.enter_async_context(running(jobs))
     return Gateway(
@@ -203,14 +204,14 @@ async def _open(
         periodic=periodic,
         access=Access(settings, ring),
         limiting=limiting,
-        keys=Keeping(database, ring.forget),
+        keys=KeyStore(database, ring.forget),
         journal=Journal(writer),
         replay=Replay(database, writer, addresses),
         registering=registering,
-        trying=Trying(built, database, addresses, registering),
+        trying=ListenerTest(built, database, addresses, registering),
         erase=Erase(database, writer, periodic, locate),
         measuring=measuring,
-        callback_door=CallbackDoor(
+        webhook=Webhook(
             Ingest(writer),
             addresses,
             [provider.name for provider in built if provider.callbacks],

@@ -220,7 +220,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     kind_in_words: str | None = None
 
 
-class OrdinaryReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class SimpleFix(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What nearly all callbacks say, in short: a device was located, and nothing is odd about it.
 
     Attributes:

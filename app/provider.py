@@ -15,11 +15,11 @@ from app.model import (
     Located,
     LocationQuery,
     Mdn,
-    OrdinaryReport,
     PeriodicPlan,
     ProviderName,
     Registration,
     Report,
+    SimpleFix,
     TransactionId,
 )
 
@@ -149,7 +149,7 @@ class CallbackReader(Protocol):
     def fixed_secret(self) -> str | None:
         """The secret of that listener, where it is known."""
 
-    def read_ordinary(self, body: bytes) -> OrdinaryReport | None:
+    def read_simple_fix(self, body: bytes) -> SimpleFix | None:
         """Decode a callback that says of one device where it is, exactly as documented; None for any other.
 
         `read` makes the same report of it, in more time.

@@ -18,8 +18,8 @@ from typing import Any
 import aiohttp
 import psutil
 
+from app.embedded_postgres import EmbeddedPostgres
 from app.simulator.options import Options
-from app.storage.embedded import EmbeddedPostgres
 from benchmarks.ground import Ground, send
 from benchmarks.servers import API_KEY
 

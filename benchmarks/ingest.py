@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 import asyncpg
 
-from app.model import AccountName, Mdn, OrdinaryReport, TransactionId
-from app.storage.rows import to_ordinary_row
+from app.model import AccountName, Mdn, SimpleFix, TransactionId
+from app.storage.rows import to_simple_fix_row
 from app.storage.urls import to_dsn
 from app.storage.writer import arguments
 from app.storage.writer.statements import PLAN_BY_INDEX, store
@@ -146,7 +146,7 @@ def _batch(start: int) -> list[arguments.Row]:
     body = _target("").body.encode()
     rows = []
     for number in range(start, start + _BATCH):
-        report = OrdinaryReport(
+        report = SimpleFix(
             content_key=b"rows %d" % number,
             account=AccountName(_ACCOUNT),
             transaction_id=TransactionId(_TRANSACTION),
@@ -162,7 +162,7 @@ def _batch(start: int) -> list[arguments.Row]:
             kind_in_words="LOCATION_REPORT",
         )
         rows.append(
-            to_ordinary_row(
+            to_simple_fix_row(
                 report,
                 body,
                 provider="thingspace",

@@ -20,9 +20,9 @@ from urllib.parse import urlencode, urlsplit
 from rich.console import Console
 from rich.table import Table
 
+from app.embedded_postgres import EmbeddedPostgres
 from app.storage import partitions, reports
 from app.storage.database import Database
-from app.storage.embedded import EmbeddedPostgres
 from app.storage.migrate import upgrade
 from app.storage.reports import Box, Place, ReportFilter
 from app.storage.rows import new_id, public_id

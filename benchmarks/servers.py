@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from app.storage.embedded import EmbeddedPostgres
+from app.embedded_postgres import EmbeddedPostgres
 from app.storage.migrate import upgrade
 from benchmarks.plan import on_the_other_cores, on_the_subjects_core
 

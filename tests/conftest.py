@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postgres import DatabaseServer, copy_cluster, migrated_database, running_server
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from app.embedded_postgres import EmbeddedPostgres
 from app.storage.database import Database
-from app.storage.embedded import EmbeddedPostgres
 from app.storage.migrate import to_async_url
+from tests.support.postgres import DatabaseServer, copy_cluster, migrated_database, running_server
 
-pytest_plugins = ["shared_gateway"]
+pytest_plugins = ["tests.support.shared_gateway"]
 SETTINGS = ("GATEWAY_", "THINGSPACE_", "CLOUDLOCATE_", "OTEL_")
 
 

@@ -1,7 +1,7 @@
 """API keys: making them, knowing them again, and holding their limits."""
 
-from app.access.keeping import By, Keeping, KeyPlan, NewKey
-from app.access.limiting import Limiting, Rate, meter_for
-from app.access.ring import KeyRing
+from app.access.api_keys import Actor, KeyPlan, KeyStore, NewKey
+from app.access.authentication import Authenticator
+from app.access.limits import Rate, RateLimits, meter_for
 
-__all__ = ["By", "Keeping", "KeyPlan", "KeyRing", "Limiting", "NewKey", "Rate", "meter_for"]
+__all__ = ["Actor", "Authenticator", "KeyPlan", "KeyStore", "NewKey", "Rate", "RateLimits", "meter_for"]

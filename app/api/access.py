@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from starlette.requests import Request
 
-from app.access import KeyRing
+from app.access import Authenticator
 from app.caller import ANYONE, Caller
 from app.errors import PermissionDenied, Unauthenticated
 from app.settings import Settings
@@ -47,7 +47,7 @@ SCOPES_TO_CHANGE: Mapping[str, frozenset[str]] = {
 class Access:
     """Lets callers in."""
 
-    def __init__(self, settings: Settings, ring: KeyRing) -> None:
+    def __init__(self, settings: Settings, ring: Authenticator) -> None:
         """Take from the settings what is open; with `GATEWAY_AUTH=off` everyone is let in."""
         self._is_off = settings.auth == "off"
         self._metrics_public = settings.metrics_public

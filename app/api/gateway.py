@@ -6,22 +6,22 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from app.access import Keeping, Limiting
+from app.access import KeyStore, RateLimits
 from app.api.access import Access
-from app.api.callback_door import CallbackDoor
-from app.api.measuring import Measuring
+from app.api.gauges import Gauges
 from app.api.report_streams import MOST_STREAMS
-from app.erase import Erase
-from app.listening import Registering, Trying
+from app.api.webhook import Webhook
+from app.callbacks.replay import Replay
+from app.devices.erase import Erase
+from app.listeners import ListenerRegistry, ListenerTest
 from app.locate import Locate
+from app.observability.tracing import Recorder
 from app.periodic import Periodic
 from app.provider import Provider
-from app.replay import Replay
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.journal import Journal
 from app.storage.writer import Writer
-from app.tracing import Recorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +39,15 @@ class Gateway:
     locate: Locate
     periodic: Periodic
     access: Access
-    limiting: Limiting
-    keys: Keeping
+    limiting: RateLimits
+    keys: KeyStore
     journal: Journal
     replay: Replay
-    registering: Registering
-    trying: Trying
+    registering: ListenerRegistry
+    trying: ListenerTest
     erase: Erase
-    measuring: Measuring
-    callback_door: CallbackDoor
+    measuring: Gauges
+    webhook: Webhook
     recorder: Recorder | None = None
     streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_STREAMS))
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -6,7 +6,7 @@ import pydantic
 import typer
 from rich.console import Console
 
-from app.cli import asking, checking, demonstrating, erasing, keys, serving
+from app.cli import config, demo, erase, keys, requests, serve
 from app.errors import GatewayError
 
 app = typer.Typer(
@@ -17,17 +17,17 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-app.command("demo")(demonstrating.demo)
-app.command("serve")(serving.serve)
-app.command("migrate")(serving.migrate)
-app.command("simulator")(serving.simulator)
-app.command("locate")(asking.locate)
-app.command("erase")(erasing.erase)
-app.add_typer(asking.listener_commands, name="listener")
-app.add_typer(asking.callback_commands, name="callbacks")
-app.add_typer(asking.provider_commands, name="providers")
+app.command("demo")(demo.demo)
+app.command("serve")(serve.serve)
+app.command("migrate")(serve.migrate)
+app.command("simulator")(serve.simulator)
+app.command("locate")(requests.locate)
+app.command("erase")(erase.erase)
+app.add_typer(requests.listener_commands, name="listener")
+app.add_typer(requests.callback_commands, name="callbacks")
+app.add_typer(requests.provider_commands, name="providers")
 app.add_typer(keys.key_commands, name="keys")
-app.add_typer(checking.config_commands, name="config")
+app.add_typer(config.config_commands, name="config")
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
         app()
     except pydantic.ValidationError as error:
         console.print("[red]The settings are not valid:[/red]")
-        for line in checking.settings_problems(error):
+        for line in config.settings_problems(error):
             console.print(f"  {line}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except GatewayError as error:

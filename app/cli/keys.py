@@ -15,14 +15,14 @@ import typer
 from rich.console import Console
 from ulid import ULID
 
-from app.access import By, Keeping
-from app.api.keys import KeyRequest, to_key, to_new_key
+from app.access import Actor, KeyStore
 from app.api.problems import to_request_error
-from app.cli.asking import AsJson, Url, call, show_json, show_table
+from app.api.routes.keys import KeyRequest, to_key, to_new_key
+from app.cli.requests import AsJson, Url, call, show_json, show_table
+from app.embedded_postgres import EmbeddedPostgres
 from app.errors import NotFound, Unavailable
 from app.settings import Settings
 from app.storage.database import Database
-from app.storage.embedded import EmbeddedPostgres
 from app.storage.migrate import is_current, upgrade
 from app.storage.rows import parse_id
 
@@ -45,7 +45,7 @@ _COLUMNS = {
 _PAGE = 1000
 console = Console()
 
-Work = Callable[[Keeping, By], Awaitable[Any]]
+Work = Callable[[KeyStore, Actor], Awaitable[Any]]
 
 
 @key_commands.command("create")
@@ -81,7 +81,7 @@ def create(
     except pydantic.ValidationError as error:
         raise to_request_error(error) from None
 
-    async def work(keeping: Keeping, by: By) -> Any:
+    async def work(keeping: KeyStore, by: Actor) -> Any:
         return to_new_key(await keeping.create(plan, by))
 
     _show_new(_do("POST", "/keys", work, url=url, body=body), as_json)
@@ -91,7 +91,7 @@ def create(
 def list_keys(url: Url = None, as_json: AsJson = False) -> None:
     """Show the keys, revoked and expired ones included; the keys themselves are shown nowhere."""
 
-    async def work(keeping: Keeping, _: By) -> Any:
+    async def work(keeping: KeyStore, _: Actor) -> Any:
         return {"keys": [to_key(row) for row in await keeping.page(before=None, limit=_PAGE)], "next": None}
 
     answer = _do("GET", "/keys", work, url=url, params={"limit": _PAGE})
@@ -109,7 +109,7 @@ def list_keys(url: Url = None, as_json: AsJson = False) -> None:
 def rotate(key: Id, url: Url = None, as_json: AsJson = False) -> None:
     """Replace a key by a new one with the same rights, and print it, this once; the old one is refused at once."""
 
-    async def work(keeping: Keeping, by: By) -> Any:
+    async def work(keeping: KeyStore, by: Actor) -> Any:
         return to_new_key(await keeping.rotate(_id_of(key), by))
 
     _show_new(_do("POST", f"/keys/{key}/rotate", work, url=url), as_json)
@@ -119,7 +119,7 @@ def rotate(key: Id, url: Url = None, as_json: AsJson = False) -> None:
 def revoke(key: Id, url: Url = None, as_json: AsJson = False) -> None:
     """Revoke a key for good; every gateway refuses it at once."""
 
-    async def work(keeping: Keeping, by: By) -> Any:
+    async def work(keeping: KeyStore, by: Actor) -> Any:
         return to_key(await keeping.revoke(_id_of(key), by))
 
     answer = _do("DELETE", f"/keys/{key}", work, url=url)
@@ -164,7 +164,7 @@ async def _do_at(address: str, work: Work) -> Any:
         async with database.session() as session:
             if not await is_current(await session.connection()):
                 raise Unavailable("The database has not been migrated; run: location-gateway migrate")
-        return await work(Keeping(database), By(key_id="command-line", request_id=str(ULID())))
+        return await work(KeyStore(database), Actor(key_id="command-line", request_id=str(ULID())))
     finally:
         await database.aclose()
 

@@ -1,6 +1,6 @@
 """Locate a device: from a stored fix that is fresh enough, else from the first provider that knows."""
 
 from app.locate.answers import Answer
-from app.locate.use_case import Locate
+from app.locate.locate import Locate
 
 __all__ = ["Answer", "Locate"]

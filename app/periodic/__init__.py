@@ -1,7 +1,7 @@
 """Periodic location: starting, watching and stopping sessions, and giving early reports to theirs."""
 
-from app.periodic.answers import Answer, Words
-from app.periodic.stopping import StopFailure, Stopped
-from app.periodic.use_case import Periodic
+from app.periodic.answers import Answer, AnswerWriter
+from app.periodic.sessions import Periodic
+from app.periodic.stop import StopFailure, Stopped
 
-__all__ = ["Answer", "Periodic", "StopFailure", "Stopped", "Words"]
+__all__ = ["Answer", "AnswerWriter", "Periodic", "StopFailure", "Stopped"]

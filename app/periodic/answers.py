@@ -21,7 +21,7 @@ class Answer:
     session_id: UUID | None = None
 
 
-class Words(Protocol):
+class AnswerWriter(Protocol):
     """Puts outcomes into words."""
 
     def accepted(self, session: SessionView) -> Answer:

@@ -10,11 +10,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from app.simulator import cloudlocate, control, page, thingspace
-from app.simulator.clock import Clock, RealClock
-from app.simulator.gate import Gate
+from app.simulator.control import control, page
+from app.simulator.control.gate import Gate
 from app.simulator.options import Options
 from app.simulator.state import State
+from app.simulator.vendors import cloudlocate, thingspace
+from app.simulator.world.clock import Clock, RealClock
 
 _UNGATED = ("/control", "/healthz")
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from app.simulator.clock import Clock
 from app.simulator.counters import Counters
 from app.simulator.faults import Faults
 from app.simulator.options import SPELLINGS, Options
-from app.simulator.world import World
+from app.simulator.world.clock import Clock
+from app.simulator.world.world import World
 
 T = TypeVar("T")
 

@@ -2,8 +2,8 @@
 
 import structlog
 
-from app import telemetry
 from app.errors import Overloaded, Unavailable
+from app.observability import metrics
 from app.storage.audit import NewAudit
 from app.storage.writer import Entry, Writer
 
@@ -44,5 +44,5 @@ class Journal:
 
     @staticmethod
     def _miss(row: NewAudit, error: Overloaded | Unavailable) -> None:
-        telemetry.UNSTORED_AUDIT.inc()
+        metrics.UNSTORED_AUDIT.inc()
         log.error("audit row not stored", action=row.action, key=row.key_id, code=error.code)

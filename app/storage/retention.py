@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import structlog
 
-from app import telemetry
+from app.observability import metrics
 from app.storage import partitions
 from app.storage.database import Connection, Database
 
@@ -57,7 +57,7 @@ async def run(database: Database, ages: Mapping[str, timedelta]) -> None:
     finally:
         connection.terminate()
     for table, count in removed.items():
-        telemetry.RETIRED.labels(table).inc(count)
+        metrics.RETIRED.labels(table).inc(count)
     if removed:
         log.info("retention carried out", removed=removed)
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from ulid import ULID
 
-from app.model import Device, OrdinaryReport, Report
+from app.model import Device, Report, SimpleFix
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HASH_BYTES = 16
@@ -66,7 +66,7 @@ class NewCallback(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     flags: tuple[str, ...] | None = None
 
 
-class NewOrdinary(msgspec.Struct, kw_only=True, gc=False):
+class NewSimpleFix(msgspec.Struct, kw_only=True, gc=False):
     """An ordinary callback together with its one report; members are those of the type `new_ordinary`, in its order.
 
     Attributes:
@@ -174,9 +174,9 @@ def device_key(device: Device) -> str:
     return f"name:{device.name}" if device.name else ""
 
 
-def to_ordinary_row(
-    report: OrdinaryReport, body: bytes, *, provider: str, service: str, signature: str, received_ms: int
-) -> NewOrdinary:
+def to_simple_fix_row(
+    report: SimpleFix, body: bytes, *, provider: str, service: str, signature: str, received_ms: int
+) -> NewSimpleFix:
     """Turn an ordinary callback and its report into a row; `to_row` would make the same columns of them.
 
     Args:
@@ -184,7 +184,7 @@ def to_ordinary_row(
     """
     said_at_ms = report.said_at_s * 1000
     digits = blake2b(report.content_key, digest_size=_HASH_BYTES).hexdigest()
-    return NewOrdinary(
+    return NewSimpleFix(
         at_us=said_at_ms * 1000,
         received_us=received_ms * 1000,
         id=f"{said_at_ms:012x}{digits[:_HASH_DIGITS_OF_ID]}",

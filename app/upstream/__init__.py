@@ -4,11 +4,11 @@ from app.upstream.breaker import guarded
 from app.upstream.network import http_client
 from app.upstream.retries import TRANSIENT_STATUSES, retry_after_s, with_retries, within
 from app.upstream.translation import translated_errors
-from app.upstream.vault import PrivateVault
+from app.upstream.vault import InMemoryVault
 
 __all__ = [
     "TRANSIENT_STATUSES",
-    "PrivateVault",
+    "InMemoryVault",
     "guarded",
     "http_client",
     "retry_after_s",

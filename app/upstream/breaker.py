@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from app import telemetry
 from app.errors import (
     GatewayError,
     OutcomeUnknown,
@@ -22,6 +21,7 @@ from app.errors import (
     UnexpectedReply,
 )
 from app.model import AccountName, Deadline, Located, LocationQuery, Mdn, PeriodicPlan, ProviderName, TransactionId
+from app.observability import metrics
 from app.provider import Health, LocatesBy, Locator, Provider, Tracker
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class Breaker:
         self._failures = 0
         self._open_until: float | None = None
         self._is_probing = False
-        self._gauge = telemetry.COOLING_DOWN.labels(name)
+        self._gauge = metrics.COOLING_DOWN.labels(name)
         self._gauge.set(0)
 
     @property
@@ -121,7 +121,7 @@ class Breaker:
         if self._failures < self._after or (is_open and not self._is_probing):
             return
         if not is_open:
-            telemetry.COOLDOWNS.labels(self._name).inc()
+            metrics.COOLDOWNS.labels(self._name).inc()
             self._gauge.set(1)
         self._open_until = self._clock() + self._cooldown_s
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import httpx
 
+from app.observability.tracing import CURRENT, Continued, Recorded
 from app.settings import is_loopback
-from app.tracing import CURRENT, Continued, Recorded
+from app.upstream.client_spans import recorded
 from app.upstream.pool import KEEPALIVE_S, MAX_ANSWER_BYTES, KeepAliveTransport
-from app.upstream.recording import recorded
-from app.upstream.whole import WholeResponse
+from app.upstream.response import WholeResponse
 
 
 def http_client(

@@ -13,7 +13,7 @@ import httpx
 
 from app.upstream.body import decode
 from app.upstream.connection import Connection
-from app.upstream.whole import WholeResponse
+from app.upstream.response import WholeResponse
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 KEEPALIVE_S = 4.0

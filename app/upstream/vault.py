@@ -8,7 +8,7 @@ from app.model import ProviderName
 from app.provider import Slot
 
 
-class PrivateVault:
+class InMemoryVault:
     """A vault for one process alone: for tests, and for providers built without a database."""
 
     def __init__(self) -> None:
@@ -24,10 +24,10 @@ class PrivateVault:
         """Hold the place alone while the block runs."""
         key = (provider, name)
         async with self._locks.setdefault(key, asyncio.Lock()):
-            yield _PrivateSlot(self._values, key)
+            yield _InMemorySlot(self._values, key)
 
 
-class _PrivateSlot:
+class _InMemorySlot:
     def __init__(self, values: dict[tuple[ProviderName, str], bytes], key: tuple[ProviderName, str]) -> None:
         self._values = values
         self._key = key

@@ -7,8 +7,9 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
-from shared_gateway import MakeKey
-from vendors import ACCOUNT, DEVICE, IMEI, WIFI, Vendors, asked, refused, unsolved
+
+from tests.support.shared_gateway import MakeKey
+from tests.support.vendors import ACCOUNT, DEVICE, IMEI, WIFI, Vendors, asked, refused, unsolved
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -7,12 +7,12 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from gateways import asking, settings
-from shared_gateway import MakeKey
 from sqlalchemy import text
-from vendors import Vendors
 
 from app.main import create_app
+from tests.support.gateways import asking, settings
+from tests.support.shared_gateway import MakeKey
+from tests.support.vendors import Vendors
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -7,10 +7,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
-from gateways import asking, settings, simulator_variables
-from shared_gateway import MakeKey
 from sqlalchemy import text
-from vendors import DEVICE, Vendors, asked, refused, seen
 
 from app.access import meter_for
 from app.caller import Caller
@@ -18,6 +15,9 @@ from app.errors import Unavailable
 from app.main import create_app
 from app.simulator import create_simulator
 from app.storage.database import Database
+from tests.support.gateways import asking, settings, simulator_variables
+from tests.support.shared_gateway import MakeKey
+from tests.support.vendors import DEVICE, Vendors, asked, refused, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

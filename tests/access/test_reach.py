@@ -8,12 +8,12 @@ import httpx
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
-from reports import located
-from shared_gateway import MakeKey
-from vendors import ACCOUNT, CALLBACK_PATH, DEVICE, IMEI, MDN, WIFI, Vendors, asked, message
 
 from app.caller import SCOPES
 from app.storage.writer import Entry
+from tests.support.reports import located
+from tests.support.shared_gateway import MakeKey
+from tests.support.vendors import ACCOUNT, CALLBACK_PATH, DEVICE, IMEI, MDN, WIFI, Vendors, asked, message
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

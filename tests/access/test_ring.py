@@ -5,24 +5,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from waiting import until
 
-from app.access import By, Keeping, KeyPlan, KeyRing
-from app.access.ring import digest_of
+from app.access import Actor, Authenticator, KeyPlan, KeyStore
+from app.access.authentication import digest_of
 from app.caller import BOOTSTRAP
 from app.errors import Unavailable
 from app.storage.database import Database
+from tests.support.waiting import until
 
-BY = By(key_id="test", request_id="r")
+BY = Actor(key_id="test", request_id="r")
 PLAN = KeyPlan(name="n", scopes=("locate",))
 
 
-async def learned(ring: KeyRing) -> None:
+async def learned(ring: Authenticator) -> None:
     await until(lambda: ring._known is not None)
 
 
 @asynccontextmanager
-async def following(ring: KeyRing) -> AsyncIterator[None]:
+async def following(ring: Authenticator) -> AsyncIterator[None]:
     task = asyncio.create_task(ring.follow())
     await learned(ring)
     try:
@@ -33,8 +33,8 @@ async def following(ring: KeyRing) -> AsyncIterator[None]:
 
 
 async def test_keys_are_known_without_the_database_while_changes_are_told(database: Database) -> None:
-    made = await Keeping(database).create(PLAN, BY)
-    ring = KeyRing(database, None)
+    made = await KeyStore(database).create(PLAN, BY)
+    ring = Authenticator(database, None)
     async with following(ring):
         ring._database = Database("postgresql://nobody@127.0.0.1:1/none")
 
@@ -45,7 +45,7 @@ async def test_keys_are_known_without_the_database_while_changes_are_told(databa
 
 
 async def test_an_unknown_key_costs_one_query_at_most(database: Database) -> None:
-    ring = KeyRing(database, None)
+    ring = Authenticator(database, None)
     async with following(ring):
         first = await ring.holder("lg_00000000_x")
         ring._database = Database("postgresql://nobody@127.0.0.1:1/none")
@@ -55,19 +55,19 @@ async def test_an_unknown_key_costs_one_query_at_most(database: Database) -> Non
 
 
 async def test_a_key_made_elsewhere_is_known_before_it_is_told_of(database: Database) -> None:
-    ring = KeyRing(database, None)
+    ring = Authenticator(database, None)
     async with following(ring):
         stale = ring._known
-        made = await Keeping(database).create(PLAN, BY)
+        made = await KeyStore(database).create(PLAN, BY)
         ring._known = stale
 
         assert await ring.holder(made.key) is not None
 
 
 async def test_the_copy_does_not_count_once_nobody_tells_of_changes(database: Database) -> None:
-    keeping = Keeping(database)
+    keeping = KeyStore(database)
     made = await keeping.create(PLAN, BY)
-    ring = KeyRing(database, None)
+    ring = Authenticator(database, None)
     async with following(ring):
         pass
     await keeping.revoke(made.row.id, BY)
@@ -77,9 +77,9 @@ async def test_the_copy_does_not_count_once_nobody_tells_of_changes(database: Da
 
 
 async def test_a_silent_connection_is_not_trusted_for_long(database: Database) -> None:
-    keeping = Keeping(database)
+    keeping = KeyStore(database)
     made = await keeping.create(PLAN, BY)
-    ring = KeyRing(database, None)
+    ring = Authenticator(database, None)
     async with following(ring):
         stale = ring._known
     await keeping.revoke(made.row.id, BY)
@@ -89,21 +89,21 @@ async def test_a_silent_connection_is_not_trusted_for_long(database: Database) -
 
 
 async def test_without_database_and_copy_a_key_cannot_be_judged() -> None:
-    ring = KeyRing(Database("postgresql://nobody@127.0.0.1:1/none"), None)
+    ring = Authenticator(Database("postgresql://nobody@127.0.0.1:1/none"), None)
 
     with pytest.raises(Unavailable):
         await ring.holder("lg_00000000_abc")
 
 
 async def test_the_bootstrap_key_needs_no_database() -> None:
-    ring = KeyRing(Database("postgresql://nobody@127.0.0.1:1/none"), "bootstrap-key")
+    ring = Authenticator(Database("postgresql://nobody@127.0.0.1:1/none"), "bootstrap-key")
 
     assert await ring.holder("bootstrap-key") is BOOTSTRAP
     assert await ring.holder("another") is None
 
 
 async def test_following_ends_when_the_database_goes_away(database: Database) -> None:
-    ring = KeyRing(database, None)
+    ring = Authenticator(database, None)
     task = asyncio.create_task(ring.follow())
     await learned(ring)
     connection = await database.connect()

@@ -3,10 +3,10 @@
 import httpx
 import pytest
 from fastapi import FastAPI
-from shared_gateway import MakeKey
 
 from app.api.access import ANY_KEY, SCOPES_TO_CHANGE, SCOPES_TO_READ, scopes_for
 from app.caller import SCOPES
+from tests.support.shared_gateway import MakeKey
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

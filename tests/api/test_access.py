@@ -5,10 +5,10 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from gateways import KEY, asking, settings
-from vendors import DEVICE, WIFI, Vendors, asked
 
 from app.main import create_app
+from tests.support.gateways import KEY, asking, settings
+from tests.support.vendors import DEVICE, WIFI, Vendors, asked
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import httpx
 import pytest
-from vendors import ACCOUNT, IMEI, MDN, WIFI, Vendors, asked, refused, seen, unsolved
+
+from tests.support.vendors import ACCOUNT, IMEI, MDN, WIFI, Vendors, asked, refused, seen, unsolved
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -7,10 +7,10 @@ import httpx
 import orjson
 import pytest
 from fastapi import FastAPI
-from gateways import asking, settings
-from vendors import CALLBACK_PATH, DEVICE, VARIABLES, WIFI, Vendors, message, solved
 
 from app.main import create_app
+from tests.support.gateways import asking, settings
+from tests.support.vendors import CALLBACK_PATH, DEVICE, VARIABLES, WIFI, Vendors, message, solved
 
 CALLERS = 500
 

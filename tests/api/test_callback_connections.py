@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
-from gateways import emptied, settings
-from servers import serving
 from sqlalchemy import text
-from vendors import CALLBACK_PATH, Vendors, message
 
-from app.cli.callback_connections import CallbackProtocol
 from app.main import create_app
+from app.server.fast_callbacks import CallbackProtocol
+from tests.support.gateways import emptied, settings
+from tests.support.servers import serving
+from tests.support.vendors import CALLBACK_PATH, Vendors, message
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

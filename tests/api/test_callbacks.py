@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from gateways import asking, settings
 from hypothesis import HealthCheck, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
-from vendors import ACCOUNT, CALLBACK_PATH, IMEI, MDN, Vendors, message
 
 from app.main import create_app
+from tests.support.gateways import asking, settings
+from tests.support.vendors import ACCOUNT, CALLBACK_PATH, IMEI, MDN, Vendors, message
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -9,10 +9,7 @@ import httpx
 import pytest
 import structlog
 from fastapi import FastAPI
-from gateways import asking, settings
 from sqlalchemy import text
-from trackers import StubTracker, provider_with
-from vendors import ACCOUNT, CALLBACK_PATH, DEVICE, IMEI, MDN, VARIABLES, WIFI, Vendors, message
 
 from app.errors import ProviderUnavailable
 from app.main import create_app
@@ -20,6 +17,9 @@ from app.provider import Provider, Vault
 from app.providers import thingspace
 from app.storage import erasure
 from app.storage.database import Database
+from tests.support.gateways import asking, settings
+from tests.support.trackers import StubTracker, provider_with
+from tests.support.vendors import ACCOUNT, CALLBACK_PATH, DEVICE, IMEI, MDN, VARIABLES, WIFI, Vendors, message
 
 OTHER = {"imei": "990001123456790", "mdn": "5085550102"}
 _TABLES = text("SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")

@@ -6,15 +6,15 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from gateways import AUTHORIZED, settings, simulator_variables
-from servers import serving
 from sqlalchemy import text
 from starlette.applications import Starlette
-from vendors import ACCOUNT, IMEI, MDN, TOKEN, message
 
 from app.main import create_app
 from app.simulator import create_simulator
 from app.simulator.options import Options
+from tests.support.gateways import AUTHORIZED, settings, simulator_variables
+from tests.support.servers import serving
+from tests.support.vendors import ACCOUNT, IMEI, MDN, TOKEN, message
 
 Json = dict[str, Any]
 LISTENER = f"/listeners/{ACCOUNT}/DeviceLocation"

@@ -5,10 +5,23 @@ from typing import Any
 
 import httpx
 import pytest
-from gateways import asking, settings
-from vendors import ACCOUNT, DEVICE, IMEI, MDN, WIFI, Vendors, asked, refused, seen, solved, unseen, unsolved
 
 from app.main import create_app
+from tests.support.gateways import asking, settings
+from tests.support.vendors import (
+    ACCOUNT,
+    DEVICE,
+    IMEI,
+    MDN,
+    WIFI,
+    Vendors,
+    asked,
+    refused,
+    seen,
+    solved,
+    unseen,
+    unsolved,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
-from gateways import asking, settings
-from vendors import IMEI, MDN, WIFI, Answer, Vendors, asked, refused, seen
 
 from app.main import create_app
+from tests.support.gateways import asking, settings
+from tests.support.vendors import IMEI, MDN, WIFI, Answer, Vendors, asked, refused, seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

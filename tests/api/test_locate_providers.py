@@ -4,14 +4,14 @@ from typing import Any
 
 import httpx
 import pytest
-from gateways import asking, settings, simulator_variables
-from servers import serving
-from third_provider import CALLS, third
-from vendors import DEVICE, IMEI, VARIABLES, WIFI, Vendors
 
 from app.main import create_app
 from app.registry import PROVIDERS
 from app.simulator import create_simulator
+from tests.support.gateways import asking, settings, simulator_variables
+from tests.support.servers import serving
+from tests.support.third_provider import CALLS, third
+from tests.support.vendors import DEVICE, IMEI, VARIABLES, WIFI, Vendors
 
 Json = dict[str, Any]
 

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from fastapi import FastAPI
-from gateways import asking, settings
 from sqlalchemy import text
-from vendors import CALLBACK_PATH, DEVICE, IMEI, MDN, VARIABLES, WIFI, Vendors, message
 
 from app.main import create_app
 from app.storage.database import Database
+from tests.support.gateways import asking, settings
+from tests.support.vendors import CALLBACK_PATH, DEVICE, IMEI, MDN, VARIABLES, WIFI, Vendors, message
 
 RUNNING = text("""
 WITH session AS (

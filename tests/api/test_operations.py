@@ -5,10 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
-from gateways import asking, settings
-from vendors import DEVICE, WIFI, Vendors
 
 from app.main import create_app
+from tests.support.gateways import asking, settings
+from tests.support.vendors import DEVICE, WIFI, Vendors
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

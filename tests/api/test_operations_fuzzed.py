@@ -10,17 +10,17 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from gateways import AUTHORIZED, in_background, settings, simulator_variables
 from hypothesis import HealthCheck, given
 from hypothesis import settings as limits
 from hypothesis.errors import FlakyStrategyDefinition
 from schemathesis import GenerationMode
 from schemathesis.checks import load_all_checks
-from servers import serving
-from vendors import DEVICE
 
 from app.main import create_app
 from app.simulator import create_simulator
+from tests.support.gateways import AUTHORIZED, in_background, settings, simulator_variables
+from tests.support.servers import serving
+from tests.support.vendors import DEVICE
 
 load_all_checks()
 _UNANSWERABLE, _REFUSED_ITEMS, _USE_AFTER_END = schemathesis.checks.CHECKS.get_by_names(

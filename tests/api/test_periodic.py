@@ -7,16 +7,16 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from gateways import asking, settings
 from pydantic_settings import BaseSettings
-from reports import located
-from trackers import ACCOUNT, StubTracker, provider_with
 
 from app.errors import ConsentRequired, OutcomeUnknown, ProviderThrottled, ProviderUnavailable
 from app.main import create_app
 from app.model import AccountName, PeriodicPlan, TransactionId
 from app.provider import Provider, Vault
 from app.storage.writer import Entry
+from tests.support.gateways import asking, settings
+from tests.support.reports import located
+from tests.support.trackers import ACCOUNT, StubTracker, provider_with
 
 IMEI = "990001123456782"
 MDN = "5085550101"

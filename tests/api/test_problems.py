@@ -5,14 +5,14 @@ from typing import Any
 
 import httpx
 import pytest
-from gateways import asking, settings
 from hypothesis import HealthCheck, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
-from vendors import DEVICE, WIFI, Vendors, refused, unseen
 
 from app.main import create_app
+from tests.support.gateways import asking, settings
+from tests.support.vendors import DEVICE, WIFI, Vendors, refused, unseen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from reports import ACCOUNT, IMEI, MDN, NOON, failed, located, minutes, store
 from starlette.types import ASGIApp
 
 from app.main import create_app
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.rows import NewCallback, new_id
+from tests.support.reports import ACCOUNT, IMEI, MDN, NOON, failed, located, minutes, store
 
 GEOJSON = "application/geo+json"
 

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from reports import IMEI, MDN, NOON, failed, located, store
 
 from app.main import create_app
 from app.settings import Settings
 from app.storage.database import Database
+from tests.support.reports import IMEI, MDN, NOON, failed, located, store
 
 GEOJSON = "application/geo+json"
 LATER = NOON + timedelta(hours=1)

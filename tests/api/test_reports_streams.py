@@ -9,13 +9,13 @@ from typing import Any, Self
 
 import httpx
 import pytest
-from reports import failed, generate, located, store
-from servers import serving
 
 from app.api.report_streams import MOST_STREAMS
 from app.main import create_app
 from app.settings import Settings
 from app.storage.database import Database
+from tests.support.reports import failed, generate, located, store
+from tests.support.servers import serving
 
 CSV = {"Accept": "text/csv"}
 NDJSON = {"Accept": "application/x-ndjson"}

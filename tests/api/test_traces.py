@@ -8,12 +8,25 @@ from typing import Any
 
 import httpx
 import pytest
-from gateways import AUTHORIZED, KEY, asking, settings
 from opentelemetry.trace import StatusCode
-from recorders import Recording, attributes, is_below
-from vendors import ACCOUNT, CALLBACK_PATH, DEVICE, IMEI, MDN, TOKEN, VARIABLES, WIFI, Vendors, message, refused, solved
 
 from app.main import create_app
+from tests.support.gateways import AUTHORIZED, KEY, asking, settings
+from tests.support.recorders import Recording, attributes, is_below
+from tests.support.vendors import (
+    ACCOUNT,
+    CALLBACK_PATH,
+    DEVICE,
+    IMEI,
+    MDN,
+    TOKEN,
+    VARIABLES,
+    WIFI,
+    Vendors,
+    message,
+    refused,
+    solved,
+)
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -9,12 +9,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from gateways import KEY, settings, simulator_variables
 from playwright.async_api import BrowserContext, Page, Request, async_playwright, expect
-from servers import serving
 
 from app.main import create_app
 from app.simulator import create_simulator
+from tests.support.gateways import KEY, settings, simulator_variables
+from tests.support.servers import serving
 
 BROWSER = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

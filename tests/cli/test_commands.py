@@ -10,17 +10,17 @@ from typing import Any
 
 import httpx
 import pytest
-from gateways import KEY, in_background, settings, simulator_variables
-from postgres import DatabaseServer
 from rich.console import Console
-from servers import serving
 from typer.testing import CliRunner, Result
-from vendors import ACCOUNT, DEVICE, TOKEN, WIFI, message
 
 from app import cli
-from app.cli import asking
+from app.cli import requests
 from app.main import create_app
 from app.simulator import create_simulator
+from tests.support.gateways import KEY, in_background, settings, simulator_variables
+from tests.support.postgres import DatabaseServer
+from tests.support.servers import serving
+from tests.support.vendors import ACCOUNT, DEVICE, TOKEN, WIFI, message
 
 
 @pytest.fixture(scope="module")
@@ -253,9 +253,9 @@ def test_without_a_command_the_help_is_shown() -> None:
 
 def test_tables_cut_nothing_off_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     written = StringIO()
-    monkeypatch.setattr(asking, "console", Console(width=40, file=written))
+    monkeypatch.setattr(requests, "console", Console(width=40, file=written))
 
-    asking.show_table([{"id": "0" * 26, "url": "z" * 80}], {"id": "Id", "url": "Address"})
+    requests.show_table([{"id": "0" * 26, "url": "z" * 80}], {"id": "Id", "url": "Address"})
 
     assert "0" * 26 in written.getvalue()
     assert written.getvalue().count("z") == 80

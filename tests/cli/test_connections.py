@@ -6,12 +6,12 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from servers import answer_lifespan, serving
 from starlette.types import Receive, Scope, Send
-from waiting import until
 
-from app.cli import connections
-from app.cli.connections import LARGEST_HEAD, PatientProtocol
+from app.server import protocol
+from app.server.protocol import LARGEST_HEAD, PatientProtocol
+from tests.support.servers import answer_lifespan, serving
+from tests.support.waiting import until
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -29,11 +29,11 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture
 async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, int]]:
     monkeypatch.setenv("GATEWAY_READ_TIMEOUT_SECONDS", "0.3")
-    connections._read_timeout_s.cache_clear()
+    protocol._read_timeout_s.cache_clear()
     async with serving(echo, http=PatientProtocol) as url:
         host, _, port = url.removeprefix("http://").partition(":")
         yield host, int(port)
-    connections._read_timeout_s.cache_clear()
+    protocol._read_timeout_s.cache_clear()
 
 
 async def answers_to(place: tuple[str, int], *pieces: bytes) -> bytes:

@@ -9,16 +9,16 @@ from contextlib import asynccontextmanager
 
 import pytest
 import uvicorn
-from pooling import Client
-from servers import answer_lifespan
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import SIGNALS
-from waiting import until
 
-from app.cli import draining
-from app.cli.connections import PatientProtocol
-from app.cli.draining import DrainingServer, hold_back_connections
+from app.server import shutdown
+from app.server.protocol import PatientProtocol
+from app.server.shutdown import DrainingServer, hold_back_connections
+from tests.support.pooling import Client
+from tests.support.servers import answer_lifespan
+from tests.support.waiting import until
 
 
 class Application:
@@ -153,7 +153,7 @@ def test_a_port_that_is_taken_is_a_failed_start() -> None:
         config = uvicorn.Config(Application(), port=taken.getsockname()[1], ws="none", log_config=None)
 
         with pytest.raises(SystemExit) as ended:
-            draining.run(config, drain_s=0)
+            shutdown.run(config, drain_s=0)
 
     assert ended.value.code == STARTUP_FAILURE
 
@@ -169,7 +169,7 @@ def _signals_as_before() -> Iterator[None]:
 @pytest.mark.usefixtures("_signals_as_before")
 def test_a_supervisor_leaves_its_socket_to_the_workers_that_are_ending() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        supervisor = draining.Supervisor(uvicorn.Config(Application(), workers=2), [listener], drain_s=0)
+        supervisor = shutdown.Supervisor(uvicorn.Config(Application(), workers=2), [listener], drain_s=0)
 
         supervisor.terminate_all()
 
@@ -178,7 +178,7 @@ def test_a_supervisor_leaves_its_socket_to_the_workers_that_are_ending() -> None
 
 def test_a_worker_drains_and_leaves_the_shared_socket_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_DRAIN_SECONDS", "7")
-    worker = draining.Worker(uvicorn.Config(Application(), workers=2), [])
+    worker = shutdown.Worker(uvicorn.Config(Application(), workers=2), [])
 
     server = worker.server
 

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_asyncio
-from gateways import KEY, settings
-from reports import IMEI, located, store
-from servers import running, serving
 from sqlalchemy import text
 
 from app.main import create_app
 from app.storage.database import Database
+from tests.support.gateways import KEY, settings
+from tests.support.reports import IMEI, located, store
+from tests.support.servers import running, serving
 
 
 @pytest_asyncio.fixture

@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from gateways import KEY, settings
-from servers import running, serving
 
 from app.main import create_app
+from tests.support.gateways import KEY, settings
+from tests.support.servers import running, serving
 
 
 @pytest_asyncio.fixture

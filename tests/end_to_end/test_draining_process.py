@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import orjson
-from gateways import AUTHORIZED, KEY, any_port
-from pooling import Client
-from servers import Program, running
-from vendors import CALLBACK_PATH, VARIABLES, message
-from waiting import until
+
+from tests.support.gateways import AUTHORIZED, KEY, any_port
+from tests.support.pooling import Client
+from tests.support.servers import Program, running
+from tests.support.vendors import CALLBACK_PATH, VARIABLES, message
+from tests.support.waiting import until
 
 
 def callback(number: int) -> tuple[str, bytes]:

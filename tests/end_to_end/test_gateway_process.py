@@ -10,10 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from callback_senders import Sender, stored_numbers
-from gateways import AUTHORIZED, KEY, any_port, simulator_variables
-from servers import running
-from vendors import ACCOUNT, DEVICE, IMEI, MDN, TOKEN
+
+from tests.support.callback_senders import Sender, stored_numbers
+from tests.support.gateways import AUTHORIZED, KEY, any_port, simulator_variables
+from tests.support.servers import running
+from tests.support.vendors import ACCOUNT, DEVICE, IMEI, MDN, TOKEN
 
 Json = dict[str, Any]
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from callback_senders import Sender, stored_numbers
-from gateways import KEY, any_port
-from postgres import copy_cluster, in_thread
-from servers import Program, running
-from vendors import IMEI, VARIABLES
 
+from app.embedded_postgres import EmbeddedPostgres
 from app.storage.database import Connection, Database
-from app.storage.embedded import EmbeddedPostgres
 from app.storage.migrate import upgrade
+from tests.support.callback_senders import Sender, stored_numbers
+from tests.support.gateways import KEY, any_port
+from tests.support.postgres import copy_cluster, in_thread
+from tests.support.servers import Program, running
+from tests.support.vendors import IMEI, VARIABLES
 
 COUNT = 3000
 EVERYTHING = list(range(COUNT))

@@ -10,13 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
-from balancing import balancing, needs_nginx
-from gateways import AUTHORIZED, KEY, any_port, in_background, simulator_variables
-from postgres import DatabaseServer
-from servers import running, serving
-from vendors import ACCOUNT
 
 from app.simulator import create_simulator
+from tests.support.balancing import balancing, needs_nginx
+from tests.support.gateways import AUTHORIZED, KEY, any_port, in_background, simulator_variables
+from tests.support.postgres import DatabaseServer
+from tests.support.servers import running, serving
+from tests.support.vendors import ACCOUNT
 
 pytestmark = needs_nginx
 

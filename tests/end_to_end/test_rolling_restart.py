@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from balancing import balancing, needs_nginx
-from callback_senders import stored_numbers
-from gateways import AUTHORIZED, KEY, any_port, simulator_variables
-from servers import Program, running, serving
-from vendors import CALLBACK_PATH, TOKEN, message
 
 from app.settings import Settings
 from app.simulator import create_simulator
 from app.simulator.options import Options
+from tests.support.balancing import balancing, needs_nginx
+from tests.support.callback_senders import stored_numbers
+from tests.support.gateways import AUTHORIZED, KEY, any_port, simulator_variables
+from tests.support.servers import Program, running, serving
+from tests.support.vendors import CALLBACK_PATH, TOKEN, message
 
 CLIENTS = 6
 VENDOR_LATENCY_S = 0.05

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gateways import AUTHORIZED, KEY, any_port
-from servers import running
+
+from tests.support.gateways import AUTHORIZED, KEY, any_port
+from tests.support.servers import running
 
 QUEUE_BOUND = re.compile(r"^gateway_commit_queue_bound ([\d.]+)$", re.MULTILINE)
 

@@ -6,13 +6,13 @@ import signal
 from pathlib import Path
 
 import orjson
-from gateways import KEY
-from servers import answer_lifespan, running, serving
 from sqlalchemy import text
 from starlette.types import Receive, Scope, Send
-from vendors import CALLBACK_PATH, VARIABLES, WIFI, message, solved
 
 from app.storage.database import Database
+from tests.support.gateways import KEY
+from tests.support.servers import answer_lifespan, running, serving
+from tests.support.vendors import CALLBACK_PATH, VARIABLES, WIFI, message, solved
 
 CALLBACKS, QUESTIONS = 100, 50
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from collector import Collector, Span
-from gateways import AUTHORIZED, KEY, simulator_variables
-from servers import running, serving
 from starlette.types import Receive, Scope, Send
-from vendors import CALLBACK_PATH, MDN, TOKEN, WIFI, message
-from waiting import until
 
 from app.simulator import create_simulator
+from tests.support.collector import Collector, Span
+from tests.support.gateways import AUTHORIZED, KEY, simulator_variables
+from tests.support.servers import running, serving
+from tests.support.vendors import CALLBACK_PATH, MDN, TOKEN, WIFI, message
+from tests.support.waiting import until
 
 SERVER, CLIENT = 2, 3
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -2,10 +2,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 from stage import Stage
-from trackers import HandClock, StubTracker
 
 from app.storage.database import Database
 from app.storage.writer import Writer
+from tests.support.trackers import HandClock, StubTracker
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from typing import Any
 
 import orjson
 from msgspec.structs import replace
-from trackers import ACCOUNT, NAME, HandClock, StubTracker, provider_with
 
-from app.api.periodic_rendering import Wording, to_session
+from app.api.periodic_rendering import Redaction, to_session
 from app.model import AccountName, Device, Fix, Mdn, PeriodicPlan, Report, ReportType, TransactionId
 from app.periodic import Answer, Periodic, Stopped
 from app.settings import Settings
@@ -15,6 +14,7 @@ from app.storage.database import Database
 from app.storage.idempotency import Key
 from app.storage.rows import to_row
 from app.storage.writer import Entry, Writer
+from tests.support.trackers import ACCOUNT, NAME, HandClock, StubTracker, provider_with
 
 IMEIS = [f"99000112345{number:04d}" for number in range(10_000)]
 MDNS = [f"508555{number:04d}" for number in range(10_000)]
@@ -56,7 +56,7 @@ class Stage:
 
     async def start(self, plan: PeriodicPlan = PLAN, *, key: Key | None = None) -> dict[str, Any]:
         """Start a session and read the answer."""
-        return self.read(await self.periodic.start(plan, key=key, words=Wording("a request")))
+        return self.read(await self.periodic.start(plan, key=key, words=Redaction("a request")))
 
     def read(self, answer: Answer) -> dict[str, Any]:
         content: dict[str, Any] = orjson.loads(answer.body)

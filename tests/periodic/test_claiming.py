@@ -3,11 +3,11 @@ from typing import Any
 
 from sqlalchemy import func, select
 from stage import MDNS, Stage, plan
-from trackers import StubTracker
 
 from app.errors import OutcomeUnknown
 from app.model import PeriodicPlan, TransactionId
 from app.storage.tables import ReportRow, SessionRow
+from tests.support.trackers import StubTracker
 
 LOST = OutcomeUnknown("No answer came.", provider="thingspace", may_have_been_received=True)
 

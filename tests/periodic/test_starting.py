@@ -4,9 +4,8 @@ from collections import Counter
 import pytest
 from sqlalchemy import select, update
 from stage import IMEIS, MDNS, Stage, key, plan
-from trackers import StubTracker, provider_with
 
-from app.api.periodic_rendering import Wording
+from app.api.periodic_rendering import Redaction
 from app.errors import (
     ConsentRequired,
     GatewayError,
@@ -26,6 +25,7 @@ from app.settings import Settings
 from app.storage.database import Database
 from app.storage.rows import parse_id
 from app.storage.tables import AliasRow, IdempotencyRow, SessionRow
+from tests.support.trackers import StubTracker, provider_with
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 LOST = OutcomeUnknown("No answer came.", provider="thingspace", may_have_been_received=True)
@@ -72,7 +72,7 @@ async def test_nobody_is_called_when_the_intent_cannot_be_committed(stage: Stage
     periodic = Periodic([provider_with(tracker)], away, stage.writer, Settings(), now=stage.clock)
 
     with pytest.raises(Unavailable):
-        await periodic.start(plan(), key=None, words=Wording("a request"))
+        await periodic.start(plan(), key=None, words=Redaction("a request"))
 
     assert tracker.starts == []
     await away.aclose()
@@ -132,7 +132,7 @@ async def test_an_unknown_outcome_is_told_with_the_session_and_never_repeated(
 ) -> None:
     tracker.refuse_start(error)
 
-    answer = await stage.periodic.start(plan(), key=None, words=Wording("a request"))
+    answer = await stage.periodic.start(plan(), key=None, words=Redaction("a request"))
 
     problem = stage.read(answer)
     assert (answer.status, problem["code"]) == (504, "OUTCOME_UNKNOWN")
@@ -155,14 +155,14 @@ async def test_without_a_provider_that_can_it_is_not_configured(
     periodic = Periodic(providers, stage.database, stage.writer, Settings())  # type: ignore[arg-type]
 
     with pytest.raises(ProviderNotConfigured):
-        await periodic.start(plan(), key=None, words=Wording("a request"))
+        await periodic.start(plan(), key=None, words=Redaction("a request"))
 
 
 async def test_the_first_configured_provider_with_a_tracker_is_used(stage: Stage, tracker: StubTracker) -> None:
     providers = [provider_with(None), provider_with(StubTracker(), configured=False), provider_with(tracker)]
     periodic = Periodic(providers, stage.database, stage.writer, Settings())
 
-    await periodic.start(plan(), key=None, words=Wording("a request"))
+    await periodic.start(plan(), key=None, words=Redaction("a request"))
 
     assert len(tracker.starts) == 1
 
@@ -179,7 +179,7 @@ async def test_a_caller_who_goes_away_does_not_stop_the_recording(stage: Stage, 
     async with stage.replica().running():
         periodic = stage.replica()
         async with periodic.running():
-            caller = asyncio.create_task(periodic.start(plan(), key=None, words=Wording("a request")))
+            caller = asyncio.create_task(periodic.start(plan(), key=None, words=Redaction("a request")))
             await called.wait()
             caller.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -203,8 +203,8 @@ async def test_a_start_left_behind_by_a_dead_process_becomes_unknown(stage: Stag
 async def test_the_same_key_and_body_get_the_same_answer_without_a_second_call(
     stage: Stage, tracker: StubTracker
 ) -> None:
-    first = await stage.periodic.start(plan(), key=key(), words=Wording("first"))
-    again = await stage.periodic.start(plan(), key=key(), words=Wording("again"))
+    first = await stage.periodic.start(plan(), key=key(), words=Redaction("first"))
+    again = await stage.periodic.start(plan(), key=key(), words=Redaction("again"))
 
     assert first == again
     assert len(tracker.starts) == 1
@@ -220,7 +220,8 @@ async def test_twenty_at_once_with_one_key_are_one_call(stage: Stage, tracker: S
 
     tracker.on_start = wait
     tasks = [
-        asyncio.create_task(stage.periodic.start(plan(), key=key(), words=Wording(str(number)))) for number in range(20)
+        asyncio.create_task(stage.periodic.start(plan(), key=key(), words=Redaction(str(number))))
+        for number in range(20)
     ]
     await called.wait()
     done, pending = set(), set(tasks)
@@ -313,10 +314,10 @@ async def test_a_key_whose_outcome_was_unknown_tells_how_the_session_stands(stag
     tracker.refuse_start(LOST)
     problem = await stage.start(key=key())
 
-    before = await stage.periodic.start(plan(), key=key(), words=Wording("a request"))
+    before = await stage.periodic.start(plan(), key=key(), words=Redaction("a request"))
     await stage.report("t-9")
     await stage.settle()
-    after = await stage.periodic.start(plan(), key=key(), words=Wording("a request"))
+    after = await stage.periodic.start(plan(), key=key(), words=Redaction("a request"))
 
     assert (before.status, stage.read(before)["state"]) == (202, "unknown")
     assert (after.status, stage.read(after)["state"]) == (202, "active")

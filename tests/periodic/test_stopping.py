@@ -2,13 +2,13 @@ import asyncio
 
 import pytest
 from stage import MDNS, Stage, plan
-from trackers import StubTracker, provider_with
 
 from app.errors import IncompatibleState, NotFound, OutcomeUnknown, ProviderNotConfigured, ProviderUnavailable
 from app.model import PeriodicPlan, TransactionId
 from app.periodic import Periodic
 from app.settings import Settings
 from app.storage.rows import public_id
+from tests.support.trackers import StubTracker, provider_with
 
 DOWN = ProviderUnavailable("The connection failed.", provider="thingspace")
 

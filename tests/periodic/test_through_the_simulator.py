@@ -6,12 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
-from gateways import AUTHORIZED, settings, simulator_variables
-from servers import serving
 
 from app.main import create_app
 from app.simulator import create_simulator
 from app.simulator.options import Options
+from tests.support.gateways import AUTHORIZED, settings, simulator_variables
+from tests.support.servers import serving
 
 OPTIONS = Options()
 START_PATH = "/api/loc/v1/devicelocations/action/periodic"

@@ -16,8 +16,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from app.simulator import create_simulator, simulator_from_environment
-from app.simulator.clock import RealClock
 from app.simulator.state import State
+from app.simulator.world.clock import RealClock
 
 URL = "/cloudlocate/v1/position"
 BODY = b'{"GNSSMeasurements": {"Payload": "tWIChBQAOZMrSy0rH6e9+4zOgOau+ZnY+yKnPg=="}}'

@@ -5,9 +5,9 @@ import httpx
 import pytest
 
 from app.simulator import create_simulator
-from app.simulator.clock import ManualClock
 from app.simulator.options import SPELLINGS, Options
 from app.simulator.state import State
+from app.simulator.world.clock import ManualClock
 
 SAMPLE = {"GNSSMeasurements": {"Payload": "tWIChBQAOZMrSy0rH6e9+4zOgOau+ZnY+yKnPg=="}}
 

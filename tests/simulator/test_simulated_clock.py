@@ -1,7 +1,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from app.simulator.clock import ManualClock, RealClock
+from app.simulator.world.clock import ManualClock, RealClock
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

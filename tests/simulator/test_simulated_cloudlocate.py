@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.simulator import create_simulator
-from app.simulator.cloudlocate.mischief import FAULTS
-from app.simulator.cloudlocate.refusal import Refused
-from app.simulator.cloudlocate.ubx import decode_text, measurements
-from app.simulator.gnss import gnss_payload
-from app.simulator.ground import EAST, NORTH, SOUTH, WEST, Position
 from app.simulator.options import Options
 from app.simulator.state import State
+from app.simulator.vendors.cloudlocate.mischief import FAULTS
+from app.simulator.vendors.cloudlocate.refusal import Refused
+from app.simulator.vendors.cloudlocate.ubx import decode_text, measurements
+from app.simulator.world.gnss import gnss_payload
+from app.simulator.world.ground import EAST, NORTH, SOUTH, WEST, Position
 
 URL = "/cloudlocate/v1/position"
 OFFICIAL = "tWIChjIAG/M7CcimDqBmvpr+A9pGYVEPdxhiyIqPToNAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAyAA=="

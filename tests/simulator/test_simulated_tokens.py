@@ -7,9 +7,9 @@ import pytest
 from starlette.applications import Starlette
 
 from app.simulator import create_simulator
-from app.simulator.clock import ManualClock
 from app.simulator.options import Options
 from app.simulator.state import State
+from app.simulator.world.clock import ManualClock
 
 POSITION, TOKEN = "/cloudlocate/v1/position", "/cloudlocate/v1/token"
 USER, PASSWORD = "simulator-thing", "simulator-thing-password"

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pyubx2 import UBXReader
 
-from app.simulator.clock import ManualClock
-from app.simulator.gnss import gnss_payload, solve_gnss
-from app.simulator.ground import EAST, NORTH, SOUTH, WEST, distance_m
-from app.simulator.radio import MCC, MNC, UNKNOWN_BSSID_PREFIX, UNKNOWN_MCC
-from app.simulator.world import World
+from app.simulator.world.clock import ManualClock
+from app.simulator.world.gnss import gnss_payload, solve_gnss
+from app.simulator.world.ground import EAST, NORTH, SOUTH, WEST, distance_m
+from app.simulator.world.radio import MCC, MNC, UNKNOWN_BSSID_PREFIX, UNKNOWN_MCC
+from app.simulator.world.world import World
 
 AT = datetime(2026, 3, 2, 8, 15, tzinfo=UTC)
 ACCOUNT, OTHER_ACCOUNT = "0844559123-00001", "0844559123-00002"

@@ -15,18 +15,18 @@ from typing import Any
 
 import asyncpg
 import pytest
-from postgres import copy_cluster
-from servers import running
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from app.storage.embedded import EmbeddedPostgres, EmbeddedPostgresFailed, embedded_postgres
-from app.storage.embedded.account import account_for
-from app.storage.embedded.locks import FileLock
-from app.storage.embedded.process import is_alive, wait_for_end
+from app.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresFailed, embedded_postgres
+from app.embedded_postgres.account import account_for
+from app.embedded_postgres.locks import FileLock
+from app.embedded_postgres.process import is_alive, wait_for_end
 from app.storage.migrate import to_async_url
+from tests.support.postgres import copy_cluster
+from tests.support.servers import running
 
 Start = Callable[..., EmbeddedPostgres]
 

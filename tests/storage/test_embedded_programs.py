@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from app.storage.embedded import EmbeddedPostgres, EmbeddedPostgresFailed
-from app.storage.embedded.account import Account, account_for
-from app.storage.embedded.programs import find_programs
+from app.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresFailed
+from app.embedded_postgres.account import Account, account_for
+from app.embedded_postgres.programs import find_programs
 
 Start = Callable[..., EmbeddedPostgres]
 

@@ -6,15 +6,15 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from servers import running
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.storage.migrate import MIGRATIONS, current, downgrade, is_current, partitions, revision, to_async_url, upgrade
-from app.storage.rows import NewOrdinary
+from app.storage.rows import NewSimpleFix
 from app.storage.tables import Base
 from app.storage.writer import arguments
+from tests.support.servers import running
 
 REVISIONS = [script.revision for script in reversed(list(ScriptDirectory(str(MIGRATIONS)).walk_revisions()))]
 
@@ -69,7 +69,7 @@ async def test_the_migrations_make_the_tables_of_the_code(engine: AsyncEngine) -
     [
         ("new_report", ("at_us", "received_us", *arguments.REPORT_MEMBERS)),
         ("new_callback", ("received_us", "body", *arguments.CALLBACK_MEMBERS)),
-        ("new_ordinary", NewOrdinary.__struct_fields__),
+        ("new_ordinary", NewSimpleFix.__struct_fields__),
     ],
 )
 async def test_the_migrations_make_the_rows_of_the_writer(

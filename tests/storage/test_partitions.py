@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from reports import located, store
 
 from app.storage import partitions
 from app.storage.database import Connection, Database
+from tests.support.reports import located, store
 
 NOW = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
 DAYS = ["20260301", "20260302", "20260303", "20260304", "20260305"]

@@ -7,12 +7,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from postgres import DatabaseServer, in_thread
-from reports import NOON, generate
 
 from app.storage import partitions, reports
 from app.storage.database import Database
 from app.storage.reports import Box, Holder, Place, ReportFilter
+from tests.support.postgres import DatabaseServer, in_thread
+from tests.support.reports import NOON, generate
 
 REPORTS = 40_000
 IMEI = "990001000000117"

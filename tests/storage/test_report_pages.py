@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from reports import ACCOUNT, IMEI, MDN, NOON, failed, located, minutes, store
 from sqlalchemy import text
 
 from app.storage import reports
 from app.storage.database import Database
 from app.storage.reports import Box, Page, Place, ReportFilter
 from app.storage.rows import new_id
+from tests.support.reports import ACCOUNT, IMEI, MDN, NOON, failed, located, minutes, store
 
 OTHER_IMEI = "990001123456790"
 OTHER_MDN = "5085550202"

@@ -7,12 +7,12 @@ from contextlib import aclosing
 from datetime import timedelta
 
 import pytest
-from reports import IMEI, NOON, generate, located, minutes, store
 
 from app.errors import Unavailable
 from app.storage import reports
 from app.storage.database import Database
 from app.storage.reports import ReportFilter
+from tests.support.reports import IMEI, NOON, generate, located, minutes, store
 
 OTHERS = """
 SELECT count(*) FROM pg_stat_activity

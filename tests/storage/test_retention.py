@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
-from reports import NOON, located, store
 from sqlalchemy import text
 
 from app.settings import Settings
 from app.storage import partitions, retention
 from app.storage.database import Connection, Database
 from app.storage.rows import NewCallback
+from tests.support.reports import NOON, located, store
 
 NOW = NOON + timedelta(days=40)
 MONTH = timedelta(days=30)

@@ -7,8 +7,6 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from counting import counting
-from reports import IMEI, MDN, NOON, failed, located
 from sqlalchemy import text
 
 from app.errors import Overloaded, Unavailable
@@ -17,6 +15,8 @@ from app.storage import aliases, positions
 from app.storage.database import Connection, Database
 from app.storage.rows import NewCallback, NewReport, new_id, to_row
 from app.storage.writer import Entry, Unstorable, Writer, queue
+from tests.support.counting import counting
+from tests.support.reports import IMEI, MDN, NOON, failed, located
 
 HUGE = "".join(sha256(str(n).encode()).hexdigest() for n in range(200))
 """More than an index takes, and not to be compressed."""

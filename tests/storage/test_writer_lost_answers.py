@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
-from reports import IMEI, MDN, NOON, located
 from sqlalchemy import text
-from waiting import until
 
+from app.embedded_postgres import EmbeddedPostgres
 from app.errors import Unavailable
 from app.storage.database import Connection, Database
-from app.storage.embedded import EmbeddedPostgres
 from app.storage.migrate import upgrade
 from app.storage.rows import NewCallback, new_id
 from app.storage.writer import Entry, Writer, queue
+from tests.support.reports import IMEI, MDN, NOON, located
+from tests.support.waiting import until
 
 LOST = asyncpg.ConnectionDoesNotExistError("lost")
 

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from counting import counting
-from reports import ACCOUNT, IMEI, MDN, in_full, located
 from sqlalchemy import text
 
-from app.model import AccountName, Mdn, OrdinaryReport, TransactionId
+from app.model import AccountName, Mdn, SimpleFix, TransactionId
 from app.storage.database import Database
-from app.storage.rows import NewOrdinary, to_ordinary_row
+from app.storage.rows import NewSimpleFix, to_simple_fix_row
 from app.storage.writer import Entry, Writer, storing
+from tests.support.counting import counting
+from tests.support.reports import ACCOUNT, IMEI, MDN, in_full, located
 
 NOON_S = 1_772_452_800
 RECEIVED_MS = NOON_S * 1000 + 2412
@@ -26,9 +26,9 @@ KEPT = (
 )
 
 
-def ordinary(number: int = 0, **row: Any) -> NewOrdinary:
+def ordinary(number: int = 0, **row: Any) -> NewSimpleFix:
     """Make the row of a callback that was sent so many seconds before noon."""
-    report = OrdinaryReport(
+    report = SimpleFix(
         content_key=b"ordinary %d" % number,
         account=AccountName(ACCOUNT),
         transaction_id=TransactionId("t-1"),
@@ -43,7 +43,7 @@ def ordinary(number: int = 0, **row: Any) -> NewOrdinary:
         cached=False,
         kind_in_words="LOCATION_REPORT",
     )
-    made = to_ordinary_row(
+    made = to_simple_fix_row(
         report,
         b'{"raw": 1}',
         provider="thingspace",
@@ -56,7 +56,7 @@ def ordinary(number: int = 0, **row: Any) -> NewOrdinary:
     return made
 
 
-def as_any_other(row: NewOrdinary) -> Entry:
+def as_any_other(row: NewSimpleFix) -> Entry:
     """Make the entry that says the same without such a row."""
     report, callback = in_full(row)
     return Entry(reports=(report,), callback=callback, body=row.body)

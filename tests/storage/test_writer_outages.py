@@ -8,13 +8,13 @@ from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from reports import NOON, located
 
+from app.embedded_postgres import EmbeddedPostgres
 from app.errors import Unavailable
 from app.storage.database import Database
-from app.storage.embedded import EmbeddedPostgres
 from app.storage.migrate import upgrade
 from app.storage.writer import Entry, Writer
+from tests.support.reports import NOON, located
 
 
 @pytest.fixture

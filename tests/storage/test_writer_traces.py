@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 from opentelemetry.trace import StatusCode
-from recorders import Recording, attributes, is_below
-from reports import NOON, located
 
 from app.errors import Unavailable
 from app.storage.database import Connection, Database
 from app.storage.writer import Entry, Writer
+from tests.support.recorders import Recording, attributes, is_below
+from tests.support.reports import NOON, located
 
 
 async def test_a_commit_is_recorded_until_it_is_durable(database: Database) -> None:

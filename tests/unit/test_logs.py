@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from app import telemetry
+from app.observability import logs
 from app.settings import Settings
 
 
@@ -34,7 +34,7 @@ def _as_before() -> Iterator[None]:
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_lines_that_cannot_be_written_are_lost_in_silence(log_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", FullDisk())
-    telemetry.configure_logs(Settings(log_format=log_format))  # type: ignore[arg-type]  # one of the two
+    logs.configure_logs(Settings(log_format=log_format))  # type: ignore[arg-type]  # one of the two
 
     structlog.get_logger().error("nobody will read this")
 
@@ -43,7 +43,7 @@ def test_lines_that_cannot_be_written_are_lost_in_silence(log_format: str, monke
 def test_lines_for_a_file_that_is_closed_are_lost_in_silence(log_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     closed = io.TextIOWrapper(io.BytesIO())
     monkeypatch.setattr("sys.stderr", closed)
-    telemetry.configure_logs(Settings(log_format=log_format))  # type: ignore[arg-type]  # one of the two
+    logs.configure_logs(Settings(log_format=log_format))  # type: ignore[arg-type]  # one of the two
     closed.close()
 
     structlog.get_logger().error("nobody will read this")

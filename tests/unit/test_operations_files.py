@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app import telemetry
+from app.observability import metrics
 
 ALERTS = files("app.operations").joinpath("alerts.yaml").read_text()
 DASHBOARD = files("app.operations").joinpath("dashboard.json").read_text()
@@ -20,7 +20,7 @@ _BY = re.compile(r"by \(([^)]*)\)")
 def exposed() -> dict[str, set[str]]:
     """List the series that are exposed, with their labels."""
     found: dict[str, set[str]] = {}
-    for metric in telemetry.REGISTRY.collect():
+    for metric in metrics.REGISTRY.collect():
         labels = set(getattr(telemetry_metrics().get(metric.name), "_labelnames", ()))
         match metric.type:
             case "counter":
@@ -35,7 +35,7 @@ def exposed() -> dict[str, set[str]]:
 
 
 def telemetry_metrics() -> dict[str, Any]:
-    return {value._name: value for value in vars(telemetry).values() if hasattr(value, "_labelnames")}
+    return {value._name: value for value in vars(metrics).values() if hasattr(value, "_labelnames")}
 
 
 def expressions() -> list[str]:
@@ -67,7 +67,7 @@ def test_every_metric_is_on_the_dashboard_or_in_an_alert(name: str) -> None:
 
 
 def test_names_follow_the_conventions_of_prometheus() -> None:
-    for metric in telemetry.REGISTRY.collect():
+    for metric in metrics.REGISTRY.collect():
         assert re.fullmatch(r"(gateway|process)_[a-z_]+", metric.name)
         assert metric.documentation.endswith(".")
         assert not re.search(r"_(ms|milliseconds|minutes|hours)$", metric.name)

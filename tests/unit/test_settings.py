@@ -10,8 +10,8 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
 from app import registry
+from app.observability.tracing import TracingSettings
 from app.settings import Settings, is_loopback
-from app.tracing import TracingSettings
 
 ROOT = Path(__file__).parents[2]
 KINDS: tuple[type[BaseSettings], ...] = (

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 import structlog
-from collector import Collector
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
-from recorders import Recording, attributes, is_below
-from servers import serving
 from structlog.testing import capture_logs
-from waiting import until
 
-from app import telemetry
+from app.observability import logs
+from app.observability.tracing import CURRENT, Commit, Trace, TracingSettings, continued, exporting
 from app.settings import Settings
-from app.tracing import CURRENT, Commit, Trace, TracingSettings, continued, exporting
+from tests.support.collector import Collector
+from tests.support.recorders import Recording, attributes, is_below
+from tests.support.servers import serving
+from tests.support.waiting import until
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 SENT = f"00-{TRACE_ID}-b7ad6b7169203331-01".encode()
@@ -211,7 +211,7 @@ def _as_before() -> Iterator[None]:
 def test_the_trace_stands_in_the_log(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.BytesIO()
     monkeypatch.setattr("sys.stderr", io.TextIOWrapper(written))
-    telemetry.configure_logs(Settings(log_format="json"))
+    logs.configure_logs(Settings(log_format="json"))
 
     structlog.get_logger().info("before")
     CURRENT.set(trace)

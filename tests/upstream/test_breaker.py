@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 from prometheus_client import generate_latest
 
-from app import telemetry
 from app.errors import (
     ConsentRequired,
     GatewayError,
@@ -21,6 +20,7 @@ from app.errors import (
     UnexpectedReply,
 )
 from app.model import AccountName, Deadline, Located, LocationQuery, Mdn, PeriodicPlan, ProviderName, TransactionId
+from app.observability import metrics
 from app.provider import Assessment, Health, LocatesBy, Provider
 from app.upstream import guarded
 from app.upstream.breaker import Breaker
@@ -255,7 +255,7 @@ async def test_the_state_shows_until_it_is_reset() -> None:
     with pytest.raises(ProviderUnavailable):
         await provider.locator.locate(QUERY, request_id="r", deadline=SOON)
 
-    cooling, measured = provider.health(), generate_latest(telemetry.REGISTRY).decode()
+    cooling, measured = provider.health(), generate_latest(metrics.REGISTRY).decode()
     await provider.reset()
 
     assert (cooling.state, round(cooling.cooldown_s or 0)) == ("cooling_down", 60)

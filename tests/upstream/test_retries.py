@@ -10,7 +10,7 @@ import stamina
 from app.errors import ProviderError, ProviderRefused, ProviderThrottled, ProviderTimeout, ProviderUnavailable
 from app.model import Deadline, ProviderName
 from app.provider import Vault
-from app.upstream import PrivateVault, retry_after_s, with_retries
+from app.upstream import InMemoryVault, retry_after_s, with_retries
 
 SOON = datetime(2026, 3, 2, 8, 14, 55, tzinfo=UTC)
 ACME = ProviderName("acme")
@@ -146,7 +146,7 @@ def test_without_retry_after_there_is_none() -> None:
 
 
 async def test_a_private_vault_keeps_what_was_put_in() -> None:
-    vault: Vault = PrivateVault()
+    vault: Vault = InMemoryVault()
 
     async with vault.locked(ACME, "token", sealed_with=b"key") as slot:
         assert slot.value is None
@@ -156,7 +156,7 @@ async def test_a_private_vault_keeps_what_was_put_in() -> None:
 
 
 async def test_a_private_vault_forgets_what_was_taken_out() -> None:
-    vault: Vault = PrivateVault()
+    vault: Vault = InMemoryVault()
     async with vault.locked(ACME, "token", sealed_with=b"key") as slot:
         await slot.put(b"secret")
 

@@ -14,7 +14,7 @@ from app.provider import Assessment, Health, LocatesBy
 from app.providers.cloudlocate import refusals, wire
 from app.providers.cloudlocate.mapping import NAME, Prepared, prepare, to_fix, to_request
 from app.providers.cloudlocate.oauth import TokenSource
-from app.providers.cloudlocate.pace import Pace
+from app.providers.cloudlocate.rate_limiter import RateLimiter
 from app.providers.cloudlocate.settings import CloudLocateSettings, to_basic
 from app.upstream import translated_errors, with_retries, within
 
@@ -45,7 +45,7 @@ class CloudLocate:
         self._now = now
         self._missing = settings.missing
         self._attempts = settings.max_retries + 1
-        self._pace = Pace(settings.rate_limit_rps) if settings.rate_limit_rps else None
+        self._pace = RateLimiter(settings.rate_limit_rps) if settings.rate_limit_rps else None
         self._tokens = TokenSource(http, settings) if settings.auth == "oauth2" else None
         self._basic = to_basic(*settings.credentials)
         self._prepared: dict[int, tuple[LocationQuery, Prepared]] = {}

@@ -12,7 +12,7 @@ from app.errors import (
     ProviderUnavailable,
     UnableToLocate,
 )
-from app.providers.cloudlocate import wording
+from app.providers.cloudlocate import redaction
 from app.upstream import TRANSIENT_STATUSES, retry_after_s
 
 _ABOUT_CREDENTIALS = re.compile(r"(?i)(?<!unexpected )token|credential|authori|authenticat")
@@ -24,9 +24,9 @@ _WRONG_CREDENTIALS = "CloudLocate rejects the credentials; compare them with the
 
 def to_error(response: httpx.Response, *, sent: bytes = b"", known: tuple[str, ...] = ()) -> ProviderError:
     """Say what an answer other than 200 means; `sent` and `known` are kept out of the vendor's words."""
-    message = wording.read_message(response)
+    message = redaction.read_message(response)
     error = _judge(response, message)
-    error.vendor_message = wording.to_safe(message, sent=sent, known=known)
+    error.vendor_message = redaction.to_safe(message, sent=sent, known=known)
     error.vendor_code = str(response.status_code)
     return error
 
@@ -44,7 +44,7 @@ def _judge(response: httpx.Response, message: str) -> ProviderError:  # noqa: PL
                 "CloudLocate does not serve this Thing; see whether it is active and its plan is not used up.",
                 may_have_been_received=True,
             )
-        case 404 if wording.is_json_object(response) and _ABOUT_POSITIONS.search(message):
+        case 404 if redaction.is_json_object(response) and _ABOUT_POSITIONS.search(message):
             return UnableToLocate("CloudLocate could not work out a position from these measurements.")
         case 404 | 405 | 410 | 300 | 301 | 302 | 303 | 307 | 308:
             return ProviderMisconfigured(_WRONG_URL)

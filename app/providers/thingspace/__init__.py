@@ -13,7 +13,7 @@ from app.providers.thingspace.listeners import ThingSpaceListeners
 from app.providers.thingspace.locator import ThingSpaceLocator
 from app.providers.thingspace.settings import NAME, ThingSpaceSettings
 from app.providers.thingspace.tracker import ThingSpaceTracker
-from app.upstream import PrivateVault, http_client
+from app.upstream import InMemoryVault, http_client
 
 __all__ = ["NAME", "Settings", "build"]
 
@@ -29,7 +29,7 @@ def build(transport: object | None = None, *, vault: Vault | None = None) -> Pro
         max_connections=settings.max_connections,
         name=NAME,
     )
-    client = Client(http, settings, vault or PrivateVault())
+    client = Client(http, settings, vault or InMemoryVault())
 
     async def aclose() -> None:
         await client.tokens.aclose()

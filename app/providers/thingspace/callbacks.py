@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from app.errors import MalformedJson
-from app.model import AccountName, Headers, OrdinaryReport, Report, ReportType, TransactionId
+from app.model import AccountName, Headers, Report, ReportType, SimpleFix, TransactionId
 from app.provider import SignatureMode
 from app.providers.thingspace import reading, wire
 from app.providers.thingspace.ordinary import to_ordinary_report
@@ -64,7 +64,7 @@ class ThingSpaceCallbacks:
             }
         )
 
-    def read_ordinary(self, body: bytes) -> OrdinaryReport | None:
+    def read_simple_fix(self, body: bytes) -> SimpleFix | None:
         """Make the report of an ordinary callback; None for any other."""
         return to_ordinary_report(body)
 

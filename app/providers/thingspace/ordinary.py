@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from app.model import AccountName, Mdn, OrdinaryReport, TransactionId
+from app.model import AccountName, Mdn, SimpleFix, TransactionId
 from app.providers.thingspace.mapping import FARTHEST_EAST, FARTHEST_NORTH, LONGEST_IDENTIFIER, to_accuracy_m
 from app.providers.thingspace.wire import Scalar, to_json
 
@@ -48,7 +48,7 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _decode = msgspec.json.Decoder(_Message).decode
 
 
-def to_ordinary_report(body: bytes) -> OrdinaryReport | None:
+def to_ordinary_report(body: bytes) -> SimpleFix | None:
     """Make the report of an ordinary callback; None for any other."""
     try:
         message = _decode(body)
@@ -78,7 +78,7 @@ def to_ordinary_report(body: bytes) -> OrdinaryReport | None:
     if len(key) > _LONGEST_KEY:
         return None
     location_type = position.location_type if position.location_type is not None else entry.location_type
-    return OrdinaryReport(
+    return SimpleFix(
         content_key=key,
         account=AccountName(account),
         transaction_id=TransactionId(transaction),

@@ -12,8 +12,8 @@ from app.errors import MalformedJson, ProviderMisconfigured, ProviderUnavailable
 from app.model import Deadline
 from app.provider import Vault
 from app.providers.thingspace import reading, wire
-from app.providers.thingspace.grants import Grant, Rejection
 from app.providers.thingspace.settings import NAME, ThingSpaceSettings, secret_text
+from app.providers.thingspace.token_state import Rejection, TokenState
 from app.providers.thingspace.tokens import REJECTIONS_ALLOWED, SharedToken
 from app.providers.thingspace.vendor_errors import Fault, expired, fault_in, to_error, to_fault
 from app.upstream import translated_errors, with_retries, within
@@ -83,7 +83,7 @@ class Tokens:
         await self.session.aclose()
         await self.bearer.aclose()
 
-    async def _ask_for_bearer(self, deadline: Deadline) -> Grant | Rejection:
+    async def _ask_for_bearer(self, deadline: Deadline) -> TokenState | Rejection:
         headers = {
             "Authorization": f"Basic {b64encode(self._client).decode()}",
             "Content-Type": "application/x-www-form-urlencoded",
@@ -93,23 +93,23 @@ class Tokens:
         answer = _members_of(response)
         token = reading.text(answer.get("access_token"))
         if response.is_success and token is not None:
-            return Grant(token=token, lasts_s=reading.number(answer.get("expires_in")))
+            return TokenState(token=token, lasts_s=reading.number(answer.get("expires_in")))
         fault = _rejecting(response, answer)
         return Rejection(error=_rejected("OAuth key and secret", response, fault, hide=secret_text(self._settings.key)))
 
-    async def _log_in(self, deadline: Deadline) -> Grant | Rejection:
+    async def _log_in(self, deadline: Deadline) -> TokenState | Rejection:
         bearer = await self.bearer.get(deadline)
         outcome, kind = await self._try_to_log_in(bearer, deadline)
-        if kind != "bearer" or isinstance(outcome, Grant):
+        if kind != "bearer" or isinstance(outcome, TokenState):
             return outcome
         renewed = await self.bearer.get(deadline, failed=bearer)
         if renewed == bearer:
             return outcome
         # The first attempt counts as well: it may have been the login that was meant after all.
         outcome, _ = await self._try_to_log_in(renewed, deadline)
-        return outcome if isinstance(outcome, Grant) else Rejection(error=outcome.error, times=outcome.times + 1)
+        return outcome if isinstance(outcome, TokenState) else Rejection(error=outcome.error, times=outcome.times + 1)
 
-    async def _try_to_log_in(self, bearer: str, deadline: Deadline) -> tuple[Grant | Rejection, TokenKind | None]:
+    async def _try_to_log_in(self, bearer: str, deadline: Deadline) -> tuple[TokenState | Rejection, TokenKind | None]:
         user = wire.Login(username=secret_text(self._settings.username), password=secret_text(self._settings.password))
         headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
         url = f"{self._settings.m2m}/session/login"
@@ -117,7 +117,7 @@ class Tokens:
         answer = _members_of(response)
         token = reading.text(answer.get("sessiontoken"))
         if response.is_success and token is not None:
-            return Grant(token=token), None
+            return TokenState(token=token), None
         fault = _rejecting(response, answer)
         is_locked = response.status_code == HTTPStatus.LOCKED or "lock" in fault.said
         rejection = Rejection(

@@ -16,8 +16,8 @@ import structlog
 from app.errors import GatewayError, ProviderError, ProviderMisconfigured, ProviderUnavailable, Unavailable
 from app.model import Deadline
 from app.provider import Slot, Vault
-from app.providers.thingspace.grants import Ask, Record, Rejection, to_pause_s, to_place, to_record, to_use_s
 from app.providers.thingspace.settings import NAME
+from app.providers.thingspace.token_state import Ask, Record, Rejection, to_pause_s, to_place, to_record, to_use_s
 from app.upstream import within
 
 REJECTIONS_ALLOWED = 2

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from app.storage.rows import NewOrdinary, NewReport
+from app.storage.rows import NewReport, NewSimpleFix
 
 _MOST = 65_536
 _REMEMBERED_S = 3600
@@ -32,7 +32,7 @@ class KnownAliases:
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, str], float] = OrderedDict()
 
-    def new_in(self, reports: Iterable[NewReport | NewOrdinary]) -> list[NewAlias]:
+    def new_in(self, reports: Iterable[NewReport | NewSimpleFix]) -> list[NewAlias]:
         """List the pairs that reports teach."""
         known = self._known
         stale = time.monotonic() - _REMEMBERED_S

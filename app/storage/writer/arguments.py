@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from msgspec.structs import astuple
 
-from app.storage.rows import EPOCH, NewCallback, NewOrdinary, NewReport
+from app.storage.rows import EPOCH, NewCallback, NewReport, NewSimpleFix
 
 REPORT_MEMBERS = (
     "id",
@@ -59,7 +59,7 @@ def of_callbacks(callbacks: Iterable[tuple[NewCallback, bytes]]) -> list[Row]:
     return [(_us(callback.received_at), body, *_of_callback(callback)) for callback, body in callbacks]
 
 
-def of_ordinary(ordinary: Iterable[NewOrdinary]) -> list[Row]:
+def of_ordinary(ordinary: Iterable[NewSimpleFix]) -> list[Row]:
     """Make rows of the type `new_ordinary`, of callbacks with their reports."""
     return list(map(astuple, ordinary))
 

@@ -8,9 +8,9 @@ from typing import Protocol
 import msgspec
 
 from app.errors import Unavailable
+from app.observability.tracing import Commit
 from app.storage.audit import NewAudit
-from app.storage.rows import NewCallback, NewOrdinary, NewReport
-from app.tracing import Commit
+from app.storage.rows import NewCallback, NewReport, NewSimpleFix
 
 
 class Unstorable(Unavailable):
@@ -24,7 +24,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         ordinary: An ordinary callback with its report; then there is nothing else.
     """
 
-    ordinary: NewOrdinary | None = None
+    ordinary: NewSimpleFix | None = None
 
     reports: tuple[NewReport, ...] = ()
     callback: NewCallback | None = None

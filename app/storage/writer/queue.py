@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from app import telemetry
 from app.errors import Overloaded, Unavailable
+from app.observability import metrics
+from app.observability.tracing import Commit, Recorder, Trace
 from app.storage.database import Connection
 from app.storage.writer.aliases import KnownAliases
 from app.storage.writer.entries import Batch, Entry, Stored, Waiting
 from app.storage.writer.storing import Store
-from app.tracing import Commit, Recorder, Trace
 
 log = structlog.get_logger()
 
@@ -87,7 +87,7 @@ class Writer:
         self._crowd = 0.0
         self._share = min(_SMALL, batch_limit)
         self._wake = asyncio.Event()
-        telemetry.QUEUE_BOUND.set(bound)
+        metrics.QUEUE_BOUND.set(bound)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Writer"]:
@@ -222,9 +222,9 @@ class Writer:
             self._close(batch)
             batch.done.set_result(None)
             self._tell_all(batch)
-            telemetry.COMMIT_WAIT_SECONDS.observe(started - batch.begun_at)
-            telemetry.COMMIT_SECONDS.observe(time.perf_counter() - started)
-            telemetry.BATCH_SIZE.observe(len(batch.entries))
+            metrics.COMMIT_WAIT_SECONDS.observe(started - batch.begun_at)
+            metrics.COMMIT_SECONDS.observe(time.perf_counter() - started)
+            metrics.BATCH_SIZE.observe(len(batch.entries))
 
     def _tell(self, unclaimed: list[str]) -> None:
         self.unclaimed(unclaimed)
@@ -250,7 +250,7 @@ class Writer:
             batch.commit.end(error.code if error else None)
         del self._open[batch]
         self._queued -= len(batch.entries)
-        telemetry.QUEUED.set(self._queued)
+        metrics.QUEUED.set(self._queued)
 
 
 def _retrieved(done: asyncio.Future[None]) -> None:

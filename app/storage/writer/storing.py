@@ -9,8 +9,8 @@ import asyncpg
 import msgspec
 import structlog
 
-from app import telemetry
 from app.errors import Unavailable
+from app.observability import metrics
 from app.storage.database import Connection
 from app.storage.rows import NewReport, report_id_of_hash
 from app.storage.writer import arguments
@@ -228,7 +228,7 @@ class Store:
         stored = await connection.fetchrow(statement, *given)
         self._known_aliases.remember(aliases)
         assert stored is not None
-        telemetry.REPORTS.inc(stored["stored"])
+        metrics.REPORTS.inc(stored["stored"])
         if stored["unclaimed"]:
             self._unclaimed(stored["unclaimed"])
 

@@ -20,7 +20,7 @@ from app.errors import (
     UnexpectedReply,
 )
 from app.model import Deadline, Device, Evidence, LocationQuery
-from app.providers.cloudlocate.pace import Pace
+from app.providers.cloudlocate.rate_limiter import RateLimiter
 from app.providers.cloudlocate.refusals import to_error
 
 
@@ -289,7 +289,7 @@ async def test_calls_beyond_the_configured_rate_wait_for_their_turn_or_are_turne
 
 
 async def test_a_turn_that_comes_in_time_is_waited_for() -> None:
-    pace = Pace(per_second=1000)
+    pace = RateLimiter(per_second=1000)
 
     for _ in range(5):
         await pace.turn(soon())

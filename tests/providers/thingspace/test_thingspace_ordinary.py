@@ -8,15 +8,15 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reports import in_full
 
-from app.ingest import arrived, decode
-from app.listening import Address
+from app.callbacks.ingest import arrived, decode
+from app.callbacks.tokens import Address
 from app.providers.thingspace import NAME
 from app.providers.thingspace.callbacks import ThingSpaceCallbacks
 from app.providers.thingspace.ordinary import to_ordinary_report
 from app.providers.thingspace.settings import ThingSpaceSettings
-from app.storage.rows import EPOCH, to_ordinary_row
+from app.storage.rows import EPOCH, to_simple_fix_row
+from tests.support.reports import in_full
 
 NOW_MS = 1_772_409_600_412
 
@@ -72,12 +72,12 @@ def messages(draw: st.DrawFn) -> dict[str, Any]:
 def test_both_ways_make_the_same_rows(message: dict[str, Any], written: str) -> None:
     body = json.dumps(message, ensure_ascii=written == "escaped").encode("utf-8", "replace")
     reader = ThingSpaceCallbacks(ThingSpaceSettings(_env_file=None))
-    short = reader.read_ordinary(body)
+    short = reader.read_simple_fix(body)
     if short is None:
         return
     address = Address(provider=NAME, account=short.account, service="DeviceLocation", reader=reader)
 
-    ordinary = to_ordinary_row(
+    ordinary = to_simple_fix_row(
         short, body, provider=NAME, service="DeviceLocation", signature="unchecked", received_ms=NOW_MS
     )
     callback = arrived(address, "unchecked", NOW_MS)

@@ -27,8 +27,8 @@ from app.errors import (
 from app.model import Deadline, Located
 from app.provider import Provider
 from app.providers import thingspace
-from app.providers.thingspace import grants, tokens
-from app.upstream import PrivateVault
+from app.providers.thingspace import token_state, tokens
+from app.upstream import InMemoryVault
 
 
 async def locate(provider: Provider, deadline: Deadline | None = None) -> Located:
@@ -71,7 +71,7 @@ async def test_forty_concurrent_refusals_of_the_bearer_need_one_token_request(
 
 
 async def test_ten_replicas_with_one_vault_hold_one_session(build: Any, stand_in: StandIn) -> None:
-    vault = PrivateVault()
+    vault = InMemoryVault()
 
     await asyncio.gather(*(locate(build(vault)) for _ in range(10)))
 
@@ -79,7 +79,7 @@ async def test_ten_replicas_with_one_vault_hold_one_session(build: Any, stand_in
 
 
 async def test_replicas_whose_session_ends_share_the_next_one(build: Any, stand_in: StandIn) -> None:
-    vault = PrivateVault()
+    vault = InMemoryVault()
     replicas = [build(vault), build(vault)]
     await asyncio.gather(*map(locate, replicas))
     stand_in.sessions.clear()
@@ -180,17 +180,17 @@ class Clock:
 
 
 def shared(ask: Any, vault: Any = None, **options: Any) -> tokens.SharedToken:
-    return tokens.SharedToken("bearer", vault=vault or PrivateVault(), credentials=b"c", ask=ask, **options)
+    return tokens.SharedToken("bearer", vault=vault or InMemoryVault(), credentials=b"c", ask=ask, **options)
 
 
 def granting(*lasts_s: float | None) -> Any:
     """Grant tokens t1, t2, …"""
     count = 0
 
-    async def ask(_: Deadline) -> grants.Grant:
+    async def ask(_: Deadline) -> token_state.TokenState:
         nonlocal count
         count += 1
-        return grants.Grant(token=f"t{count}", lasts_s=lasts_s[min(count, len(lasts_s)) - 1])
+        return token_state.TokenState(token=f"t{count}", lasts_s=lasts_s[min(count, len(lasts_s)) - 1])
 
     return ask
 
@@ -238,7 +238,7 @@ async def test_a_session_idle_for_nineteen_minutes_counts_as_expired() -> None:
 
 
 async def test_a_session_kept_alive_by_another_replica_is_not_replaced() -> None:
-    clock, vault, ask = Clock(), PrivateVault(), granting(None)
+    clock, vault, ask = Clock(), InMemoryVault(), granting(None)
     busy = shared(ask, vault, clock=clock, idle_limit_s=19 * 60)
     idle = shared(ask, vault, clock=clock, idle_limit_s=19 * 60)
     assert [await busy.get(soon()), await idle.get(soon())] == ["t1", "t1"]
@@ -254,10 +254,10 @@ async def test_a_session_kept_alive_by_another_replica_is_not_replaced() -> None
 async def test_a_pause_that_a_clock_ahead_has_set_ends_when_the_clock_is_put_back() -> None:
     clock, outages = Clock(), iter([ProviderUnavailable("away", provider=thingspace.NAME, retry_after_s=30)])
 
-    async def ask(_: Deadline) -> grants.Grant:
+    async def ask(_: Deadline) -> token_state.TokenState:
         for outage in outages:
             raise outage
-        return grants.Grant(token="t1")
+        return token_state.TokenState(token="t1")
 
     token = shared(ask, clock=clock)
     clock.now += 3600
@@ -301,7 +301,7 @@ async def test_a_burst_with_bad_credentials_is_one_login(provider: Provider, sta
 
 async def test_a_new_instance_on_the_same_vault_remembers_the_rejections(build: Any, stand_in: StandIn) -> None:
     stand_in.password = "other"
-    vault = PrivateVault()
+    vault = InMemoryVault()
 
     for _ in range(4):
         await rejected(build(vault))
@@ -330,7 +330,7 @@ async def test_a_rejected_oauth_client_is_tried_twice_and_never_again(
 
 
 async def test_new_credentials_end_the_pause(build: Any, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    vault = PrivateVault()
+    vault = InMemoryVault()
     stand_in.password = "new"
     await rejected(build(vault), times=3)
 
@@ -344,7 +344,7 @@ async def test_new_credentials_end_the_pause(build: Any, stand_in: StandIn, monk
 async def test_a_replica_with_old_credentials_stays_paused_after_one_with_new_ones_got_in(
     build: Any, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vault = PrivateVault()
+    vault = InMemoryVault()
     stand_in.password = "new"
     await rejected(build(vault), times=2)
     monkeypatch.setenv("THINGSPACE_PASSWORD", "new")
@@ -357,7 +357,7 @@ async def test_a_replica_with_old_credentials_stays_paused_after_one_with_new_on
 
 
 async def test_an_operator_ends_the_pause(build: Any, stand_in: StandIn) -> None:
-    vault = PrivateVault()
+    vault = InMemoryVault()
     provider, replica = build(vault), build(vault)
     stand_in.password = "other"
     await rejected(provider, times=2)
@@ -571,7 +571,7 @@ async def test_rejections_that_could_not_be_saved_count_here(build: Any, stand_i
 
 
 async def test_a_vault_with_rubbish_in_it_is_an_empty_one(build: Any, stand_in: StandIn) -> None:
-    vault = PrivateVault()
+    vault = InMemoryVault()
     await locate(build(vault))
     for key in vault._values:
         vault._values[key] = b"\xff{"
@@ -582,7 +582,7 @@ async def test_a_vault_with_rubbish_in_it_is_an_empty_one(build: Any, stand_in: 
 
 
 async def test_nothing_that_could_give_a_password_away_is_kept_in_clear(build: Any, stand_in: StandIn) -> None:
-    vault = PrivateVault()
+    vault = InMemoryVault()
 
     await locate(build(vault))
 

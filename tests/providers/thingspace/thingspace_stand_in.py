@@ -15,7 +15,7 @@ import httpx
 from app.errors import Unavailable
 from app.model import Deadline, Device, LocationQuery
 from app.provider import Slot
-from app.upstream import PrivateVault
+from app.upstream import InMemoryVault
 
 SAMPLES = Path(__file__).parent / "samples"
 ACCOUNT = "0844559123-00001"
@@ -145,7 +145,7 @@ async def _awaited(answer: httpx.Response | Awaitable[httpx.Response]) -> httpx.
     return answer if isinstance(answer, httpx.Response) else await answer
 
 
-class AbsentVault(PrivateVault):
+class AbsentVault(InMemoryVault):
     """A vault whose database is away while `away` says so; `loses` makes only commits fail."""
 
     away = False

@@ -9,8 +9,8 @@ from starlette.applications import Starlette
 from thingspace_caller import START, Caller
 
 from app.simulator import create_simulator
-from app.simulator.clock import ManualClock
 from app.simulator.options import Options
+from app.simulator.world.clock import ManualClock
 
 
 @pytest.fixture

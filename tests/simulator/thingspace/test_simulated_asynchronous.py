@@ -6,7 +6,7 @@ from callback_receiver import Receiver
 from thingspace_caller import ACCOUNT, OTHER_ACCOUNT, Caller, listed
 
 from app.simulator.options import Options
-from app.simulator.world import Device
+from app.simulator.world.world import Device
 
 
 async def order(caller: Caller, *devices: Device, **body: Any) -> httpx.Response:

@@ -5,8 +5,8 @@ import pytest
 from starlette.applications import Starlette
 from thingspace_caller import ACCOUNT, START
 
-from app.simulator.thingspace.agenda import Agenda
-from app.simulator.thingspace.periodic import Periodic, Plan
+from app.simulator.vendors.thingspace.agenda import Agenda
+from app.simulator.vendors.thingspace.periodic import Periodic, Plan
 
 
 async def test_work_that_ended_by_an_error_is_not_passed_over_in_silence(simulator: Starlette) -> None:

@@ -6,7 +6,7 @@ import pytest
 from thingspace_caller import ACCOUNT, Caller
 
 from app.simulator.options import Options
-from app.simulator.thingspace.listeners import Listener
+from app.simulator.vendors.thingspace.listeners import Listener
 
 URL = "https://gateway.example/callbacks/1"
 

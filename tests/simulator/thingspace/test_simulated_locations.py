@@ -5,10 +5,10 @@ import httpx
 import pytest
 from thingspace_caller import ACCOUNT, OTHER_ACCOUNT, Caller
 
-from app.simulator.clock import ManualClock
 from app.simulator.options import Options
 from app.simulator.state import State
-from app.simulator.thingspace.fixes import Fixes, Outcome
+from app.simulator.vendors.thingspace.fixes import Fixes, Outcome
+from app.simulator.world.clock import ManualClock
 
 
 def message(answer: httpx.Response) -> str:

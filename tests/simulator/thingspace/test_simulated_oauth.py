@@ -1,10 +1,10 @@
 import pytest
 from thingspace_caller import Caller
 
-from app.simulator.clock import ManualClock
 from app.simulator.options import Options
 from app.simulator.state import State
-from app.simulator.thingspace.identifiers import Identifiers
+from app.simulator.vendors.thingspace.identifiers import Identifiers
+from app.simulator.world.clock import ManualClock
 
 
 async def test_the_same_token_is_handed_out_until_its_hour_is_over(stranger: Caller) -> None:

@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.simulator.thingspace.posting import Poster, PostFailed
+from app.simulator.vendors.thingspace.posting import Poster, PostFailed
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

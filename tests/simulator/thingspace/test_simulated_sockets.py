@@ -5,7 +5,6 @@ from typing import Any
 
 import httpx
 import pytest
-from servers import serving
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,9 +12,10 @@ from starlette.routing import Route
 from thingspace_caller import ACCOUNT, Caller
 
 from app.simulator import create_simulator
-from app.simulator.clock import ManualClock, RealClock
 from app.simulator.options import Options
-from app.simulator.thingspace.agenda import Agenda
+from app.simulator.vendors.thingspace.agenda import Agenda
+from app.simulator.world.clock import ManualClock, RealClock
+from tests.support.servers import serving
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from typing import Any
 
 import httpx
 
-from app.simulator.clock import ManualClock
 from app.simulator.options import Options
 from app.simulator.state import State
-from app.simulator.world import Device
+from app.simulator.world.clock import ManualClock
+from app.simulator.world.world import Device
 
 START = datetime(2024, 5, 17, 14, 30, tzinfo=UTC)
 ACCOUNT = "0844559123-00001"

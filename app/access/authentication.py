@@ -1,0 +1,123 @@
+"""Knows whose key a request carries: from memory while the database tells of every change, else by asking it."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import sha256
+
+import asyncpg
+
+from app.caller import BOOTSTRAP, Caller
+from app.storage import keys
+from app.storage.database import AWAY, Connection, Database
+
+PREFIX = "lg_"
+"""How every key begins that the gateway has made."""
+
+_HEARTBEAT_S = 1.0
+_TRUSTED_S = 3.0
+_ANSWER_WITHIN_S = 2.0
+_LOOKUPS_AT_ONCE = 2
+_MOST_UNKNOWN = 10_000
+_LOST = (*AWAY, asyncpg.UndefinedTableError, TimeoutError)
+
+
+def digest_of(key: str) -> bytes:
+    """Hash a key as it is stored.
+
+    A plain hash will do: keys are 256 random bits, which nobody finds by trying, however fast trying is. Slow hashes
+    protect what people think up.
+    """
+    return sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+class Authenticator:
+    """Finds callers by their keys.
+
+    All keys in use are kept in memory, so that a good key costs no query and a wrong one but the first. The copy counts
+    only while a connection that listens for changes has answered within the last three seconds.
+    """
+
+    def __init__(self, database: Database, bootstrap: str | None) -> None:
+        """Take the bootstrap key, which is known without the database."""
+        self._database = database
+        self._bootstrap = None if bootstrap is None else digest_of(bootstrap)
+        self._known: Mapping[bytes, tuple[Caller, datetime | None]] | None = None
+        self._unknown: set[bytes] = set()
+        self._lookups = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+        self._trusted_until = 0.0
+        self._changed = asyncio.Event()
+
+    async def holder(self, key: str) -> Caller | None:
+        """Find whose key this is; None when it is nobody's, revoked or expired.
+
+        Raises:
+            Unavailable: The database has to be asked, and is away.
+        """
+        digest = digest_of(key)
+        # Digests of keys cannot be steered towards each other, so comparing them tells nothing by its duration.
+        if digest == self._bootstrap:
+            return BOOTSTRAP
+        if not key.startswith(PREFIX):
+            return None
+        known = self._known
+        if known is not None and time.monotonic() < self._trusted_until:
+            found = known.get(digest)
+            if found is not None:
+                return None if found[1] is not None and found[1].timestamp() <= time.time() else found[0]
+            if digest in self._unknown:
+                return None
+        # Those who try keys must not take all connections from those who have one.
+        async with self._lookups, self._database.session() as session:
+            caller = await keys.holder(session, digest)
+        if caller is None and self._known is known and len(self._unknown) < _MOST_UNKNOWN:
+            self._unknown.add(digest)
+        return caller
+
+    def forget(self, *_: object) -> None:
+        """Forget the copy, because a key has changed."""
+        self._known = None
+        self._unknown.clear()
+        self._changed.set()
+
+    async def follow(self) -> None:
+        """Listen for changes until the database goes away."""
+        try:
+            connection = await self._database.connect()
+        except _LOST:
+            return
+        try:
+            await connection.add_listener(keys.CHANNEL, self.forget)
+            while True:
+                await self._learn(connection)
+        except _LOST:
+            return
+        finally:
+            self.forget()
+            connection.terminate()
+
+    async def _learn(self, connection: Connection) -> None:
+        """Read all keys, and trust in them until something changes."""
+        self._changed.clear()
+        started = time.monotonic()
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
+            known = await keys.every(connection)
+        # A change that was told meanwhile may be missing in what was read.
+        if self._changed.is_set():
+            return
+        self._unknown.clear()
+        self._known, self._trusted_until = known, started + _TRUSTED_S
+        while not await self._has_changed():
+            started = time.monotonic()
+            async with asyncio.timeout(_ANSWER_WITHIN_S):
+                await connection.fetchval("SELECT 1")
+            self._trusted_until = started + _TRUSTED_S
+
+    async def _has_changed(self) -> bool:
+        try:
+            async with asyncio.timeout(_HEARTBEAT_S):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,62 @@
+"""Figures that are looked up when somebody asks for the metrics: pools, tokens, and what the database holds."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from sqlalchemy.pool import QueuePool
+
+from app.errors import Unavailable
+from app.observability import metrics
+from app.provider import Provider
+from app.storage import callbacks, session_views
+from app.storage.database import Database
+from app.storage.sessions import Clock
+
+_LOOK_EVERY_S = 15
+_LOOK_FOR_S = 5
+
+
+class Gauges:
+    """Sets the gauges; the database is looked at every 15 seconds at most, however often somebody asks."""
+
+    def __init__(self, database: Database, providers: Sequence[Provider]) -> None:
+        self._database = database
+        self._providers = providers
+        self._looked_at = -float("inf")
+
+    async def measure(self, clock: Clock) -> None:
+        """Bring all gauges up to date; those of the database stay as they are while it is away."""
+        await self.measure_process()
+        if time.monotonic() - self._looked_at < _LOOK_EVERY_S:
+            return
+        self._looked_at = time.monotonic()
+        try:
+            async with asyncio.timeout(_LOOK_FOR_S):
+                await self._look(clock)
+        except (Unavailable, TimeoutError):
+            metrics.DATABASE_UP.set(0)
+        else:
+            metrics.DATABASE_UP.set(1)
+
+    async def measure_process(self) -> None:
+        """Bring the gauges of this process up to date; a job, where another process may be asked for them."""
+        pool = self._database.engine.pool
+        if isinstance(pool, QueuePool):
+            metrics.POOL_IN_USE.set(pool.checkedout())
+            metrics.POOL_SIZE.set(pool.size())
+        for provider in self._providers:
+            health = provider.health()
+            metrics.PROVIDER_READY.labels(provider.name).set(health.state == "ready")
+            if health.token_age_s is not None:
+                metrics.TOKEN_AGE.labels(provider.name).set(health.token_age_s)
+
+    async def _look(self, clock: Clock) -> None:
+        async with self._database.session() as session:
+            states = await session_views.count_by_state(session)
+            missing = await session_views.missing_of_open(session, clock)
+            quarantined = await callbacks.count_quarantined(session)
+        for state in metrics.SESSION_STATES:
+            metrics.SESSIONS.labels(state).set(states.get(state, 0))
+        metrics.MISSING.set(missing)
+        metrics.QUARANTINED.set(quarantined)

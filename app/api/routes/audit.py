@@ -1,0 +1,119 @@
+"""The audit trail, for holders of the scope `admin`."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api import examples
+from app.api.gateway import gateway_of
+from app.api.parameters import Cursor, Limit, Since, Until, next_of, place_of, refuse_unknown
+from app.api.rendering import instant, json_response
+from app.api.report_parameters import Account
+from app.api.schemas.locate import Schema
+from app.errors import InvalidArgument
+from app.storage import audit
+from app.storage.audit import Action, AuditFilter
+from app.storage.rows import public_id
+from app.storage.tables import AuditRow
+
+router = APIRouter(tags=["audit"])
+
+_NO_NUL = r"^[^\x00]*$"
+Key = Annotated[
+    str | None, Query(max_length=64, pattern=_NO_NUL, description="id of a key; `bootstrap`, `anyone`, `command-line`")
+]
+Device = Annotated[
+    str | None,
+    Query(
+        max_length=128,
+        pattern=_NO_NUL,
+        description="IMEI, MEID, ESN, MDN or name; finds the periodic sessions that it was part of, too",
+    ),
+]
+
+
+class AuditEntry(Schema):
+    """Who did what, when, to which device, and what came of it."""
+
+    id: str
+    at: datetime
+    key: str
+    request_id: str
+    action: Action
+    outcome: str
+    account: str | None
+    device: str | None
+    provider: str | None
+    billed: bool | None
+    report_id: str | None
+    session_id: str | None
+    subject: str | None
+
+
+class AuditAnswer(Schema):
+    """A page of the audit trail, newest first."""
+
+    entries: list[AuditEntry]
+    next: str | None
+
+
+@router.get(
+    "/audit",
+    summary="Who did what, newest first",
+    response_model=AuditAnswer,
+    responses=examples.problems(*examples.ACCESS, InvalidArgument),
+)
+async def list_entries(
+    request: Request,
+    key: Key = None,
+    device: Device = None,
+    account: Account = None,
+    action: Annotated[Action | None, Query(description="only this")] = None,
+    since: Since = None,
+    until: Until = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Response:
+    """Tell who located which device, when, with which key, and what they were told.
+
+    `outcome` is `located`, `accepted`, `done` or the `code` of the problem that was answered; `reportId` leads to the
+    position that was handed out, as long as it is kept; `billed` is null where nobody knows.
+    """
+    refuse_unknown(request, ("key", "device", "account", "action", "since", "until", "cursor", "limit"))
+    wanted = AuditFilter(
+        key_id=key,
+        device=device,
+        account=account,
+        action=action,
+        since=since,
+        until=until,
+        before=place_of(cursor),
+    )
+    gateway = gateway_of(request)
+    await gateway.writer.drained()
+    async with gateway.database.session() as session:
+        rows = await audit.page(session, wanted, limit + 1)
+    written = [to_entry(row) for row in rows[:limit]]
+    return json_response({"entries": written, "next": next_of([row.id for row in rows], limit)})
+
+
+def to_entry(row: AuditRow) -> dict[str, Any]:
+    """Write an audit row."""
+    return {
+        "id": public_id(row.id),
+        "at": instant(row.at),
+        "key": row.key_id,
+        "requestId": row.request_id,
+        "action": row.action,
+        "outcome": row.outcome,
+        "account": row.account,
+        "device": row.device,
+        "provider": row.provider,
+        "billed": row.billed,
+        "reportId": row.report_id and public_id(row.report_id),
+        "sessionId": row.session_id and public_id(row.session_id),
+        "subject": row.subject,
+    }

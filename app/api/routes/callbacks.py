@@ -1,0 +1,199 @@
+"""What providers sent us: the raw callbacks, and replaying them."""
+
+import base64
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api import examples
+from app.api.access import caller_of, check_sees_all_devices
+from app.api.gateway import gateway_of
+from app.api.parameters import Cursor, Limit, Since, Until, id_of, next_of, place_of, refuse_unknown
+from app.api.rendering import instant, json_response
+from app.callbacks.replay import Replayed
+from app.caller import Reach
+from app.errors import (
+    BodyTooLarge,
+    GatewayError,
+    InvalidArgument,
+    MalformedJson,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
+from app.storage import callbacks
+from app.storage.callbacks import CallbackFilter
+from app.storage.rows import public_id
+from app.storage.tables import CallbackRow
+
+router = APIRouter(tags=["callbacks"])
+
+State = Annotated[Literal["stored", "quarantined"] | None, Query(description="only callbacks in this state")]
+Signature = Annotated[
+    Literal["valid", "invalid", "missing", "unchecked"] | None, Query(description="only this verdict on the signature")
+]
+Id = Annotated[str, Path(max_length=64)]
+Token = Annotated[str, Path(max_length=200)]
+_REFUSALS = (MalformedJson, Unauthenticated, NotFound, BodyTooLarge, InvalidArgument, Unavailable, GatewayError)
+_FILTERS = ("state", "account", "service", "signature", "since", "until")
+
+
+@router.get(
+    "/callbacks",
+    summary="List callbacks, newest first",
+    responses=examples.problems(*examples.ACCESS, InvalidArgument),
+)
+async def list_callbacks(
+    request: Request,
+    state: State = None,
+    account: Annotated[str | None, Query(max_length=64)] = None,
+    service: Annotated[str | None, Query(max_length=64)] = None,
+    signature: Signature = None,
+    since: Since = None,
+    until: Until = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Response:
+    """List what came in, byte for byte, with what became of it."""
+    refuse_unknown(request, (*_FILTERS, "cursor", "limit"))
+    gateway = gateway_of(request)
+    wanted = CallbackFilter(
+        state=state,
+        account=account,
+        service=service,
+        signature=signature,
+        since=since,
+        until=until,
+        before=place_of(cursor),
+        reach=_reach_of(request),
+    )
+    await gateway.writer.drained()
+    async with gateway.database.session() as session:
+        rows = list(await callbacks.page(session, wanted, limit + 1))
+    written = [to_callback(row) for row in rows[:limit]]
+    return json_response({"callbacks": written, "next": next_of([row.id for row in rows], limit)})
+
+
+@router.post(
+    "/callbacks/replay",
+    summary="Replay many callbacks",
+    responses=examples.problems(*examples.ACCESS, InvalidArgument),
+)
+async def replay_callbacks(
+    request: Request,
+    state: State = "quarantined",
+    account: Annotated[str | None, Query(max_length=64)] = None,
+    service: Annotated[str | None, Query(max_length=64)] = None,
+    signature: Signature = None,
+    since: Since = None,
+    until: Until = None,
+) -> Response:
+    """Decode all callbacks that match again; those in quarantine unless `state` says otherwise."""
+    refuse_unknown(request, _FILTERS)
+    wanted = CallbackFilter(
+        state=state,
+        account=account,
+        service=service,
+        signature=signature,
+        since=since,
+        until=until,
+        reach=_reach_of(request),
+    )
+    replayed = await gateway_of(request).replay.every(wanted)
+    stored = sum(one.state == "stored" for one in replayed)
+    return json_response({"stored": stored, "quarantined": len(replayed) - stored})
+
+
+@router.get(
+    "/callbacks/{id}",
+    summary="One raw callback",
+    responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
+)
+async def get_callback(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
+    """Answer with one callback, its raw bytes included."""
+    gateway = gateway_of(request)
+    key, reach = id_of(id, "callback"), _reach_of(request)
+    await gateway.writer.drained()
+    async with gateway.database.session() as session:
+        row = await callbacks.find(session, key, reach)
+    if row is None:
+        raise NotFound("There is no such callback.")
+    return json_response(to_callback(row))
+
+
+@router.post(
+    "/callbacks/{id}/replay",
+    summary="Replay one callback",
+    responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
+)
+async def replay_callback(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
+    """Decode one callback again; reports that are stored already are not stored twice."""
+    reach = _reach_of(request)
+    return json_response(to_replayed(await gateway_of(request).replay.one(id_of(id, "callback"), reach=reach)))
+
+
+def _reach_of(request: Request) -> Reach:
+    """Tell which accounts' callbacks a caller sees; one callback may tell of many devices.
+
+    Raises:
+        PermissionDenied: The caller's key is restricted to some devices.
+    """
+    caller = caller_of(request)
+    check_sees_all_devices(caller)
+    return caller.reach
+
+
+@router.post(
+    "/callbacks/{provider}/{token}",
+    summary="Take in a callback",
+    response_class=Response,
+    response_description="Stored; the body is empty.",
+    responses=examples.problems(*_REFUSALS),
+    openapi_extra={
+        "security": [],
+        "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}, "required": True},
+    },
+)
+async def take_callback(provider: Id, token: Token) -> Response:  # noqa: ARG001 -- documented, and never used
+    """Store what a provider sends to the address that was registered there; 200 means committed.
+
+    No API key is needed: the token in the address is unguessable. `provider` is `thingspace`.
+    """
+    # Callbacks are taken at the door, in front of the routes; what comes here has an address that cannot be.
+    raise NotFound("There is no listener at this address.")
+
+
+def to_callback(row: CallbackRow) -> dict[str, Any]:
+    """Write a callback; the body as text where it is UTF-8, else in base64."""
+    written = {
+        "id": public_id(row.id),
+        "receivedAt": instant(row.received_at),
+        "provider": row.provider,
+        "account": row.account,
+        "service": row.service,
+        "state": row.state,
+        "reason": row.reason,
+        "signature": row.signature,
+        "flags": row.flags or [],
+    }
+    return written | raw_body(row.body)
+
+
+def raw_body(body: bytes) -> dict[str, str]:
+    """Write raw bytes as `body` where they are UTF-8 text, else as `bodyBase64`."""
+    try:
+        return {"body": body.decode()}
+    except UnicodeDecodeError:
+        return {"bodyBase64": base64.b64encode(body).decode()}
+
+
+def to_replayed(replayed: Replayed) -> dict[str, Any]:
+    """Write what a replay came to."""
+    return {
+        "id": public_id(replayed.id),
+        "state": replayed.state,
+        "reports": replayed.reports,
+        "reason": replayed.reason,
+    }

@@ -1,0 +1,44 @@
+"""Erasing a device on request."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+from ulid import ULID
+
+from app.api import examples
+from app.api.access import caller_of
+from app.api.audit_trail import AuditTrail
+from app.api.gateway import gateway_of
+from app.api.parameters import refuse_unknown
+from app.errors import IncompatibleState, InvalidArgument, PermissionDenied
+
+router = APIRouter(tags=["devices"])
+
+
+@router.delete(
+    "/devices/{identifier}",
+    summary="Erase everything that is kept of a device",
+    responses=examples.problems(*examples.ACCESS, IncompatibleState, InvalidArgument),
+)
+async def erase_device(
+    request: Request,
+    identifier: Annotated[str, Path(max_length=128, description="IMEI, MEID, ESN, MDN, or your own name for it")],
+    force: Annotated[bool, Query(description="erase even if a session in which it reports cannot be stopped")] = False,  # noqa: FBT002 -- a query parameter
+) -> dict[str, Any]:
+    """Stop the sessions in which the device reports, and remove all that is stored of it; answer how much that was.
+
+    Reports, positions, raw callbacks (of a callback about several devices, the part about this one), the book of
+    identifiers, counts in sessions and kept answers go. What its provider sends later is stored as new.
+
+    The audit trail keeps who asked about it and what they were told, under the random name that `auditedAs` shows.
+    """
+    refuse_unknown(request, ("force",))
+    if "\x00" in identifier:
+        raise InvalidArgument("No identifier holds a NUL.")
+    if not caller_of(request).reach.is_everything:
+        raise PermissionDenied("Only a key that may see all accounts and devices erases one.")
+    known_as = f"erased:{ULID()}"
+    async with AuditTrail(request, "device.erase", subject=known_as):
+        erased = await gateway_of(request).erase.device(identifier, known_as=known_as, force=force)
+    return {"erased": erased, "auditedAs": known_as}

@@ -1,0 +1,230 @@
+"""API keys, for holders of the scope `admin`."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+
+from fastapi import APIRouter, Path
+from pydantic import AwareDatetime, Field, model_validator
+from pydantic_core import PydanticCustomError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.access import Actor, KeyPlan, NewKey
+from app.api import examples
+from app.api.access import caller_of
+from app.api.body import JsonRoute
+from app.api.gateway import gateway_of, request_id_of
+from app.api.parameters import Cursor, Limit, id_of, next_of, place_of, refuse_unknown
+from app.api.rendering import instant, json_response
+from app.api.schemas.locate import Account, Schema, Text128
+from app.errors import IncompatibleState, InvalidArgument, NotFound
+from app.storage.rows import public_id
+from app.storage.tables import KeyRow
+
+router = APIRouter(tags=["keys"])
+_changes = APIRouter(route_class=JsonRoute)
+
+Scope = Literal["locate", "periodic", "periodic:unlimited", "reports:read", "callbacks", "listeners", "admin"]
+Id = Annotated[str, Path(max_length=64, description="the key's id, not the key")]
+_MOST_NAMED = 1000
+_EXAMPLE = {
+    "name": "fleet map",
+    "scopes": ["locate", "reports:read"],
+    "accounts": ["0844559123-00001"],
+    "devices": ["9900011234567*", "pump-*"],
+    "requestsPerMinute": 600,
+    "dailyFixes": 1000,
+    "expiresAt": "2030-01-01T00:00:00Z",
+}
+
+
+class KeyRequest(Schema):
+    """What a new key may do; what is left out does not restrict it."""
+
+    name: Annotated[Text128, Field(description="what it is for")]
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=7, description="what it may be used for")]
+    accounts: Annotated[
+        list[Account] | None,
+        Field(min_length=1, max_length=_MOST_NAMED, description="only these accounts, and nothing without an account"),
+    ] = None
+    devices: Annotated[
+        list[Text128] | None,
+        Field(
+            min_length=1,
+            max_length=_MOST_NAMED,
+            description="only devices whose IMEI, MEID, ESN, MDN or name is listed; `*` stands for any characters and"
+            " `?` for one. Every identifier that a request gives has to match; a name counts where there is none",
+        ),
+    ] = None
+    requests_per_minute: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
+    daily_fixes: Annotated[
+        int | None, Field(ge=0, le=1_000_000_000, description="fixes that may be billed on a day (UTC)")
+    ] = None
+    expires_at: Annotated[AwareDatetime | None, Field(strict=False, description="it is refused from then on")] = None
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if "admin" in self.scopes and (self.accounts is not None or self.devices is not None):
+            raise PydanticCustomError("admin_unrestricted", "a key with the scope admin cannot be restricted")
+        if "periodic:unlimited" in self.scopes and "periodic" not in self.scopes:
+            raise PydanticCustomError("needs_periodic", "the scope periodic:unlimited needs the scope periodic, too")
+        if self.expires_at is not None and self.expires_at <= datetime.now(UTC):
+            raise PydanticCustomError("in_the_past", "expiresAt must lie in the future")
+        return self
+
+    def to_plan(self) -> KeyPlan:
+        """Turn it into what is kept."""
+        return KeyPlan(
+            name=self.name,
+            scopes=tuple(dict.fromkeys(self.scopes)),
+            accounts=None if self.accounts is None else tuple(dict.fromkeys(self.accounts)),
+            devices=None if self.devices is None else tuple(dict.fromkeys(self.devices)),
+            rate_per_minute=self.requests_per_minute,
+            daily_fixes=self.daily_fixes,
+            expires_at=self.expires_at and self.expires_at.astimezone(UTC),
+        )
+
+
+class KeyAnswer(Schema):
+    """A key, without the key itself."""
+
+    id: str
+    name: str
+    prefix: Annotated[str, Field(description="how the key begins, to recognise it by")]
+    state: Literal["active", "expired", "revoked"]
+    scopes: list[Scope]
+    accounts: list[str] | None
+    devices: list[str] | None
+    requests_per_minute: int | None
+    daily_fixes: int | None
+    created_at: datetime
+    rotated_at: datetime | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class NewKeyAnswer(KeyAnswer):
+    """A key that has just been made."""
+
+    key: Annotated[str, Field(description="the key; it is shown this once and kept nowhere")]
+
+
+class KeysAnswer(Schema):
+    """A page of keys, newest first."""
+
+    keys: list[KeyAnswer]
+    next: str | None
+
+
+_CREATED: dict[str, Any] = {
+    "description": "Made",
+    "links": examples.links(
+        "id",
+        "$response.body#/id",
+        show="get_key_keys__id__get",
+        rotate="rotate_keys__id__rotate_post",
+        revoke="revoke_keys__id__delete",
+    ),
+}
+
+
+@_changes.post(
+    "/keys",
+    status_code=201,
+    summary="Make a key",
+    response_model=NewKeyAnswer,
+    responses={**examples.problems(*examples.ACCESS, *examples.BODY), 201: _CREATED},
+    openapi_extra={"requestBody": {"content": {"application/json": {"examples": {"restricted": {"value": _EXAMPLE}}}}}},
+)
+async def create(body: KeyRequest, request: Request) -> Response:
+    """Make a key; the answer shows it once, only its hash is kept."""
+    made = await gateway_of(request).keys.create(body.to_plan(), by_of(request))
+    return json_response(to_new_key(made), 201, headers={"Cache-Control": "no-store"})
+
+
+router.include_router(_changes)
+
+
+@router.get(
+    "/keys",
+    summary="List keys, newest first",
+    response_model=KeysAnswer,
+    responses=examples.problems(*examples.ACCESS, InvalidArgument),
+)
+async def list_keys(request: Request, cursor: Cursor = None, limit: Limit = 100) -> Response:
+    """List all keys, revoked and expired ones included; the keys themselves are shown nowhere."""
+    refuse_unknown(request, ("cursor", "limit"))
+    rows = await gateway_of(request).keys.page(before=place_of(cursor), limit=limit + 1)
+    written = [to_key(row) for row in rows[:limit]]
+    return json_response({"keys": written, "next": next_of([row.id for row in rows], limit)})
+
+
+@router.get(
+    "/keys/{id}",
+    summary="One key",
+    response_model=KeyAnswer,
+    responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
+)
+async def get_key(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
+    """Tell what a key may do, and whether it is in use."""
+    refuse_unknown(request, ())
+    return json_response(to_key(await gateway_of(request).keys.find(id_of(id, "key"))))
+
+
+@router.post(
+    "/keys/{id}/rotate",
+    summary="Replace a key",
+    response_model=NewKeyAnswer,
+    responses=examples.problems(*examples.ACCESS, NotFound, IncompatibleState, InvalidArgument),
+)
+async def rotate(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
+    """Make a new key in place of this one, which is refused at once; id, limits, counts and records go on."""
+    refuse_unknown(request, ())
+    made = await gateway_of(request).keys.rotate(id_of(id, "key"), by_of(request))
+    return json_response(to_new_key(made), headers={"Cache-Control": "no-store"})
+
+
+@router.delete(
+    "/keys/{id}",
+    summary="Revoke a key",
+    response_model=KeyAnswer,
+    responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
+)
+async def revoke(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
+    """Revoke a key for good; every replica refuses it at once. Safe to repeat."""
+    refuse_unknown(request, ())
+    return json_response(to_key(await gateway_of(request).keys.revoke(id_of(id, "key"), by_of(request))))
+
+
+def by_of(request: Request) -> Actor:
+    """Tell who changes keys."""
+    return Actor(key_id=caller_of(request).key_id, request_id=request_id_of(request))
+
+
+def to_key(row: KeyRow) -> dict[str, Any]:
+    """Write a key, without the key itself."""
+    state = "active"
+    if row.revoked_at is not None:
+        state = "revoked"
+    elif row.expires_at is not None and row.expires_at <= datetime.now(UTC):
+        state = "expired"
+    return {
+        "id": public_id(row.id),
+        "name": row.name,
+        "prefix": row.prefix,
+        "state": state,
+        "scopes": row.scopes,
+        "accounts": row.accounts,
+        "devices": row.devices,
+        "requestsPerMinute": row.rate_per_minute,
+        "dailyFixes": row.daily_fixes,
+        "createdAt": instant(row.created_at),
+        "rotatedAt": row.rotated_at and instant(row.rotated_at),
+        "expiresAt": row.expires_at and instant(row.expires_at),
+        "revokedAt": row.revoked_at and instant(row.revoked_at),
+    }
+
+
+def to_new_key(made: NewKey) -> dict[str, Any]:
+    """Write a key that has just been made, with the key itself."""
+    return {**to_key(made.row), "key": made.key}

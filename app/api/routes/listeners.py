@@ -1,0 +1,113 @@
+"""Our callback listeners at the providers: show, register, remove, test."""
+
+from typing import Annotated, Any, ClassVar
+
+from fastapi import APIRouter, Path
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api import examples
+from app.api.access import caller_of, check_account
+from app.api.audit_trail import AuditTrail
+from app.api.body import JsonRoute
+from app.api.gateway import gateway_of
+from app.api.rendering import instant, json_response
+from app.api.schemas.locate import Schema
+from app.errors import InvalidArgument, NotFound
+from app.listeners import Listener
+from app.model import AccountName
+
+router = APIRouter(tags=["listeners"])
+
+Account = Annotated[str, Path(min_length=1, max_length=64, description="the provider's billing account")]
+Service = Annotated[str, Path(max_length=64, description="`DeviceLocation` or `Location`")]
+
+
+class ListenerRequest(Schema):
+    """How a listener is to be registered."""
+
+    body_is_optional: ClassVar[bool] = True
+
+    url: Annotated[
+        str | None, Field(min_length=8, max_length=2000, description="default: built from GATEWAY_PUBLIC_URL")
+    ] = None
+
+
+@router.get("/listeners", summary="List listeners", responses=examples.problems(*examples.ACCESS))
+async def list_listeners(request: Request) -> Response:
+    """List the listeners, those fixed by the settings included; secrets are never shown."""
+    reach = caller_of(request).reach
+    listed = [one for one in await gateway_of(request).registering.every() if reach.has_account(one.account)]
+    return json_response({"listeners": [to_json(one) for one in listed], "next": None})
+
+
+@router.delete(
+    "/listeners/{account}/{service}",
+    summary="Remove a listener",
+    status_code=204,
+    response_class=Response,
+    responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument, *examples.PROVIDER),
+)
+async def delete_listener(account: Account, service: Service, request: Request) -> Response:
+    """Remove our registration at the provider; callbacks to its address get 404 from then on."""
+    async with AuditTrail(request, "listener.remove", account=account, subject=service):
+        check_account(caller_of(request), account)
+        await gateway_of(request).registering.remove(AccountName(account), service)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/listeners/{account}/{service}/test",
+    summary="Try a listener",
+    responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
+)
+async def test_listener(account: Account, service: Service, request: Request) -> Response:
+    """Send a signed synthetic callback through the public address, and say whether it arrived."""
+    async with AuditTrail(request, "listener.test", account=account, subject=service):
+        check_account(caller_of(request), account)
+        trial = await gateway_of(request).trying.one(AccountName(account), service)
+    return json_response(
+        {
+            "arrived": trial.arrived,
+            "status": trial.status,
+            "durationMs": trial.duration_ms,
+            "transactionId": trial.transaction_id,
+            "detail": trial.detail,
+        }
+    )
+
+
+async def put_listener(body: ListenerRequest, request: Request, account: Account, service: Service) -> Response:
+    """Register our address at the provider, or register it anew; the secret it hands out is stored, never shown."""
+    async with AuditTrail(request, "listener.register", account=account, subject=service):
+        check_account(caller_of(request), account)
+        listener = await gateway_of(request).registering.register(AccountName(account), service, body.url)
+    return json_response(to_json(listener))
+
+
+router.add_api_route(
+    "/listeners/{account}/{service}",
+    put_listener,
+    methods=["PUT"],
+    summary="Register a listener",
+    response_model=None,
+    responses=examples.problems(*examples.ACCESS, *examples.BODY, *examples.PROVIDER),
+    route_class_override=JsonRoute,
+)
+
+
+def to_json(listener: Listener) -> dict[str, Any]:
+    """Write a listener."""
+    return {
+        "provider": listener.provider,
+        "account": listener.account,
+        "service": listener.service,
+        "url": listener.url,
+        "managed": listener.managed,
+        "secretKnown": listener.has_secret,
+        "registeredAt": instant(listener.registered_at) if listener.registered_at else None,
+        "checkedAt": instant(listener.checked_at) if listener.checked_at else None,
+        "headerNames": list(listener.header_names),
+        "problem": listener.problem,
+    }

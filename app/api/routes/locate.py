@@ -1,0 +1,112 @@
+"""`POST /locate` and `POST /locate/batch`."""
+
+from typing import Any, cast
+
+import orjson
+import pydantic
+import pydantic_core
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api import examples
+from app.api.access import caller_of
+from app.api.body import JsonRoute
+from app.api.gateway import gateway_of, request_id_of
+from app.api.problems import to_problem, to_request_error
+from app.api.rendering import GEOJSON, json_response, to_answer, to_feature, wants
+from app.api.schemas import locate as schemas
+from app.errors import FieldError, GatewayError, InvalidArgument
+from app.locate import Answer
+from app.model import LocationQuery
+
+router = APIRouter(route_class=JsonRoute, tags=["locate"])
+_ITEM = pydantic.TypeAdapter(schemas.BatchItem)
+
+
+@router.post(
+    "/locate",
+    summary="Locate one device",
+    response_model=schemas.LocateAnswer,
+    responses=examples.LOCATE_RESPONSES,
+    openapi_extra=examples.LOCATE_REQUESTS,
+)
+async def locate(body: schemas.LocateRequest, request: Request) -> Response:
+    """Answer where a device is.
+
+    Measurements go to CloudLocate in one call; a device identified by IMEI and MDN is located by ThingSpace, after a
+    stored fix that is fresh enough. When the first provider has no position, the next one is asked.
+    """
+    request_id = request_id_of(request)
+    as_feature = wants(request, GEOJSON)
+    answer = await gateway_of(request).locate.one(
+        body.to_query(), request_id=request_id, timeout_s=body.timeout, caller=caller_of(request)
+    )
+    if as_feature:
+        return Response(orjson.dumps(to_feature(answer, request_id)), media_type=GEOJSON)
+    return json_response({"requestId": request_id, **to_answer(answer)})
+
+
+@router.post(
+    "/locate/batch",
+    summary="Locate up to 1,000 devices",
+    response_model=schemas.BatchAnswer,
+    responses=examples.BATCH_RESPONSES,
+)
+async def locate_batch(body: schemas.BatchRequest, request: Request) -> Response:
+    """Answer many questions, in the order asked; ThingSpace items share calls of 20 devices.
+
+    An item that is not valid, or fails, gets a `problem` of its own.
+    """
+    request_id = request_id_of(request)
+    # Documented as BatchRequest, read as the envelope: one bad item must not spoil the others.
+    envelope = cast("schemas.BatchEnvelope", body)
+    ids = _ids(envelope.requests)
+    outcomes: list[Answer | GatewayError | None] = [None] * len(ids)
+    queries: dict[int, LocationQuery] = {}
+    for index, item in enumerate(envelope.requests):
+        try:
+            queries[index] = _ITEM.validate_json(pydantic_core.to_json(item)).to_query()
+        except pydantic.ValidationError as error:
+            outcomes[index] = to_request_error(error)
+        except GatewayError as error:
+            outcomes[index] = error
+    answers = await gateway_of(request).locate.many(
+        list(queries.values()), request_id=request_id, timeout_s=body.timeout, caller=caller_of(request)
+    )
+    for index, answer in zip(queries, answers, strict=True):
+        outcomes[index] = answer
+    results = [{"id": item_id, **_result(outcome, request_id)} for item_id, outcome in zip(ids, outcomes, strict=True)]
+    located = sum(isinstance(outcome, Answer) for outcome in outcomes)
+    summary = {"located": located, "failed": len(ids) - located}
+    return json_response({"requestId": request_id, "results": results, "summary": summary})
+
+
+def _ids(items: list[dict[str, Any]]) -> list[str]:
+    """Read the items' ids, which have to be there and to differ.
+
+    Raises:
+        InvalidArgument: One is missing, no text, too long, or stands twice.
+    """
+    seen: set[str] = set()
+    errors = []
+    for index, item in enumerate(items):
+        item_id = item.get("id")
+        if not isinstance(item_id, str) or not 1 <= len(item_id) <= 128:  # noqa: PLR2004 -- the contract's limit
+            code, detail = ("MISSING", "is required: a text of 1 to 128 characters")
+        elif item_id in seen:
+            code, detail = ("DUPLICATE", "stands twice in this batch")
+        else:
+            seen.add(item_id)
+            continue
+        errors.append(FieldError(pointer=f"/requests/{index}/id", code=code, detail=detail))
+    if errors:
+        raise InvalidArgument("Every item needs an id of its own.", errors=tuple(errors))
+    return [item["id"] for item in items]
+
+
+def _result(outcome: Answer | GatewayError | None, request_id: str) -> dict[str, Any]:
+    if isinstance(outcome, Answer):
+        return to_answer(outcome)
+    assert outcome is not None
+    return {"problem": to_problem(outcome, request_id)}

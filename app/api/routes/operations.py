@@ -1,0 +1,123 @@
+"""Health, readiness, metrics, and the state of the providers; none of them ever calls a provider."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api import examples
+from app.api.gateway import gateway_of
+from app.api.rendering import instant, json_response
+from app.errors import InvalidArgument, NotFound, Unavailable
+from app.listeners import Listener
+from app.observability.metrics import exposition
+from app.provider import Provider
+from app.storage.migrate import is_current
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz", summary="Is the process up?", response_description="It is.")
+async def healthz() -> dict[str, str]:
+    """Answer as long as the process serves requests."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="Can it do its work?", responses=examples.problems(Unavailable))
+async def readyz(request: Request) -> Response:
+    """Answer whether the database can be reached and has the tables of this version, and the process goes on serving.
+
+    A process that was told to stop says that it is not ready while it still serves, so that load balancers leave it.
+    """
+    gateway = gateway_of(request)
+    if gateway.stopping.is_set():
+        raise Unavailable("The gateway is stopping.", retry_after_s=5)
+    async with gateway.database.session() as session:
+        migrated = await is_current(await session.connection())
+    if not migrated:
+        raise Unavailable("The database has not been migrated; run: location-gateway migrate")
+    return json_response({"status": "ready"})
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}, **examples.problems(*examples.ACCESS)},
+)
+async def metrics(request: Request) -> Response:
+    """Answer with all metrics in the Prometheus text format.
+
+    They are those of all processes of this server (`GATEWAY_WORKERS`), and some of the database.
+    """
+    gateway = gateway_of(request)
+    await gateway.measuring.measure(gateway.periodic.clock())
+    return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/providers", summary="State of the providers", responses=examples.problems(*examples.ACCESS))
+async def providers(request: Request) -> dict[str, Any]:
+    """Tell of each provider whether it is configured, how it is doing, what it can be asked, and who listens to it.
+
+    `listeners` is null while the database is away.
+    """
+    gateway = gateway_of(request)
+    try:
+        listeners: list[Listener] | None = await gateway.registering.every()
+    except Unavailable:
+        listeners = None
+    return {
+        "providers": [
+            to_state(provider) | {"listeners": _to_checks(provider, listeners)} for provider in gateway.providers
+        ]
+    }
+
+
+def _to_checks(provider: Provider, listeners: list[Listener] | None) -> list[dict[str, Any]] | None:
+    """Write what the last check of each of a provider's listeners found."""
+    if listeners is None:
+        return None
+    return [
+        {
+            "account": one.account,
+            "service": one.service,
+            "checkedAt": instant(one.checked_at) if one.checked_at else None,
+            "problem": one.problem,
+        }
+        for one in listeners
+        if one.provider == provider.name
+    ]
+
+
+@router.post(
+    "/providers/{name}/reset",
+    summary="Let a paused provider try again",
+    responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
+)
+async def reset(name: Annotated[str, Path(max_length=64)], request: Request) -> dict[str, Any]:
+    """Forget rejected logins and cool-downs, after the operator has mended what caused them."""
+    for provider in gateway_of(request).providers:
+        if provider.name == name:
+            await provider.reset()
+            return to_state(provider)
+    raise NotFound("There is no such provider; see /providers.")
+
+
+def to_state(provider: Provider) -> dict[str, Any]:
+    """Write a provider's state."""
+    health = provider.health()
+    return {
+        "name": provider.name,
+        "configured": provider.configured,
+        "state": health.state,
+        "abilities": [
+            ability for ability in ("locator", "tracker", "callbacks", "listeners") if getattr(provider, ability)
+        ],
+        "cooldownSeconds": health.cooldown_s,
+        "tokenAgeSeconds": health.token_age_s,
+        "lastError": health.last_error,
+        "lastErrorAt": instant(health.last_error_at) if health.last_error_at else None,
+        "notes": list(health.notes),
+    }

@@ -1,0 +1,227 @@
+"""`/periodic`: sessions in which devices are located again and again."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app import errors
+from app.api import examples
+from app.api.access import caller_of
+from app.api.body import JsonRoute
+from app.api.gateway import gateway_of, request_id_of
+from app.api.idempotency_key import HEADER, key_of
+from app.api.parameters import Cursor, Limit, Since, Until, next_of, place_of, refuse_unknown
+from app.api.periodic_rendering import Redaction, to_session, to_session_device, to_stopped
+from app.api.problems import MEDIA_TYPE
+from app.api.rendering import json_response
+from app.api.report_parameters import Account, BoxText, Status, Type, box_of
+from app.api.routes import reports
+from app.api.schemas import periodic as schemas
+from app.api.schemas.locate import MdnText
+from app.api.schemas.reports import REPORTS_RESPONSES, ReportsAnswer
+from app.periodic import Answer
+from app.storage.reports import ReportFilter
+from app.storage.rows import public_id
+
+router = APIRouter(tags=["periodic"])
+_starts = APIRouter(route_class=JsonRoute)
+
+Reference = Annotated[str, Path(max_length=256, description="the session's id, or ThingSpace's transaction id")]
+Mdns = Annotated[
+    list[MdnText] | None,
+    Query(max_length=10_000, description="stop these devices only; may be repeated"),
+]
+_PROBLEM_FROM = 400
+_EXAMPLE = {
+    "account": "0844559123-00001",
+    "devices": [{"imei": "990001123456782", "mdn": "5085550101"}],
+    "interval": 300,
+    "count": 6,
+}
+_START_EXTRA: dict[str, Any] = {
+    "requestBody": {"content": {"application/json": {"examples": {"half an hour": {"value": _EXAMPLE}}}}},
+    "parameters": [
+        {
+            "name": HEADER,
+            "in": "header",
+            "required": False,
+            "description": "makes repeating the request safe for 24 hours",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+            "example": "7d1f6f0c-start-pumps",
+        }
+    ],
+}
+_OF_A_SESSION = {
+    "show": "get_session_periodic__reference__get",
+    "devices": "list_devices_periodic__reference__devices_get",
+    "reports": "list_reports_periodic__reference__reports_get",
+    "stop": "stop_periodic__reference__delete",
+}
+_READING = examples.problems(*examples.ACCESS, errors.NotFound, errors.InvalidArgument)
+_LOCATION_HEADER = {"Location": {"schema": {"type": "string"}, "description": "where to follow the session"}}
+_LISTING: dict[int | str, dict[str, Any]] = {
+    **_READING,
+    200: {
+        "description": "Sessions, newest first",
+        "links": examples.links("reference", "$response.body#/sessions/0/id", **_OF_A_SESSION),
+    },
+}
+_START_RESPONSES: dict[int | str, dict[str, Any]] = {
+    202: {
+        "description": "Under way, or already begun under this Idempotency-Key",
+        "headers": _LOCATION_HEADER,
+        "links": examples.links("reference", "$response.body#/id", **_OF_A_SESSION),
+    },
+    **examples.problems(
+        *examples.ACCESS,
+        *examples.BODY,
+        *examples.PROVIDER,
+        errors.MissingIdentifier,
+        errors.UnsupportedIdentifier,
+        errors.ServiceNotApplicable,
+        errors.IdempotencyKeyReused,
+        errors.IdempotencyInProgress,
+        errors.OutcomeUnknown,
+    ),
+}
+_START_RESPONSES[504]["headers"] = _LOCATION_HEADER
+_STOP_RESPONSES = examples.problems(
+    *examples.ACCESS, errors.NotFound, errors.InvalidArgument, errors.IncompatibleState, errors.ProviderNotConfigured
+)
+
+
+@_starts.post(
+    "/periodic",
+    status_code=202,
+    summary="Start a periodic session",
+    response_model=schemas.SessionAnswer,
+    responses=_START_RESPONSES,
+    openapi_extra=_START_EXTRA,
+)
+async def start(body: schemas.PeriodicRequest, request: Request) -> Response:
+    """Have up to 10,000 devices located at intervals; their reports arrive as callbacks.
+
+    The start is sent to ThingSpace once, never again. When its outcome is unknown, the answer is 504
+    `OUTCOME_UNKNOWN` with the `session`, which becomes active by itself when one of its callbacks arrives.
+
+    With an `Idempotency-Key` the request may be repeated for 24 hours: the same body gets the same answer, or 202 with
+    the session as it stands when the outcome was unknown. Final refusals are repeated as well. A failure before
+    anything was started (most 429 and 503, `PROVIDER_AUTH_FAILED`) and a request that was not valid leave the key free.
+    """
+    periodic = gateway_of(request).periodic
+    caller, request_id = caller_of(request), request_id_of(request)
+    plan = body.to_plan(caller.reach.only_account or periodic.default_account())
+    answer = await periodic.start(
+        plan, key=key_of(request, body), words=Redaction(request_id), caller=caller, request_id=request_id
+    )
+    return _to_response(answer)
+
+
+router.include_router(_starts)
+
+
+@router.get(
+    "/periodic", summary="List sessions, newest first", response_model=schemas.SessionsAnswer, responses=_LISTING
+)
+async def list_sessions(
+    request: Request,
+    state: Annotated[schemas.SessionState | None, Query(description="only sessions in this state")] = None,
+    account: Account = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Response:
+    """List sessions with their counts."""
+    refuse_unknown(request, ("state", "account", "cursor", "limit"))
+    views = await gateway_of(request).periodic.page(
+        state=state,
+        account=account,
+        before=place_of(cursor),
+        limit=limit + 1,
+        reach=caller_of(request).reach,
+    )
+    written = [to_session(view) for view in views[:limit]]
+    return json_response({"sessions": written, "next": next_of([view.row.id for view in views], limit)})
+
+
+@router.get("/periodic/{reference}", summary="One session", response_model=schemas.SessionAnswer, responses=_READING)
+async def get_session(reference: Reference, request: Request) -> Response:
+    """Tell how a session stands: what came, what failed, and what is missing."""
+    refuse_unknown(request, ())
+    return json_response(to_session(await gateway_of(request).periodic.show(reference, reach=caller_of(request).reach)))
+
+
+@router.get(
+    "/periodic/{reference}/devices",
+    summary="The devices of a session",
+    response_model=schemas.SessionDevicesAnswer,
+    responses=_READING,
+)
+async def list_devices(
+    reference: Reference,
+    request: Request,
+    cursor: Annotated[str | None, Query(pattern=r"^[0-9]{14,16}$", description="`next` of the page before")] = None,
+    limit: Limit = 100,
+) -> Response:
+    """Tell of each device what came of it, in the order of the IMEIs."""
+    refuse_unknown(request, ("cursor", "limit"))
+    reach = caller_of(request).reach
+    views = await gateway_of(request).periodic.devices(reference, after=cursor, limit=limit + 1, reach=reach)
+    following = views[limit - 1].row.device if len(views) > limit else None
+    return json_response({"devices": [to_session_device(view) for view in views[:limit]], "next": following})
+
+
+@router.get(
+    "/periodic/{reference}/reports",
+    summary="The reports of a session",
+    response_model=ReportsAnswer,
+    responses={**REPORTS_RESPONSES, 404: _READING[404]},
+)
+async def list_reports(
+    reference: Reference,
+    request: Request,
+    account: Account = None,
+    type_: Type = None,
+    status: Status = None,
+    since: Since = None,
+    until: Until = None,
+    bbox: BoxText = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Response:
+    """List or stream what the provider reported in a session, its stops included; as `/reports` does."""
+    refuse_unknown(request, ("account", "type", "status", "since", "until", "bbox", "cursor", "limit"))
+    wanted = ReportFilter(
+        session_id=await gateway_of(request).periodic.id_of(reference, reach=caller_of(request).reach),
+        account=account,
+        type=type_,
+        status=status,
+        since=since,
+        until=until,
+        box=box_of(bbox),
+    )
+    return await reports.list_reports(request, wanted, cursor=cursor, limit=limit)
+
+
+@router.delete(
+    "/periodic/{reference}", summary="Stop a session", response_model=schemas.StoppedAnswer, responses=_STOP_RESPONSES
+)
+async def stop(reference: Reference, request: Request, mdn: Mdns = None) -> Response:
+    """Stop all devices of a session, or some; safe to repeat.
+
+    Devices that were asked to stop before are not asked again. Each device that could not be stopped is listed with
+    its problem.
+    """
+    refuse_unknown(request, ("mdn",), repeatable=("mdn",))
+    request_id = request_id_of(request)
+    stopped = await gateway_of(request).periodic.stop(
+        reference, list(dict.fromkeys(mdn or ())), caller=caller_of(request), request_id=request_id
+    )
+    return json_response(to_stopped(stopped, request_id))
+
+
+def _to_response(answer: Answer) -> Response:
+    headers = {"Location": f"/periodic/{public_id(answer.session_id)}"} if answer.session_id else None
+    media_type = MEDIA_TYPE if answer.status >= _PROBLEM_FROM else "application/json"
+    return Response(answer.body, answer.status, headers, media_type)

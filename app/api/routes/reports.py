@@ -1,0 +1,250 @@
+"""Reports and positions: as pages, as streams, and one by one."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.access import caller_of
+from app.api.audit_trail import row_about
+from app.api.gateway import gateway_of
+from app.api.negotiation import preferred
+from app.api.parameters import Cursor, Limit, Since, Until, id_of, refuse_unknown
+from app.api.rendering import GEOJSON, instant
+from app.api.report_parameters import (
+    Account,
+    BoxText,
+    Esn,
+    HolderCursor,
+    Imei,
+    Mdn,
+    Meid,
+    SessionId,
+    Status,
+    Transaction,
+    Type,
+    after_of,
+    box_of,
+    device_id_of,
+    holder_of,
+    session_id_of,
+    to_cursor,
+)
+from app.api.report_rendering import to_report, to_report_feature
+from app.api.report_streams import CSV, NDJSON, stream
+from app.api.routes.callbacks import raw_body
+from app.api.schemas import reports as schemas
+from app.errors import NotFound
+from app.storage import callbacks, reports
+from app.storage.reports import ReportFilter, ReportRecord
+from app.storage.rows import public_id
+
+router = APIRouter(tags=["reports"])
+
+JSON = "application/json"
+_PAGE_OF_REPORTS = ("cursor", "limit", "since", "until", "type", "status", "bbox", "account")
+_WHOSE_REPORTS = ("transactionId", "sessionId", "imei", "meid", "esn", "mdn")
+_PAGE_OF_POSITIONS = ("cursor", "limit", "bbox", "account")
+_MDN = re.compile(r"[0-9]{10}", re.ASCII)
+
+
+@router.get(
+    "/reports",
+    summary="List or export reports, newest first",
+    response_model=schemas.ReportsAnswer,
+    responses=schemas.REPORTS_RESPONSES,
+)
+async def get_reports(
+    request: Request,
+    transaction: Transaction = None,
+    session: SessionId = None,
+    imei: Imei = None,
+    meid: Meid = None,
+    esn: Esn = None,
+    mdn: Mdn = None,
+    account: Account = None,
+    type_: Type = None,
+    status: Status = None,
+    since: Since = None,
+    until: Until = None,
+    bbox: BoxText = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Response:
+    """Answer with the reports that match every filter.
+
+    JSON and GeoJSON come in pages. A page that no transaction, session or device narrows down is looked for among the
+    next 100,000 reports of the time window: it may be short, even empty, and still have a `next`; go on until that is
+    null. Cursors stay valid while reports come in.
+
+    `text/csv` and `application/x-ndjson` stream everything that matches, as of the moment of asking, whatever `cursor`
+    and `limit` say; a connection that breaks off means that rows are missing. In CSV, texts that a spreadsheet would
+    take for a formula begin with an apostrophe.
+    """
+    refuse_unknown(request, (*_WHOSE_REPORTS, *_PAGE_OF_REPORTS))
+    wanted = ReportFilter(
+        transaction_id=transaction.strip() if transaction is not None else None,
+        session_id=session_id_of(session),
+        device_id=device_id_of(imei=imei, meid=meid, esn=esn),
+        mdn=mdn,
+        account=account,
+        type=type_,
+        status=status,
+        since=since,
+        until=until,
+        box=box_of(bbox),
+    )
+    return await list_reports(request, wanted, cursor=cursor, limit=limit)
+
+
+async def list_reports(request: Request, wanted: ReportFilter, *, cursor: str | None, limit: int) -> Response:
+    """Answer with a page or a stream of reports, in the media type that the caller prefers.
+
+    Raises:
+        NotAcceptable, InvalidArgument: The caller takes none of the media types, or the cursor is none of ours.
+        Unavailable: The database is away.
+    """
+    media_type = preferred(request.headers.get("accept"), (JSON, GEOJSON, CSV, NDJSON))
+    after = after_of(cursor)
+    gateway = gateway_of(request)
+    wanted = replace(wanted, reach=caller_of(request).reach)
+    await gateway.writer.drained()
+    if media_type in (CSV, NDJSON):
+        device = wanted.device_id or wanted.mdn
+        row = row_about(
+            request, "reports.export", "accepted", account=wanted.account, device=device, subject=media_type
+        )
+        await gateway.journal.keep(row)
+        return stream(reports.export(gateway.database, wanted), media_type, gateway.streams)
+    page = await reports.page(gateway.database, wanted, after=after, limit=limit)
+    _note_read(request, page.reports)
+    return _listed("reports", page.reports, public_id(page.next.id) if page.next else None, media_type)
+
+
+@router.get(
+    "/reports/{id}",
+    summary="One report, with what it was read from",
+    response_model=schemas.ReportWithSourceAnswer,
+    responses=schemas.REPORT_RESPONSES,
+)
+async def get_report(request: Request, id: Annotated[str, Path(max_length=64)]) -> Response:  # noqa: A002 -- the path's
+    """Answer with one report, and with the raw callback or the provider's answer that it comes from."""
+    refuse_unknown(request, ())
+    preferred(request.headers.get("accept"), (JSON,))
+    key = id_of(id, "report")
+    gateway = gateway_of(request)
+    await gateway.writer.drained()
+    reach = caller_of(request).reach
+    report = await reports.find(gateway.database, key)
+    if report is None or not reach.has_report(report.account, report.device, report.mdn):
+        raise NotFound("There is no such report.")
+    callback = None
+    # A callback may tell of other devices, too.
+    if report.callback_id is not None and reach.devices is None:
+        async with gateway.database.session() as session:
+            callback = await callbacks.find(session, report.callback_id, reach)
+    source = callback and {
+        "id": public_id(callback.id),
+        "receivedAt": instant(callback.received_at),
+        **raw_body(callback.body),
+    }
+    _note_read(request, [report], report_id=key.hex)
+    return _answered({**to_report(report), "callback": source, "raw": report.raw}, JSON)
+
+
+@router.get(
+    "/devices/{identifier}/location",
+    summary="The latest known position of a device",
+    response_model=schemas.ReportAnswer,
+    responses=schemas.LOCATION_RESPONSES,
+)
+async def get_location(
+    request: Request,
+    identifier: Annotated[str, Path(max_length=128, description="IMEI, MEID, ESN, MDN, or your own name for it")],
+) -> Response:
+    """Answer with the report that has the latest fix by the time of the fix; no provider is asked."""
+    refuse_unknown(request, ())
+    media_type = preferred(request.headers.get("accept"), (JSON, GEOJSON))
+    gateway = gateway_of(request)
+    reach = caller_of(request).reach
+    await gateway.writer.drained()
+    if _MDN.fullmatch(identifier):
+        report = await reports.latest_of_mdn(gateway.database, identifier, datetime.now(UTC), reach=reach)
+    else:
+        # No text in the database holds a NUL, and none may be sent to it.
+        report = (
+            None if "\x00" in identifier else await reports.latest_of_device(gateway.database, identifier, reach=reach)
+        )
+    if report is None:
+        raise NotFound("No position of this device is stored.")
+    row = row_about(
+        request,
+        "position.read",
+        "located",
+        account=report.account,
+        device=report.device,
+        provider=report.provider,
+        report_id=report.id.hex,
+    )
+    gateway.journal.note(row)
+    return _answered(to_report_feature(report) if media_type == GEOJSON else to_report(report), media_type)
+
+
+@router.get(
+    "/positions",
+    summary="The latest known position of each device",
+    response_model=schemas.PositionsAnswer,
+    responses=schemas.POSITIONS_RESPONSES,
+)
+async def get_positions(
+    request: Request, bbox: BoxText = None, account: Account = None, cursor: HolderCursor = None, limit: Limit = 100
+) -> Response:
+    """Answer with the report that has the latest fix of each device, as a map wants them.
+
+    Every device comes once, in an order that does not change while devices move.
+    """
+    refuse_unknown(request, _PAGE_OF_POSITIONS)
+    media_type = preferred(request.headers.get("accept"), (JSON, GEOJSON))
+    box, after = box_of(bbox), holder_of(cursor)
+    gateway = gateway_of(request)
+    await gateway.writer.drained()
+    reach = caller_of(request).reach
+    page = await reports.positions_page(
+        gateway.database, box=box, account=account, after=after, limit=limit, reach=reach
+    )
+    _note_read(request, page.reports)
+    return _listed("positions", page.reports, to_cursor(page.next) if page.next else None, media_type)
+
+
+def _note_read(request: Request, found: Sequence[ReportRecord], *, report_id: str | None = None) -> None:
+    """Leave an audit row about reports that were shown; it names a device, and an account, if all are of one."""
+    if not found:
+        return
+    devices, accounts = {report.device for report in found}, {report.account for report in found}
+    row = row_about(
+        request,
+        "reports.read",
+        "shown",
+        account=found[0].account if len(accounts) == 1 else None,
+        device=found[0].device if len(devices) == 1 else None,
+        report_id=report_id,
+        subject=f"{len(found)} reports of {len(devices)} devices",
+    )
+    gateway_of(request).journal.note(row)
+
+
+def _listed(name: str, found: Sequence[ReportRecord], following: str | None, media_type: str) -> Response:
+    if media_type == GEOJSON:
+        features = [to_report_feature(report) for report in found]
+        return _answered({"type": "FeatureCollection", "features": features, "next": following}, GEOJSON)
+    return _answered({name: [to_report(report) for report in found], "next": following}, JSON)
+
+
+def _answered(content: dict[str, Any], media_type: str) -> Response:
+    return Response(orjson.dumps(content), headers={"Vary": "Accept"}, media_type=media_type)

@@ -1,0 +1,233 @@
+"""Periodic requests as callers write them, and the answers, for the documentation."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Literal, NoReturn, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from app.api.schemas.locate import Account, Esn, Imei, LocationAnswer, MdnText, Meid, ProblemAnswer, Schema
+from app.errors import FieldError, InvalidArgument, MissingIdentifier, RequestError, UnsupportedIdentifier
+from app.model import AccountName, Device, Mdn, PeriodicPlan
+
+SessionState = Literal["requested", "active", "completed", "stopping", "stopped", "failed", "unknown"]
+
+_NORTH_AMERICAN = r"^\+1[0-9]{10}$"
+_MOST_SHOWN = 100
+
+
+class PeriodicDevice(Schema):
+    """One device: its `imei`, and `mdn` or `phoneNumber` where it is not known from earlier."""
+
+    imei: Annotated[Imei | None, Field(description="14 to 16 digits; required")] = None
+    mdn: Annotated[MdnText | None, Field(description="10 digits, without the country code")] = None
+    phone_number: Annotated[
+        str | None, Field(pattern=r"^\+[1-9][0-9]{4,14}$", description="instead of mdn, in E.164: +15085550101")
+    ] = None
+    meid: Annotated[Meid | None, Field(description="refused: periodic location knows devices by IMEI only")] = None
+    esn: Annotated[Esn | None, Field(description="refused: periodic location knows devices by IMEI only")] = None
+
+    @model_validator(mode="after")
+    def _names_one_number(self) -> Self:
+        if self.mdn is not None and self.phone_number is not None:
+            raise PydanticCustomError("one_number", "send only one of mdn and phoneNumber")
+        return self
+
+    @property
+    def number(self) -> Mdn | None:
+        """The MDN, however it was written."""
+        written = self.mdn or (self.phone_number or "").removeprefix("+1")
+        return Mdn(written) if written else None
+
+
+class PeriodicRequest(Schema):
+    """Locate devices again and again: `count` times each, or `unlimited` until stopped."""
+
+    account: Annotated[Account | None, Field(description="ThingSpace billing account; default THINGSPACE_ACCOUNT")] = (
+        None
+    )
+    devices: Annotated[list[PeriodicDevice], Field(min_length=1, max_length=10_000, description="no device twice")]
+    interval: Annotated[int, Field(ge=1, le=1_036_800, description="seconds between the starts of fixes")]
+    count: Annotated[int | None, Field(ge=1, le=1000, description="fixes per device; or else `unlimited`")] = None
+    unlimited: Annotated[bool | None, Field(description="true: until stopped; never the default")] = None
+    start_delay: Annotated[int, Field(ge=0, le=86_400, description="seconds before the first fix")] = 0
+    max_age: Annotated[
+        int, Field(ge=0, le=3600, description="how old a cached fix may be to be taken instead of a new one, seconds")
+    ] = 120
+
+    def to_plan(self, default_account: AccountName | None) -> PeriodicPlan:
+        """Turn it into what a provider is asked.
+
+        Raises:
+            InvalidArgument, MissingIdentifier, UnsupportedIdentifier: It cannot be asked like this.
+        """
+        if (self.count is not None) == bool(self.unlimited):
+            detail = "send exactly one of count and unlimited: true"
+            _refuse(
+                InvalidArgument,
+                "It has to be said how long this shall go on.",
+                _fields("/count", "EXACTLY_ONE", detail),
+            )
+        account = AccountName(self.account) if self.account else default_account
+        if not account:
+            detail = "is required; no default account is configured"
+            _refuse(InvalidArgument, "There is no account.", _fields("/account", "MISSING", detail))
+        return PeriodicPlan(
+            account=account,
+            devices=self._to_devices(),
+            interval_s=self.interval,
+            count=self.count,
+            start_delay_s=self.start_delay,
+            max_age_s=self.max_age,
+        )
+
+    def _to_devices(self) -> tuple[Device, ...]:
+        for place, device in enumerate(self.devices):
+            if device.imei is None or device.meid is not None or device.esn is not None:
+                _refuse_identifiers(device, place)
+            if device.phone_number is not None and device.number is not None and len(device.number) != 10:  # noqa: PLR2004 -- an MDN's digits
+                detail = "must be +1 and ten digits; ThingSpace knows no other numbers"
+                fields = _fields(f"/devices/{place}/phoneNumber", "UNSUPPORTED", detail)
+                _refuse(UnsupportedIdentifier, "The phone number cannot be an MDN.", fields)
+        self._refuse_doubles()
+        return tuple([Device(id=device.imei, kind="imei", mdn=device.number) for device in self.devices])
+
+    def _refuse_doubles(self) -> None:
+        seen: set[str] = set()
+        fields: list[FieldError] = []
+        for place, device in enumerate(self.devices):
+            for name, value in (("imei", device.imei), ("mdn", device.number)):
+                if value is None:
+                    continue
+                if (mark := f"{name}:{value}") in seen:
+                    fields += _fields(f"/devices/{place}/{name}", "DUPLICATE", "stands in this request already")
+                seen.add(mark)
+        if fields:
+            _refuse(InvalidArgument, "Every device may stand in a request once.", fields[:_MOST_SHOWN])
+
+
+def _refuse_identifiers(device: PeriodicDevice, place: int) -> NoReturn:
+    where = f"/devices/{place}"
+    given = [name for name in ("meid", "esn", "mdn", "phone_number") if getattr(device, name) is not None]
+    if not given:
+        fields = _fields(f"{where}/imei", "MISSING", "is required")
+        _refuse(MissingIdentifier, "A device carries no identifier.", fields)
+    member = f"{where}/{given[0]}" if given[0] in ("meid", "esn") else f"{where}/imei"
+    fields = _fields(member, "UNSUPPORTED", "send the IMEI, and no MEID or ESN")
+    _refuse(UnsupportedIdentifier, "Periodic location knows devices by their IMEI only.", fields)
+
+
+def _fields(pointer: str, code: str, detail: str) -> list[FieldError]:
+    return [FieldError(pointer=pointer, code=code, detail=detail)]
+
+
+def _refuse(kind: type[RequestError], detail: str, fields: Iterable[FieldError]) -> NoReturn:
+    raise kind(detail, errors=tuple(fields))
+
+
+class _Answer(BaseModel):
+    """Answers may grow new members; clients ignore what they don't know."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+
+class DevicesTotal(_Answer):
+    """How many devices a session has."""
+
+    total: int
+
+
+class ReportCounts(_Answer):
+    """What came of the reports, each device's counted by itself."""
+
+    expected: Annotated[int | None, Field(description="devices times count; null when unlimited")]
+    due: Annotated[int, Field(description="should have come by now, a grace period allowed")]
+    received: int
+    failed: Annotated[int, Field(description="came without a position")]
+    missing: Annotated[int, Field(description="due, and neither received nor failed")]
+
+
+class SessionAnswer(_Answer):
+    """A periodic session."""
+
+    id: str
+    transaction_id: Annotated[str | None, Field(description="ThingSpace's id, once it is known")]
+    state: SessionState
+    account: str
+    interval: int
+    count: int | None
+    unlimited: bool
+    start_delay: int
+    max_age: int
+    devices: DevicesTotal
+    reports: ReportCounts
+    created_at: datetime
+    started_at: datetime | None
+    ends_at: Annotated[datetime | None, Field(description="by the plan; null when unlimited")]
+    ended_at: datetime | None
+    stop_requested_at: datetime | None
+    problem: Annotated[ProblemAnswer | None, Field(description="why it failed, or why its outcome is unknown")]
+
+
+class SessionsAnswer(_Answer):
+    """Sessions, newest first."""
+
+    sessions: list[SessionAnswer]
+    next: str | None
+
+
+class SessionDeviceName(_Answer):
+    """How a session knows a device."""
+
+    imei: str
+    mdn: str | None
+
+
+class LastFix(LocationAnswer):
+    """The latest fix by its time, and the report that brought it."""
+
+    report_id: str
+
+
+class SessionDeviceAnswer(_Answer):
+    """A device of a session."""
+
+    device: SessionDeviceName
+    received: int
+    failed: int
+    due: int
+    missing: int
+    last_fix: LastFix | None
+    stop_requested_at: datetime | None
+    stopped_at: datetime | None
+
+
+class SessionDevicesAnswer(_Answer):
+    """Devices of a session, in the order of their IMEIs."""
+
+    devices: list[SessionDeviceAnswer]
+    next: str | None
+
+
+class StopFailureAnswer(_Answer):
+    """A device that was not stopped."""
+
+    imei: str | None
+    mdn: str | None
+    problem: ProblemAnswer
+
+
+class StopAnswer(_Answer):
+    """What became of a stop; devices that were asked before are not counted again."""
+
+    requested: Annotated[int, Field(description="accepted and failed ones together")]
+    accepted: int
+    failed: list[StopFailureAnswer]
+
+
+class StoppedAnswer(SessionAnswer):
+    """The session, and what became of the stop."""
+
+    stop: StopAnswer

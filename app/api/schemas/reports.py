@@ -1,0 +1,162 @@
+"""What the routes of reports and positions answer, for the documentation."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from app.api import examples
+from app.api.rendering import GEOJSON
+from app.api.report_rendering import FLAT_MEMBERS
+from app.api.report_streams import CSV, NDJSON
+from app.api.schemas.locate import LocationAnswer
+from app.errors import InvalidArgument, NotAcceptable, NotFound
+from app.model import ReportStatus, ReportType
+
+Next = Annotated[str | None, Field(description="send it as `cursor` for the next page; null at the end")]
+
+
+class _Answer(BaseModel):
+    """Answers may grow new members; clients ignore what they don't know."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+
+class ReportDeviceAnswer(_Answer):
+    """The identifiers that the report states; those that it does not are absent."""
+
+    imei: str | None = None
+    meid: str | None = None
+    esn: str | None = None
+    mdn: str | None = None
+    name: str | None = None
+
+
+class ReportErrorAnswer(_Answer):
+    """Why there is no position, in the provider's words."""
+
+    type: str | None
+    info: str | None
+    timestamp: datetime | None
+
+
+class ReportAnswer(_Answer):
+    """What a provider said about one device."""
+
+    id: Annotated[str, Field(description="made of the report's time and content: the same content has the same id")]
+    transaction_id: Annotated[str | None, Field(description="the provider's, null for fixes of `/locate`")]
+    session_id: Annotated[str | None, Field(description="the periodic session that it belongs to")]
+    account: str | None
+    device: ReportDeviceAnswer
+    type: ReportType
+    status: Annotated[ReportStatus, Field(description="`info`: nothing about a position")]
+    location: Annotated[LocationAnswer | None, Field(description="null unless located")]
+    error: ReportErrorAnswer | None
+    provider: str
+    reported_as: Annotated[str | None, Field(description="the provider's own word for the type")]
+    flags: Annotated[list[str], Field(description="what is odd about it")]
+    received_at: datetime
+
+
+class ReportsAnswer(_Answer):
+    """Reports, newest first by the time of the fix or the error."""
+
+    reports: list[ReportAnswer]
+    next: Next
+
+
+class PositionsAnswer(_Answer):
+    """The report with the latest fix of each device."""
+
+    positions: list[ReportAnswer]
+    next: Next
+
+
+class ReportCallbackAnswer(_Answer):
+    """A callback as it came in: `body` where it is UTF-8 text, else `bodyBase64`."""
+
+    id: str
+    received_at: datetime
+    body: str | None = None
+    body_base64: str | None = None
+
+
+class ReportWithSourceAnswer(ReportAnswer):
+    """A report, and what it was read from."""
+
+    callback: Annotated[ReportCallbackAnswer | None, Field(description="null when no longer kept, or not a callback")]
+    raw: Annotated[str | None, Field(description="the provider's answer, for fixes of `/locate`")]
+
+
+_LOCATION = {
+    "latitude": 42.09551,
+    "longitude": -71.26483,
+    "accuracy": 35.0,
+    "confidence": None,
+    "timestamp": "2024-05-17T14:30:05Z",
+    "source": "network",
+    "provider": "thingspace",
+    "cached": False,
+}
+_REPORT: dict[str, Any] = {
+    "id": "01HY3J6Q48J8Q2R4ZC1V7N5T9B",
+    "transactionId": "0d5c2a1e-5a2b-4c11-9d1f-3f6b7b0c8e55",
+    "sessionId": "01HY3J5Z8M4C0M8T5Y6Z7A8B9C",
+    "account": "0844559123-00001",
+    "device": {"imei": "990001123456782", "mdn": "5085550101"},
+    "type": "location",
+    "status": "located",
+    "location": _LOCATION,
+    "error": None,
+    "provider": "thingspace",
+    "reportedAs": "DeviceLocation",
+    "flags": [],
+    "receivedAt": "2024-05-17T14:30:07.412Z",
+}
+_FEATURE = {
+    "type": "Feature",
+    "id": _REPORT["id"],
+    "geometry": {"type": "Point", "coordinates": [-71.26483, 42.09551]},
+    "properties": {"imei": "990001123456782", "accuracy": 35.0, "timestamp": "2024-05-17T14:30:05Z"},
+}
+_FEATURE_CONTENT = {"schema": {"type": "object", "title": "GeoJSON Feature"}, "example": _FEATURE}
+_COLLECTION_CONTENT = {
+    "schema": {"type": "object", "title": "GeoJSON FeatureCollection"},
+    "example": {"type": "FeatureCollection", "features": [_FEATURE], "next": None},
+}
+_LISTING = examples.problems(*examples.ACCESS, InvalidArgument, NotAcceptable)
+_READING = examples.problems(*examples.ACCESS, NotFound, NotAcceptable, InvalidArgument)
+
+
+def _answers(description: str, content: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    return {200: {"description": description, "content": content}}
+
+
+REPORTS_RESPONSES = {
+    **_answers(
+        "Reports, newest first",
+        {
+            "application/json": {"example": {"reports": [_REPORT], "next": None}},
+            GEOJSON: _COLLECTION_CONTENT,
+            CSV: {"schema": {"type": "string"}, "example": ",".join(FLAT_MEMBERS)},
+            NDJSON: {"schema": {"type": "string"}},
+        },
+    ),
+    **_LISTING,
+}
+REPORT_RESPONSES = {
+    **_answers("The report", {"application/json": {"example": {**_REPORT, "callback": None, "raw": None}}}),
+    **_READING,
+}
+LOCATION_RESPONSES = {
+    **_answers("The report with the latest fix", {"application/json": {"example": _REPORT}, GEOJSON: _FEATURE_CONTENT}),
+    **_READING,
+}
+POSITIONS_RESPONSES = {
+    **_answers(
+        "The latest position of each device",
+        {"application/json": {"example": {"positions": [_REPORT], "next": None}}, GEOJSON: _COLLECTION_CONTENT},
+    ),
+    **_LISTING,
+}

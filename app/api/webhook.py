@@ -1,0 +1,185 @@
+"""The door for providers' callbacks: plain ASGI in front of everything else, because bursts come through here.
+
+200 with an empty body means committed; 404 an unknown token; 401 a signature that is enforced and wrong; 413 too large;
+400 no JSON object, kept raw all the same; 503 not stored, try again.
+"""
+
+from collections.abc import Awaitable, Mapping
+from typing import Any
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from ulid import ULID
+
+from app.api.problems import problem_response
+from app.api.webhook_spans import WebhookSpans
+from app.callbacks.ingest import Ingest, Sender
+from app.callbacks.tokens import Address, CallbackTokens
+from app.errors import BodyTooLarge, GatewayError, MalformedJson, Overloaded, Unavailable
+from app.model import ProviderName
+from app.observability import metrics
+from app.observability.tracing import Recorder
+
+log = structlog.get_logger()
+
+PREFIX = "/callbacks/"
+_OK = 200
+_START: Message = {"type": "http.response.start", "status": _OK, "headers": [(b"content-length", b"0")]}
+_BODY: Message = {"type": "http.response.body", "body": b""}
+
+
+class ClientGone(Exception):
+    """The sender closed the connection before its body was complete."""
+
+
+class Webhook:
+    """Answers `POST /callbacks/{provider}/{token}`."""
+
+    def __init__(
+        self,
+        ingest: Ingest,
+        addresses: CallbackTokens,
+        providers: list[ProviderName],
+        *,
+        limit: int,
+        recorder: Recorder | None = None,
+    ) -> None:
+        """Serve the callbacks of some providers.
+
+        Args:
+            limit: The largest body taken, in bytes.
+            recorder: Makes a span of each callback; None: nobody does.
+        """
+        self._ingest = ingest
+        self._addresses = addresses
+        self._limit = limit
+        self._spans = None if recorder is None else WebhookSpans(recorder)
+        self._stored: Mapping[str, Any] = {name: metrics.CALLBACKS.labels(name, "stored") for name in providers}
+
+    def opens(self, scope: Scope) -> bool:
+        """Tell whether a request is a callback."""
+        path: str = scope["path"]
+        if not path.startswith(PREFIX) or scope["method"] != "POST":
+            return False
+        provider, token = _place(scope)
+        return provider in self._stored and bool(token) and "/" not in token
+
+    def recognise(self, scope: Scope) -> Address | None:
+        """Find the address at which a callback comes in, where it is one that is known already."""
+        path: str = scope["path"]
+        if not path.startswith(PREFIX) or scope["method"] != "POST":
+            return None
+        return self._addresses.known(*_place(scope))
+
+    def take_at_once(self, address: Address, scope: Scope, body: bytes, sender: Sender) -> bool:
+        """Take a callback whose body is complete, for a server that can answer without a task for each request.
+
+        Returns:
+            Whether the sender will be told; if not, the ordinary way is the only one.
+        """
+        if len(body) > self._limit:
+            return False
+        trace = None if self._spans is None else self._spans.begin(scope)
+        self._ingest.take_together(address, body, _Headers(scope["headers"]), sender, trace)
+        return True
+
+    def count_stored(self, address: Address, scope: Scope) -> None:
+        """Count a callback that was taken at once and is committed."""
+        self._stored[address.provider].inc()
+        if self._spans is not None:
+            self._spans.end(scope, address.provider, _OK)
+
+    def refusal(self, address: Address, error: Unavailable) -> ASGIApp:
+        """Make what answers a callback that was taken at once and could not be committed."""
+
+        async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._refuse(error, address.provider, scope, receive, send)
+
+        return refuse if self._spans is None else self._spans.around(refuse, address.provider)
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Take one callback."""
+        if self._spans is None:
+            return self._take(scope, receive, send)
+        return self._spans.around(self._take, _place(scope)[0])(scope, receive, send)
+
+    async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
+        provider, token = _place(scope)
+        try:
+            address = self._addresses.known(provider, token)
+            if address is None:
+                address = await self._addresses.find(provider, token)
+            body = await self._read(scope, receive)
+            stored, is_readable = self._ingest.take(address, body, _Headers(scope["headers"]))
+            await stored
+        except GatewayError as error:
+            await self._refuse(error, provider, scope, receive, send)
+        except ClientGone:
+            metrics.CALLBACKS.labels(provider, "broken_off").inc()
+        except Exception as error:  # noqa: BLE001 -- the last line of defence: not stored, so sent again
+            log.error("callback failed", provider=provider, error=type(error).__name__)
+            await self._refuse(Unavailable("The callback could not be stored."), provider, scope, receive, send)
+        else:
+            if is_readable:
+                self._stored[provider].inc()
+                await send(_START)
+                await send(_BODY)
+            else:
+                unreadable = MalformedJson("The body is no JSON object; its bytes are kept in quarantine.")
+                await self._refuse(unreadable, provider, scope, receive, send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            body: bytes = message.get("body", b"")
+            if len(body) > self._limit:
+                raise BodyTooLarge(f"Send at most {self._limit} bytes.")
+            return body
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            if message["type"] != "http.request":
+                raise ClientGone
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            if size > self._limit:
+                raise BodyTooLarge(f"Send at most {self._limit} bytes.")
+            if not message.get("more_body"):
+                return b"".join(chunks)
+            message = await receive()
+
+    @staticmethod
+    async def _refuse(error: GatewayError, provider: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if isinstance(error, Overloaded):
+            # To the provider it is all the same why nothing was stored: try again later.
+            error = Unavailable(error.detail, retry_after_s=error.retry_after_s)
+        request_id = str(ULID())
+        metrics.CALLBACKS.labels(provider, error.code.lower()).inc()
+        log.warning("callback refused", provider=provider, code=error.code, request_id=request_id)
+        await problem_response(error, request_id, headers={"X-Request-Id": request_id})(scope, receive, send)
+
+
+def _place(scope: Scope) -> tuple[str, str]:
+    """Read provider and token from the path."""
+    provider, _, token = scope["path"][len(PREFIX) :].partition("/")
+    return provider, token
+
+
+class _Headers(Mapping[str, str]):
+    """Header fields by lower-case name, decoded only when asked for."""
+
+    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        wanted = name.encode("latin-1")
+        for key, value in self._raw:
+            if key == wanted:
+                return value.decode("latin-1")
+        raise KeyError(name)
+
+    def __iter__(self) -> Any:
+        return (key.decode("latin-1") for key, _ in self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)

@@ -1,0 +1,1 @@
+"""Callbacks of providers: the tokens of their addresses, taking them in, replaying them."""

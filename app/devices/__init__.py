@@ -1,0 +1,1 @@
+"""What concerns a device as a whole."""

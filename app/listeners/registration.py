@@ -1,0 +1,232 @@
+"""Registers our listeners at the providers, and sees that the registrations still point at us."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+import structlog
+
+from app.callbacks.tokens import CallbackTokens
+from app.errors import FieldError, InvalidArgument, NotFound, ProviderError, ProviderNotConfigured
+from app.model import AccountName, Deadline, ProviderName
+from app.provider import Listeners, Provider
+from app.settings import is_loopback
+from app.storage import listeners
+from app.storage.database import Database
+from app.storage.seal import Seal
+from app.storage.tables import ListenerRow
+
+log = structlog.get_logger()
+
+_CALL_S = 60.0
+_CHECK_EVERY = timedelta(minutes=10)
+_TOKEN_BYTES = 32
+_UNSIGNED = (
+    "the registration handed out no secret that could be told from other headers, so signatures cannot be checked; "
+    "name its header in the settings (headerNames lists those that came) and register again"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """A listener as operators see it.
+
+    Attributes:
+        managed: Whether the gateway registers it; false for the one fixed by the settings.
+        has_secret: Whether the key that callbacks are signed with is known.
+        header_names: The headers that came with the registration, names only.
+        problem: What the last check found wrong, in words.
+    """
+
+    provider: ProviderName
+    account: AccountName | None
+    service: str
+    url: str | None
+    managed: bool
+    has_secret: bool
+    registered_at: datetime | None = None
+    checked_at: datetime | None = None
+    header_names: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+class ListenerRegistry:
+    """Shows, registers, removes and checks listeners."""
+
+    def __init__(
+        self,
+        providers: Sequence[Provider],
+        database: Database,
+        seal: Seal,
+        addresses: CallbackTokens,
+        *,
+        public_url: str | None = None,
+    ) -> None:
+        """Wire the use case; `public_url` is the address under which providers reach the gateway."""
+        self._providers = [provider for provider in providers if provider.listeners and provider.callbacks]
+        self._database = database
+        self._seal = seal
+        self._addresses = addresses
+        self._public_url = public_url
+
+    async def every(self) -> list[Listener]:
+        """List the listeners: those registered by the gateway, and those fixed by the settings."""
+        async with self._database.session() as session:
+            managed = [to_listener(row) for row in await listeners.every(session)]
+        taken = {(one.account, one.service) for one in managed}
+        fixed = [self._fixed_listener(provider) for provider in self._providers]
+        return managed + [one for one in fixed if one is not None and (one.account, one.service) not in taken]
+
+    async def find(self, account: str, service: str) -> Listener:
+        """Find one listener.
+
+        Raises:
+            NotFound: There is no such listener.
+        """
+        for one in await self.every():
+            if (one.account, one.service) == (account, service):
+                return one
+        raise NotFound("There is no such listener; GET /listeners shows those there are.")
+
+    async def register(self, account: AccountName, service: str, url: str | None) -> Listener:
+        """Register our address for an account and service; again, to renew it.
+
+        The token is committed before the provider is called, so that no callback meets an unknown address.
+
+        Raises:
+            InvalidArgument: There is no such service, or no address to register.
+            ProviderError: The provider refused or could not be reached.
+        """
+        provider, abilities = self._responsible(service)
+        token = self._fixed_token(provider, account, service) or secrets.token_urlsafe(_TOKEN_BYTES)
+        kept = {"provider": provider.name, "account": account, "service": service, "token": token}
+        async with self._database.session() as session:
+            row = await listeners.reserve(session, **kept)
+            row.url = address = _checked(url or self._url_for(provider.name, row.token))
+        registration = await abilities.register(account, service, address, deadline=Deadline.after(_CALL_S))
+        log.info("listener registered", provider=provider.name, service=service, headers=registration.header_names)
+        async with self._database.session() as session:
+            row = await listeners.reserve(session, **kept)
+            row.registered_at = row.checked_at = datetime.now(UTC)
+            row.header_names = list(registration.header_names)
+            row.problem = _UNSIGNED if registration.secret is None else None
+            if registration.secret is not None:
+                row.sealed_secret = self._seal.close(registration.secret.encode(), sealed_with=provider.key_material)
+            listener = to_listener(row)
+        await self._addresses.refresh()
+        return listener
+
+    async def remove(self, account: AccountName, service: str) -> None:
+        """Remove our registration at the provider, and forget its token.
+
+        Raises:
+            NotFound: There is no such listener.
+            ProviderError: The provider refused or could not be reached.
+        """
+        _, abilities = self._responsible(service)
+        await self.find(account, service)
+        await abilities.remove(account, service, deadline=Deadline.after(_CALL_S))
+        async with self._database.session() as session:
+            await listeners.forget(session, account, service)
+        await self._addresses.refresh()
+
+    async def check(self) -> None:
+        """Compare the registrations that were not checked for a while with what the provider says."""
+        now = datetime.now(UTC)
+        async with self._database.session() as session:
+            due = [to_listener(row) for row in await listeners.claim_due(session, now, now - _CHECK_EVERY)]
+        for listener in due:
+            problem = await self._problem_of(listener)
+            if problem is not None:
+                log.warning("listener problem", provider=listener.provider, service=listener.service, problem=problem)
+            async with self._database.session() as session:
+                await listeners.note_check(session, listener.account or "", listener.service, problem)
+
+    async def _problem_of(self, listener: Listener) -> str | None:
+        try:
+            _, abilities = self._responsible(listener.service)
+            registered = await abilities.registered(
+                AccountName(listener.account or ""), deadline=Deadline.after(_CALL_S)
+            )
+        except (ProviderError, InvalidArgument) as error:
+            return f"the registration could not be checked: {error.title}"
+        for one in registered:
+            if one.service.lower() == listener.service.lower():
+                return None if one.url == listener.url else "the provider calls another address; register again"
+        return "the provider has no registration; register again"
+
+    def _responsible(self, service: str) -> tuple[Provider, Listeners]:
+        services: list[str] = []
+        for provider in self._providers:
+            assert provider.listeners is not None
+            if service in provider.listeners.services:
+                if not provider.configured:
+                    raise ProviderNotConfigured("Its settings are incomplete; see /providers.", provider=provider.name)
+                return provider, provider.listeners
+            services.extend(provider.listeners.services)
+        detail = f"must be one of: {', '.join(services)}"
+        raise InvalidArgument(
+            "There is no such callback service.",
+            errors=(FieldError(pointer="/service", code="UNKNOWN_VALUE", detail=detail),),
+        )
+
+    def _url_for(self, provider: ProviderName, token: str) -> str:
+        if self._public_url is None:
+            detail = "send the address under which the provider reaches this gateway, or set GATEWAY_PUBLIC_URL"
+            raise InvalidArgument(
+                "The gateway does not know its public address.",
+                errors=(FieldError(pointer="/url", code="MISSING", detail=detail),),
+            )
+        return f"{self._public_url}/callbacks/{provider}/{token}"
+
+    @staticmethod
+    def _fixed_token(provider: Provider, account: AccountName, service: str) -> str | None:
+        assert provider.callbacks is not None
+        assert provider.listeners is not None
+        is_fixed = account == provider.default_account and service == provider.listeners.services[0]
+        return provider.callbacks.fixed_token if is_fixed else None
+
+    def _fixed_listener(self, provider: Provider) -> Listener | None:
+        assert provider.callbacks is not None
+        assert provider.listeners is not None
+        token = provider.callbacks.fixed_token
+        if token is None:
+            return None
+        return Listener(
+            provider=provider.name,
+            account=provider.default_account,
+            service=provider.listeners.services[0],
+            url=f"{self._public_url}/callbacks/{provider.name}/{token}" if self._public_url else None,
+            managed=False,
+            has_secret=provider.callbacks.fixed_secret is not None,
+        )
+
+
+def to_listener(row: ListenerRow) -> Listener:
+    """Turn a row into what operators see."""
+    return Listener(
+        provider=ProviderName(row.provider),
+        account=AccountName(row.account),
+        service=row.service,
+        url=row.url,
+        managed=True,
+        has_secret=row.sealed_secret is not None,
+        registered_at=row.registered_at,
+        checked_at=row.checked_at,
+        header_names=tuple(row.header_names or ()),
+        problem=row.problem,
+    )
+
+
+def _checked(url: str) -> str:
+    parts = urlsplit(url)
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    if not is_safe or not parts.hostname:
+        detail = "must begin with https:// (http:// is for loopback addresses only)"
+        raise InvalidArgument(
+            "The address cannot be registered.",
+            errors=(FieldError(pointer="/url", code="INVALID_FORMAT", detail=detail),),
+        )
+    return url

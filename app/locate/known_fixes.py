@@ -1,0 +1,90 @@
+"""What the database knows already: who a device is, and where it was a moment ago."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
+
+from app.errors import Unavailable
+from app.locate.answers import to_fix
+from app.locate.search import Search
+from app.model import AccountName, Mdn
+from app.observability import metrics
+from app.storage import aliases, positions
+from app.storage.database import Database
+from app.storage.writer import Writer
+
+
+class KnownFixes:
+    """Completes devices from the alias book, and answers from stored fixes."""
+
+    def __init__(self, database: Database, writer: Writer, *, recent_s: int) -> None:
+        """Look things up.
+
+        Args:
+            recent_s: How old a stored fix may be when the caller does not say, seconds.
+        """
+        self._database = database
+        self._writer = writer
+        self._recent_s = recent_s
+
+    async def complete(self, group: Sequence[Search]) -> None:
+        """Give devices of which one identifier is known the other one, where it was seen with it.
+
+        Raises:
+            Unavailable: The database cannot be asked.
+        """
+        lacking = [search for search in group if None in (search.query.device.id, search.query.device.mdn)]
+        ids = [search.query.device.id for search in lacking if search.query.device.id is not None]
+        mdns = [search.query.device.mdn for search in lacking if search.query.device.mdn is not None]
+        await self._writer.drained()
+        async with self._database.session() as session:
+            mdn_of = await aliases.mdns_of(session, ids) if ids else {}
+            id_of = await aliases.devices_of(session, mdns) if mdns else {}
+        for search in lacking:
+            device = search.query.device
+            if device.id is not None and device.id in mdn_of:
+                device = replace(device, mdn=Mdn(mdn_of[device.id]))
+            elif device.mdn is not None and device.mdn in id_of:
+                device = replace(device, **id_of[device.mdn])
+            search.query = replace(search.query, device=device)
+
+    async def answer(self, group: Sequence[Search], default_account: AccountName | None) -> None:
+        """Answer those for whom a fix is stored that is fresh enough.
+
+        Args:
+            default_account: What the present candidate uses for questions that name no account.
+        """
+        asked = [(search, wanted) for search in group if (wanted := self._wanted(search, default_account)) is not None]
+        if not asked:
+            return
+        await self._writer.drained()
+        try:
+            async with self._database.session() as session:
+                rows = await positions.latest(session, [wanted for _, wanted in asked])
+        except Unavailable:
+            # Without the store the provider can still be asked; it costs at most what it would have cost anyway.
+            return
+        for (search, _), row in zip(asked, rows, strict=True):
+            if row is not None:
+                metrics.STORED_ANSWERS.labels("store").inc()
+                search.hints.append("answered from a stored fix; send maxAge 0 for a current one")
+                search.conclude(to_fix(row), report_id=row.id.hex)
+
+    def _wanted(self, search: Search, default_account: AccountName | None) -> positions.Wanted | None:
+        query = search.query
+        max_age_s = self._recent_s if query.max_age_s is None else query.max_age_s
+        if max_age_s <= 0:
+            return None
+        device = query.device
+        account = device.account or default_account
+        # What was obtained for no account is for those who see all of them.
+        seen = [account, ""] if account else None
+        if (own := search.caller.reach.accounts) is not None:
+            seen = [account] if account else sorted(own)
+        return positions.Wanted(
+            keys=[key for key in (device.id, f"mdn:{device.mdn}" if device.mdn else None) if key],
+            since=datetime.now(UTC) - timedelta(seconds=max_age_s),
+            accounts=seen,
+            provider=query.pinned,
+        )

@@ -1,0 +1,89 @@
+"""Identical questions: one search for those that are in flight, one answer for those that come shortly after."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from msgspec.structs import replace
+
+from app.errors import GatewayError, ProviderTimeout, Unavailable
+from app.locate.answers import Answer
+from app.model import LocationQuery
+from app.observability import metrics
+
+_MOST_KEPT = 10_000
+
+Question: TypeAlias = tuple[LocationQuery, str]
+"""A query, and whose answers to it may be shared."""
+
+
+class SingleFlight:
+    """Lets identical questions share a search."""
+
+    def __init__(self, reuse_s: float) -> None:
+        """Begin with nothing to share.
+
+        Args:
+            reuse_s: How long an answer may serve identical questions, seconds; 0 turns that off.
+        """
+        self._reuse_s = reuse_s
+        self._in_flight: dict[tuple[Question, float], asyncio.Future[Answer | GatewayError]] = {}
+        self._kept: OrderedDict[Question, tuple[float, Answer]] = OrderedDict()
+
+    async def answer(self, question: Question, timeout_s: float, search: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Give the answer of whoever asks or has asked the same; else search for it.
+
+        Raises:
+            GatewayError: What the search raised.
+            ProviderTimeout: The search of somebody else took longer than `timeout_s`.
+        """
+        if self._reuse_s and (kept := self._recall(question)) is not None:
+            return kept
+        key = (question, timeout_s)
+        if (running := self._in_flight.get(key)) is not None:
+            return await self._share(running, timeout_s)
+        future: asyncio.Future[Answer | GatewayError] = asyncio.get_running_loop().create_future()
+        self._in_flight[key] = future
+        outcome: Answer | GatewayError = Unavailable("The gateway stopped before the answer came.")
+        try:
+            outcome = await search()
+        except GatewayError as error:
+            outcome = error
+        finally:
+            del self._in_flight[key]
+            future.set_result(outcome)
+        if isinstance(outcome, GatewayError):
+            raise outcome
+        if self._reuse_s:
+            self._keep(question, outcome)
+        return outcome
+
+    def forget(self) -> None:
+        """Forget all answers that are kept."""
+        self._kept.clear()
+
+    async def _share(self, running: "asyncio.Future[Answer | GatewayError]", timeout_s: float) -> Answer:
+        metrics.STORED_ANSWERS.labels("in_flight").inc()
+        try:
+            async with asyncio.timeout(timeout_s):
+                outcome = await asyncio.shield(running)
+        except TimeoutError as error:
+            raise ProviderTimeout("No answer came in time.") from error
+        if isinstance(outcome, GatewayError):
+            raise outcome
+        return outcome
+
+    def _recall(self, question: Question) -> Answer | None:
+        kept = self._kept.get(question)
+        if kept is None or time.monotonic() - kept[0] > self._reuse_s:
+            return None
+        metrics.STORED_ANSWERS.labels("reuse").inc()
+        return replace(kept[1], fix=replace(kept[1].fix, cached=True))
+
+    def _keep(self, question: Question, answer: Answer) -> None:
+        self._kept[question] = (time.monotonic(), answer)
+        self._kept.move_to_end(question)
+        while len(self._kept) > _MOST_KEPT:
+            self._kept.popitem(last=False)

@@ -1,0 +1,132 @@
+"""Reports that came before their session was known: claimed by transaction id, or adopted by a session that fits."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from app.model import TransactionId
+from app.periodic.background import persistently
+from app.periodic.context import SessionContext
+from app.storage import claims, sessions
+from app.storage.claims import Candidate, Stranger
+
+log = structlog.get_logger()
+
+_MOST_NOTICED = 50_000
+_AT_ONCE = 1000
+_PATIENCE_S = 5
+_LATEST = timedelta(days=1)
+_RECENT = timedelta(hours=1)
+
+
+class SessionClaims:
+    """Gives reports to their sessions, after the writer has stored them without one."""
+
+    def __init__(self, parts: SessionContext) -> None:
+        self._parts = parts
+        self._noticed: set[str] = set()
+        self._wake = asyncio.Event()
+
+    def notice(self, transaction_ids: Iterable[str]) -> None:
+        """Take note of transactions that no session was known for; returns at once.
+
+        What is more than can be noted is found by `sweep`.
+        """
+        if len(self._noticed) < _MOST_NOTICED:
+            self._noticed.update(transaction_ids)
+            self._wake.set()
+
+    async def settle_noticed(self) -> None:
+        """Wait until something has been noticed, and settle it."""
+        await self._wake.wait()
+        self._wake.clear()
+        noticed, self._noticed = list(self._noticed), set()
+        try:
+            for begin in range(0, len(noticed), _AT_ONCE):
+                await self.settle(noticed[begin : begin + _AT_ONCE])
+        except BaseException:
+            self.notice(noticed)
+            raise
+
+    async def settle(self, transaction_ids: Sequence[str]) -> None:
+        """Claim the reports of transactions whose session is known by now, and find sessions for the others.
+
+        The starter of a session does the same after recording its transaction, so that a report is claimed whichever
+        of the two commits last.
+        """
+        await self.claim(transaction_ids)
+        adopted = await persistently(lambda: self._adopt(transaction_ids), for_s=_PATIENCE_S)
+        if adopted:
+            await self.claim(adopted)
+
+    async def claim(self, transaction_ids: Sequence[str]) -> None:
+        """Give reports to the sessions that their transactions belong to."""
+
+        async def once() -> None:
+            async with self._parts.database.session() as db:
+                await claims.claim(db, transaction_ids)
+
+        await persistently(once, for_s=_PATIENCE_S)
+
+    async def sweep(self) -> None:
+        """Settle what a process that died had no time for, and what a clock that has been put back had ended."""
+        now = self._parts.now()
+        async with self._parts.database.session() as db:
+            await sessions.advance(db, self._parts.clock(), is_thorough=True)
+            recent = await sessions.recent_transactions(db, now - _RECENT)
+            waiting = await claims.is_any_session_unknown(db)
+            lingering = await claims.lingering(db, now - _LATEST) if waiting else []
+        for begin in range(0, len(recent), _AT_ONCE):
+            await self.claim(recent[begin : begin + _AT_ONCE])
+        if lingering:
+            await self.settle(lingering)
+
+    async def _adopt(self, transaction_ids: Sequence[str]) -> list[str]:
+        adopted = []
+        async with self._parts.database.session() as db:
+            await sessions.advance(db, self._parts.clock())
+            if not await claims.is_any_session_unknown(db):
+                return []
+            await claims.lock_adoptions(db)
+            for stranger in await claims.strangers(db, transaction_ids):
+                fitting = await claims.candidates(db, stranger, _LATEST)
+                chosen = choose(fitting, stranger, self._parts.now())
+                transaction_id = TransactionId(stranger.transaction_id)
+                if chosen is not None and await sessions.belongs(db, chosen.row.id, transaction_id, "start"):
+                    sessions.begin(chosen.row, transaction_id, chosen.row.created_at)
+                    await db.flush()
+                    await claims.claim(db, [transaction_id])
+                    adopted.append(stranger.transaction_id)
+        if adopted:
+            log.info("sessions adopted by their callbacks", count=len(adopted))
+        return adopted
+
+
+def choose(fitting: Sequence[Candidate], stranger: Stranger, now: datetime) -> Candidate | None:
+    """Choose the session that a transaction belongs to; None while that would be a guess which could do harm.
+
+    * As long as one of them is still being started, its reply may name this very transaction: wait.
+    * Sessions with the same plan and devices can stand for each other: the oldest takes it.
+    * Otherwise wait for two intervals, in which a device may report that only one of them has. After that the one with
+      the fewest devices takes it, and of those the one that lasts longest: a session that expects too much shows
+      reports missing and can be stopped, one that expects too little would leave an endless transaction behind.
+    """
+    if not fitting or any(candidate.row.state == "requested" for candidate in fitting):
+        return None
+    if len({_plan(candidate) for candidate in fitting}) == 1:
+        return fitting[0]
+    evidence_until = stranger.first_at + 2 * timedelta(seconds=max(one.row.interval_s for one in fitting))
+    return min(fitting, key=_rank) if now > evidence_until else None
+
+
+def _plan(candidate: Candidate) -> tuple[object, ...]:
+    row = candidate.row
+    return row.interval_s, row.count, row.start_delay_s, candidate.devices_digest
+
+
+def _rank(candidate: Candidate) -> tuple[float, ...]:
+    row = candidate.row
+    length_s = float("inf") if row.count is None else float(row.start_delay_s + row.count * row.interval_s)
+    return row.devices_total, -length_s, row.created_at.timestamp()

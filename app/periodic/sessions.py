@@ -1,0 +1,219 @@
+"""Periodic location, as the routes and the worker use it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from uuid import UUID
+
+from app.access import meter_for
+from app.caller import ANYONE, EVERYTHING, Caller, Reach
+from app.errors import GatewayError, NotFound
+from app.model import AccountName, PeriodicPlan
+from app.periodic.answers import Answer, AnswerWriter
+from app.periodic.background import Background
+from app.periodic.claim import SessionClaims
+from app.periodic.context import SessionContext, utc_now
+from app.periodic.permissions import AuditOutcome, permit, to_outcome
+from app.periodic.start import SessionStart
+from app.periodic.stop import SessionStop, Stopped
+from app.provider import Provider, metered
+from app.settings import Settings
+from app.storage import audit, idempotency, session_views, sessions
+from app.storage.database import Database
+from app.storage.idempotency import Key
+from app.storage.journal import Journal
+from app.storage.rows import device_key
+from app.storage.session_views import DeviceView, SessionView
+from app.storage.sessions import Clock
+from app.storage.writer import Writer
+from app.worker import Job
+
+_LAST_TASKS_S = 20
+_NO_SESSION = "There is no session with this id or transaction id."
+
+
+class Periodic:
+    """Starts, shows and stops periodic sessions, and moves them along."""
+
+    def __init__(
+        self,
+        providers: Sequence[Provider],
+        database: Database,
+        writer: Writer,
+        settings: Settings,
+        *,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """Wire the use case.
+
+        Args:
+            providers: In the order of preference; the first configured one that can track is used.
+            now: Tells the time; the states and counts of sessions follow it.
+        """
+        self._parts = SessionContext(
+            providers=providers, database=database, grace_s=settings.report_grace_seconds, now=now
+        )
+        self._writer = writer
+        self._journal = Journal(writer)
+        self._background = Background(patience_s=_LAST_TASKS_S)
+        self._claiming = SessionClaims(self._parts)
+        self._starting = SessionStart(self._parts, writer, self._background)
+        self._stopping = SessionStop(self._parts, self._background, self._claiming)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Periodic"]:
+        """Own the work that outlives its callers; on leaving, starts and stops under way are recorded first."""
+        async with self._background.running():
+            yield self
+
+    def jobs(self) -> list[Job]:
+        """List what has to be done again and again; it bears running in several processes."""
+        return [
+            Job(name="periodic claims", every_s=0.1, run=self._claiming.settle_noticed),
+            Job(name="periodic states", every_s=3, run=self.advance),
+            Job(name="periodic sweep", every_s=60, run=self._claiming.sweep),
+            Job(name="idempotency keys", every_s=3600, run=self._forget_old_keys),
+        ]
+
+    def claim(self, transaction_ids: Iterable[str]) -> None:
+        """Take note of stored reports that belong to no session; the writer's hook, returns at once."""
+        self._claiming.notice(transaction_ids)
+
+    def default_account(self) -> AccountName | None:
+        """Name the account of those who name none.
+
+        Raises:
+            ProviderNotConfigured: Nobody reports periodically.
+        """
+        return self._parts.tracking()[0].default_account
+
+    async def start(
+        self, plan: PeriodicPlan, *, key: Key | None, words: AnswerWriter, caller: Caller = ANYONE, request_id: str = ""
+    ) -> Answer:
+        """Start a session; see `SessionStart.start`. A caller who goes away does not stop it.
+
+        Raises:
+            PermissionDenied: The caller may not have these devices located, or not without an end.
+        """
+        work = self._start(plan, key, words, caller, request_id)
+        return await asyncio.shield(self._background.begin(work))
+
+    async def _start(
+        self, plan: PeriodicPlan, key: Key | None, words: AnswerWriter, caller: Caller, request_id: str
+    ) -> Answer:
+        told = AuditOutcome(outcome=GatewayError.code)
+        try:
+            permit(plan, caller)
+            with metered(meter_for(caller, self._parts.database)):
+                answer = await self._starting.start(plan, key=key, words=words)
+            told = to_outcome(answer)
+        except GatewayError as error:
+            told = AuditOutcome(outcome=error.code)
+            raise
+        finally:
+            row = audit.new_row(
+                caller.key_id,
+                request_id,
+                "periodic.start",
+                told.outcome,
+                account=plan.account,
+                device=device_key(plan.devices[0]) if len(plan.devices) == 1 else None,
+                provider=self._parts.tracker_name(),
+                billed=told.billed,
+                session_id=told.session_id,
+            )
+            await self._journal.keep_if_possible(row)
+        return answer
+
+    async def stop(
+        self, reference: str, mdns: Sequence[str] = (), *, caller: Caller = ANYONE, request_id: str = ""
+    ) -> Stopped:
+        """Stop a session within the caller's reach, or its devices with these MDNs; see `SessionStop.stop`."""
+        key = await self.id_of(reference, reach=caller.reach)
+        return await asyncio.shield(self._background.begin(self._stop(key, mdns, caller, request_id)))
+
+    async def _stop(self, key: UUID, mdns: Sequence[str], caller: Caller, request_id: str) -> Stopped:
+        outcome = GatewayError.code
+        try:
+            stopped = await self._stopping.stop(key, mdns)
+            outcome = stopped.failures[0].error.code if stopped.failures else "done"
+        except GatewayError as error:
+            outcome = error.code
+            raise
+        finally:
+            row = audit.new_row(caller.key_id, request_id, "periodic.stop", outcome, session_id=key.hex)
+            await self._journal.keep_if_possible(row)
+        return stopped
+
+    async def id_of(self, reference: str, *, reach: Reach = EVERYTHING) -> UUID:
+        """Find a session by its id or a transaction id of its own.
+
+        Raises:
+            NotFound: There is none within reach.
+        """
+        async with self._parts.database.session() as db:
+            key = await sessions.id_of(db, reference, reach)
+        if key is None:
+            raise NotFound(_NO_SESSION)
+        return key
+
+    async def show(self, reference: str, *, reach: Reach = EVERYTHING) -> SessionView:
+        """Show a session as it stands now.
+
+        Raises:
+            NotFound: There is none.
+        """
+        await self._writer.drained()
+        clock = self._parts.clock()
+        async with self._parts.database.session() as db:
+            key = await sessions.id_of(db, reference, reach)
+            view = None
+            if key is not None:
+                await sessions.advance(db, clock, [key])
+                view = await session_views.view(db, key, clock)
+        if view is None:
+            raise NotFound(_NO_SESSION)
+        return view
+
+    async def page(
+        self, *, state: str | None, account: str | None, before: UUID | None, limit: int, reach: Reach = EVERYTHING
+    ) -> list[SessionView]:
+        """Show sessions, newest first."""
+        await self._writer.drained()
+        clock = self._parts.clock()
+        async with self._parts.database.session() as db:
+            await sessions.advance(db, clock)
+            return await session_views.page(
+                db, clock, state=state, account=account, before=before, limit=limit, reach=reach
+            )
+
+    async def devices(
+        self, reference: str, *, after: str | None, limit: int, reach: Reach = EVERYTHING
+    ) -> list[DeviceView]:
+        """Show the devices of a session, in the order of their IMEIs.
+
+        Raises:
+            NotFound: There is no such session.
+        """
+        await self._writer.drained()
+        clock = self._parts.clock()
+        async with self._parts.database.session() as db:
+            key = await sessions.id_of(db, reference, reach)
+            if key is None:
+                raise NotFound(_NO_SESSION)
+            await sessions.advance(db, clock, [key])
+            return await session_views.devices(db, key, clock, after=after, limit=limit)
+
+    def clock(self) -> Clock:
+        """Give what states and counts depend on, as of now."""
+        return self._parts.clock()
+
+    async def advance(self) -> None:
+        """Move all sessions on as their reports and the clock say."""
+        async with self._parts.database.session() as db:
+            await sessions.advance(db, self._parts.clock())
+
+    async def _forget_old_keys(self) -> None:
+        async with self._parts.database.session() as db:
+            await idempotency.forget_old(db, self._parts.now())

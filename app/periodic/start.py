@@ -1,0 +1,168 @@
+"""Start a session: the intent is committed first, then the provider is called, once, then the outcome is recorded."""
+
+import asyncio
+from uuid import UUID
+
+import structlog
+from msgspec.structs import replace
+
+from app.errors import (
+    GatewayError,
+    IdempotencyInProgress,
+    IdempotencyKeyReused,
+    OutcomeUnknown,
+    ProviderError,
+    Unavailable,
+)
+from app.model import Deadline, Mdn, PeriodicPlan
+from app.periodic.answers import Answer, AnswerWriter
+from app.periodic.background import Background, persistently
+from app.periodic.context import START_LIMIT_S, SessionContext
+from app.periodic.ledger import Accepted, Intent, Recording
+from app.storage import aliases, idempotency, session_views, sessions
+from app.storage.idempotency import Key
+from app.storage.rows import from_milliseconds, milliseconds, new_id
+from app.storage.session_views import Counts, SessionView
+from app.storage.tables import IdempotencyRow, SessionRow
+from app.storage.writer import Writer
+
+log = structlog.get_logger()
+
+_ANSWER_AFTER_S = 3
+_ACCEPTED = 202
+
+
+class SessionStart:
+    """Starts sessions."""
+
+    def __init__(self, parts: SessionContext, writer: Writer, background: Background) -> None:
+        self._parts = parts
+        self._writer = writer
+        self._background = background
+        self._recording = Recording(parts)
+
+    async def start(self, plan: PeriodicPlan, *, key: Key | None, words: AnswerWriter) -> Answer:
+        """Start a session, or give the answer that the key's first request got.
+
+        A caller who goes away does not stop it.
+
+        Raises:
+            IdempotencyKeyReused: The key's first request was another one.
+            IdempotencyInProgress: The key's first request is still running.
+            ProviderNotConfigured: Nobody reports periodically.
+            GatewayError: Nothing was started, and the same request may succeed later, with the same key too.
+        """
+        provider, tracker = self._parts.tracking()
+        if any(device.mdn is None for device in plan.devices):
+            await self._writer.drained()
+        intent = Intent(row=self._to_row(plan, provider.name), plan=plan, tracker=tracker, key=key, words=words)
+        return await asyncio.shield(self._background.begin(self._start(intent)))
+
+    def _to_row(self, plan: PeriodicPlan, provider: str) -> SessionRow:
+        now = from_milliseconds(milliseconds(self._parts.now()))
+        row = SessionRow(
+            id=UUID(bytes=new_id(now).bytes),
+            provider=provider,
+            account=plan.account,
+            state="requested",
+            interval_s=plan.interval_s,
+            count=plan.count,
+            start_delay_s=plan.start_delay_s,
+            max_age_s=plan.max_age_s,
+            devices_total=len(plan.devices),
+            created_at=now,
+        )
+        row.ends_at = sessions.planned_end(row, now)
+        return row
+
+    async def _start(self, intent: Intent) -> Answer:
+        try:
+            committed = await persistently(lambda: self._commit(intent), for_s=0)
+        except Unavailable as error:
+            # The commit may have come through although its confirmation did not: take it back when the database is.
+            self._background.begin(self._recording.record(intent, error))
+            raise
+        if isinstance(committed, IdempotencyRow):
+            return await self._earlier(intent, committed)
+        outcome = await self._call(intent, committed)
+        recording = self._background.begin(self._recording.record(intent, outcome))
+        try:
+            async with asyncio.timeout(_ANSWER_AFTER_S):
+                answer = await asyncio.shield(recording)
+        except (TimeoutError, Unavailable) as error:
+            answer = self._answer_unrecorded(intent, outcome, error)
+        if isinstance(answer, GatewayError):
+            raise answer
+        return answer
+
+    async def _commit(self, intent: Intent) -> PeriodicPlan | IdempotencyRow:
+        """Commit the intent and return the plan with all MDNs that are known, or what its key was used for before."""
+        row, plan = intent.row, intent.plan
+        async with self._parts.database.session() as db:
+            if intent.key is not None:
+                earlier = await idempotency.reserve(db, intent.key, row.id, row.created_at)
+                if earlier is not None:
+                    return earlier
+            lacking = [device.id for device in plan.devices if device.mdn is None and device.id is not None]
+            known = await aliases.mdns_of(db, lacking) if lacking else {}
+            completed = tuple(
+                replace(device, mdn=Mdn(known[device.id])) if device.mdn is None and device.id in known else device
+                for device in plan.devices
+            )
+            await sessions.add(db, row, {device.id: device.mdn for device in completed if device.id})
+            await aliases.learn(db, plan.devices, row.created_at)
+        return replace(plan, devices=completed)
+
+    async def _earlier(self, intent: Intent, earlier: IdempotencyRow) -> Answer:
+        assert intent.key is not None
+        if earlier.fingerprint != intent.key.fingerprint:
+            raise IdempotencyKeyReused("Its first request had another body; use a new key for a new request.")
+        if earlier.status is not None and earlier.answer is not None:
+            session_id = earlier.session_id if earlier.status == _ACCEPTED else None
+            return Answer(status=earlier.status, body=earlier.answer, session_id=session_id)
+        assert earlier.session_id is not None
+        clock = self._parts.clock()
+        async with self._parts.database.session() as db:
+            await sessions.advance(db, clock, [earlier.session_id])
+            view = await session_views.view(db, earlier.session_id, clock)
+        if view is None or view.row.state == "requested":
+            raise IdempotencyInProgress("Ask again in a moment.", retry_after_s=1)
+        return intent.words.accepted(view)
+
+    async def _call(self, intent: Intent, plan: PeriodicPlan) -> Accepted | GatewayError:
+        """Call the provider once; whatever is not clearly a reply leaves the outcome unknown."""
+        try:
+            async with asyncio.timeout(START_LIMIT_S + 2):
+                transaction_id = await intent.tracker.start(plan, deadline=Deadline.after(START_LIMIT_S))
+        except ProviderError as error:
+            if isinstance(error, OutcomeUnknown) or not error.may_have_been_received:
+                return error
+            return _unknown(intent.row.provider)
+        except GatewayError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 -- whatever went wrong, the provider may have been called
+            log.error("start failed unexpectedly", error=type(error).__name__)
+            return _unknown(intent.row.provider)
+        return Accepted(transaction_id=transaction_id, at=self._parts.now())
+
+    def _answer_unrecorded(
+        self, intent: Intent, outcome: Accepted | GatewayError, cause: Exception
+    ) -> Answer | GatewayError:
+        """Tell what is known while the database is away; the recording goes on in the background."""
+        log.warning("outcome of a start waits for the database", error=type(cause).__name__)
+        view = SessionView(row=intent.row, counts=Counts())
+        if isinstance(outcome, Accepted):
+            sessions.begin(intent.row, outcome.transaction_id, outcome.at)
+            return intent.words.accepted(view)
+        if isinstance(outcome, OutcomeUnknown):
+            intent.row.state = "unknown"
+            return intent.words.doubtful(outcome, view)
+        return outcome
+
+
+def _unknown(provider: str) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        "The provider may have started it, or not. Follow the session; its first callback makes it active.",
+        provider=provider,
+        may_have_been_received=True,
+    )

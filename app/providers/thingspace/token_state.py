@@ -1,0 +1,97 @@
+"""How a token is granted or refused, and what the replicas tell each other about it; pure."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from app.errors import ProviderError, ProviderMisconfigured
+from app.model import Deadline
+from app.providers.thingspace.settings import NAME
+
+_LONGEST_PAUSE_S = 30.0
+_SKEW_S = 60.0  # by so much the clocks of replicas may differ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenState:
+    """A fresh token.
+
+    Attributes:
+        lasts_s: How long it lasts from now; None if that was not said.
+    """
+
+    token: str
+    lasts_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """ThingSpace said no to the credentials.
+
+    Attributes:
+        times: How often; a login counts, too, when it was not clear which of its credentials was refused.
+    """
+
+    error: ProviderMisconfigured
+    times: int = 1
+
+
+Ask = Callable[[Deadline], Awaitable[TokenState | Rejection]]
+
+
+class Record(msgspec.Struct, omit_defaults=True):
+    """What the vault keeps of a token; times are seconds since 1970.
+
+    Attributes:
+        used_at: When it was last known to be accepted, by any replica, a few minutes ago at most.
+        failures: Requests in a row whose outcome is unknown or an outage.
+        failed_at: When the last of them failed.
+        not_before: No request is made before that.
+    """
+
+    token: str | None = None
+    obtained_at: float = 0.0
+    expires_at: float | None = None
+    used_at: float = 0.0
+    rejected: int = 0
+    failures: int = 0
+    failed_at: float = 0.0
+    not_before: float = 0.0
+
+    def cooldown_s(self, now: float) -> float:
+        """Tell how long no request is to be made."""
+        # A failure in the future was dated by a clock that was ahead, and has been put back since.
+        return max(0.0, self.not_before - now) if self.failed_at <= now + _SKEW_S else 0.0
+
+
+def to_record(value: bytes | None) -> Record:
+    """Read a record; one that cannot be read says nothing."""
+    try:
+        return msgspec.json.decode(value or b"{}", type=Record)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Record()
+
+
+def to_use_s(lasts_s: float) -> float:
+    """Renew a little before the end; a token said to be over is still used for a second, or every call would ask."""
+    return max(1.0, lasts_s - min(30.0, lasts_s / 10))
+
+
+def to_pause_s(error: ProviderError, failures: int) -> float:
+    """Say how long to wait after a failure that was no rejection; one outage is forgiven at once."""
+    if error.retry_after_s is not None:
+        return error.retry_after_s
+    if failures == 1 and not error.may_have_been_received:
+        return 0.0
+    return min(_LONGEST_PAUSE_S, 0.25 * float(2 ** min(failures, 10)))
+
+
+def to_place(name: str, credentials: bytes) -> str:
+    """Name the place in the vault; other credentials have another one, and never disturb this one's count.
+
+    Slow on purpose, so that the name does not help to guess a password.
+    """
+    salt = f"{NAME}/{name}".encode()
+    return f"{name}-{hashlib.scrypt(credentials, salt=salt, n=2**12, r=8, p=1, dklen=10).hex()}"

@@ -1,0 +1,1 @@
+"""The two vendors, as the gateway sees them."""

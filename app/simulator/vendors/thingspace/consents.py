@@ -1,0 +1,58 @@
+"""Who may be located: the older exclusion list of an account, and the newer consents."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from app.simulator.state import State
+from app.simulator.world.world import Device
+
+FAULTS = {"no_consent": "ThingSpace device: its owner has not consented to being located"}
+
+
+@dataclass(slots=True)
+class AccountConsents:
+    """What one account has said about its devices; `levels` are the codes of single devices, 0 for none."""
+
+    updated_at: datetime
+    excludes_all: bool = False
+    excluded: list[str] = field(default_factory=list)
+    level: int = 1
+    levels: dict[str, int] = field(default_factory=dict)
+
+
+class Consents:
+    """The consents of every account."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._accounts: dict[str, AccountConsents] = {}
+
+    def of(self, account: str) -> AccountConsents:
+        """Return what this account has said; by default every device may be located."""
+        if account not in self._accounts:
+            self._accounts[account] = AccountConsents(self._state.clock.now())
+        return self._accounts[account]
+
+    def exclude(self, account: str, identifiers: Iterable[str], *, is_added: bool) -> None:
+        """Forbid devices to be located, besides or instead of those already forbidden."""
+        said = self.of(account)
+        before = said.excluded if is_added else []
+        said.excluded = list(dict.fromkeys([*before, *identifiers]))
+        said.updated_at = self._state.clock.now()
+
+    def include(self, account: str, identifiers: Iterable[str]) -> None:
+        """Take devices off the exclusion list."""
+        said, allowed = self.of(account), set(identifiers)
+        said.excluded = [identifier for identifier in said.excluded if identifier not in allowed]
+        said.updated_at = self._state.clock.now()
+
+    def allow(self, device: Device) -> bool:
+        """Say whether the device may be located."""
+        if self._state.faults.take("no_consent", device=device.identifiers, account=device.account):
+            return False
+        if device.account not in self._accounts:
+            return True
+        said = self._accounts[device.account]
+        is_excluded = said.excludes_all or any(name in said.excluded for name in device.identifiers)
+        return not is_excluded and said.levels.get(device.imei, said.level) > 0

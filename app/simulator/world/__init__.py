@@ -1,0 +1,1 @@
+"""What is simulated: time, devices, satellites and radio networks."""

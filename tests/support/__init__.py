@@ -1,0 +1,1 @@
+"""What tests share: servers, gateways, vendors and their data."""
