@@ -8,6 +8,7 @@ import asyncio
 from functools import cache
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -60,7 +61,11 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived, and wait for the rest if there is one."""
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
         if not self._is_arriving:
             if self._timer is not None:
                 self._stop_timer()
@@ -72,6 +77,34 @@ class PatientProtocol(HttpToolsProtocol):
             if self._head_bytes > LARGEST_HEAD:
                 self._refuse(_TOO_LARGE)
 
+    def _parse(self, data: bytes) -> None:
+        """Parse what has arrived; an offer to change the protocol is not taken (RFC 9110, section 7.8)."""
+        rest = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as offer:
+                rest = rest[offer.args[0] :]
+                self._parse_head_again()
+            else:
+                return
+
+    def _parse_head_again(self) -> None:
+        """Parse the head that has just been read once more, without the offer.
+
+        The parser takes what follows such a head for another protocol, and reads no body.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            raise httptools.HttpParserError("There are no tunnels through here.")
+        head = [method, b" ", self.url, b" HTTP/", self.parser.get_http_version().encode(), b"\r\n"]
+        for name, value in self.headers:
+            if name != b"upgrade":
+                head += name, b": ", value, b"\r\n"
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.parser.feed_data(b"".join(head) + b"\r\n")
+
     def on_message_begin(self) -> None:
         """Note that a request has begun to arrive."""
         super().on_message_begin()
@@ -80,6 +113,8 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to answer; where the server is about to stop, as the last thing on this connection."""
+        if self.parser.should_upgrade():
+            return
         super().on_headers_complete()
         if self._state.is_draining:
             self.close_after_answer()
@@ -127,6 +162,8 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Note that all of a request is there."""
+        if self.parser.should_upgrade():
+            return
         self._is_arriving = False
         super().on_message_complete()
 
