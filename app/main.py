@@ -20,6 +20,7 @@ from app.api.error_handlers import add_error_handlers
 from app.api.gateway import Gateway
 from app.api.gauges import Gauges
 from app.api.middleware import Middleware, direct_routes
+from app.api.paths import canonical_path
 from app.api.routes import audit, callbacks, docs, erasure, keys, listeners, locate, operations, periodic, reports
 from app.api.webhook import Webhook
 from app.callbacks.ingest import Ingest
@@ -81,6 +82,7 @@ class GatewayApp(FastAPI):
             await super().__call__(scope, receive, send)
             return
         scope["app"] = self
+        scope["path"] = canonical_path(scope["path"])
         front: Middleware = self.state.front
         door = self.webhook
         await (door if door.opens(scope) else front)(scope, receive, send)
@@ -119,6 +121,7 @@ def create_app(
         lifespan=_lifespan(settings, transport, providers, recorder),
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     for router in ROUTERS:

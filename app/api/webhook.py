@@ -58,8 +58,7 @@ class Webhook:
 
     def opens(self, scope: Scope) -> bool:
         """Tell whether a request is a callback."""
-        path: str = scope["path"]
-        if not path.startswith(PREFIX) or scope["method"] != "POST":
+        if scope["method"] != "POST" or not scope["path"].startswith(PREFIX):
             return False
         provider, token = _place(scope)
         return provider in self._stored and bool(token) and "/" not in token
@@ -160,9 +159,9 @@ class Webhook:
 
 
 def _place(scope: Scope) -> tuple[str, str]:
-    """Read provider and token from the path."""
-    provider, _, token = scope["path"][len(PREFIX) :].partition("/")
-    return provider, token
+    """Read provider and token from the path; slashes that were doubled on the way do no harm."""
+    provider, _, token = scope["path"][len(PREFIX) :].lstrip("/").partition("/")
+    return provider, token.lstrip("/")
 
 
 class _Headers(Mapping[str, str]):
