@@ -13,7 +13,7 @@ from app.storage.rows import public_id
 from app.storage.session_views import DeviceView, SessionView
 
 
-class Redaction:
+class SessionAnswerWriter:
     """Puts the outcomes of one request into words."""
 
     def __init__(self, request_id: str) -> None:

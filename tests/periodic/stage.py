@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from msgspec.structs import replace
 
-from app.api.periodic_rendering import Redaction, to_session
+from app.api.periodic_rendering import SessionAnswerWriter, to_session
 from app.model import AccountName, Device, Fix, Mdn, PeriodicPlan, Report, ReportType, TransactionId
 from app.periodic import Answer, Periodic, Stopped
 from app.settings import Settings
@@ -56,7 +56,7 @@ class Stage:
 
     async def start(self, plan: PeriodicPlan = PLAN, *, key: Key | None = None) -> dict[str, Any]:
         """Start a session and read the answer."""
-        return self.read(await self.periodic.start(plan, key=key, words=Redaction("a request")))
+        return self.read(await self.periodic.start(plan, key=key, words=SessionAnswerWriter("a request")))
 
     def read(self, answer: Answer) -> dict[str, Any]:
         content: dict[str, Any] = orjson.loads(answer.body)

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.engine import make_url
 from stage import Stage, key, plan
 
-from app.api.periodic_rendering import Redaction
+from app.api.periodic_rendering import SessionAnswerWriter
 from app.errors import OutcomeUnknown
 from app.model import PeriodicPlan, TransactionId
 from app.storage.database import Database
@@ -114,7 +114,7 @@ async def test_what_is_known_is_told_while_the_database_is_away_and_recorded_whe
         return TransactionId("t-1")
 
     tracker.on_start = lose_the_database
-    answer = await stage.periodic.start(plan(), key=None, words=Redaction("a request"))
+    answer = await stage.periodic.start(plan(), key=None, words=SessionAnswerWriter("a request"))
     await wire.mend()
 
     told = stage.read(answer)

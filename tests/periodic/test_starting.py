@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import select, update
 from stage import IMEIS, MDNS, Stage, key, plan
 
-from app.api.periodic_rendering import Redaction
+from app.api.periodic_rendering import SessionAnswerWriter
 from app.errors import (
     ConsentRequired,
     GatewayError,
@@ -72,7 +72,7 @@ async def test_nobody_is_called_when_the_intent_cannot_be_committed(stage: Stage
     periodic = Periodic([provider_with(tracker)], away, stage.writer, Settings(), now=stage.clock)
 
     with pytest.raises(Unavailable):
-        await periodic.start(plan(), key=None, words=Redaction("a request"))
+        await periodic.start(plan(), key=None, words=SessionAnswerWriter("a request"))
 
     assert tracker.starts == []
     await away.aclose()
@@ -132,7 +132,7 @@ async def test_an_unknown_outcome_is_told_with_the_session_and_never_repeated(
 ) -> None:
     tracker.refuse_start(error)
 
-    answer = await stage.periodic.start(plan(), key=None, words=Redaction("a request"))
+    answer = await stage.periodic.start(plan(), key=None, words=SessionAnswerWriter("a request"))
 
     problem = stage.read(answer)
     assert (answer.status, problem["code"]) == (504, "OUTCOME_UNKNOWN")
@@ -155,14 +155,14 @@ async def test_without_a_provider_that_can_it_is_not_configured(
     periodic = Periodic(providers, stage.database, stage.writer, Settings())  # type: ignore[arg-type]
 
     with pytest.raises(ProviderNotConfigured):
-        await periodic.start(plan(), key=None, words=Redaction("a request"))
+        await periodic.start(plan(), key=None, words=SessionAnswerWriter("a request"))
 
 
 async def test_the_first_configured_provider_with_a_tracker_is_used(stage: Stage, tracker: StubTracker) -> None:
     providers = [provider_with(None), provider_with(StubTracker(), configured=False), provider_with(tracker)]
     periodic = Periodic(providers, stage.database, stage.writer, Settings())
 
-    await periodic.start(plan(), key=None, words=Redaction("a request"))
+    await periodic.start(plan(), key=None, words=SessionAnswerWriter("a request"))
 
     assert len(tracker.starts) == 1
 
@@ -179,7 +179,7 @@ async def test_a_caller_who_goes_away_does_not_stop_the_recording(stage: Stage, 
     async with stage.replica().running():
         periodic = stage.replica()
         async with periodic.running():
-            caller = asyncio.create_task(periodic.start(plan(), key=None, words=Redaction("a request")))
+            caller = asyncio.create_task(periodic.start(plan(), key=None, words=SessionAnswerWriter("a request")))
             await called.wait()
             caller.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -203,8 +203,8 @@ async def test_a_start_left_behind_by_a_dead_process_becomes_unknown(stage: Stag
 async def test_the_same_key_and_body_get_the_same_answer_without_a_second_call(
     stage: Stage, tracker: StubTracker
 ) -> None:
-    first = await stage.periodic.start(plan(), key=key(), words=Redaction("first"))
-    again = await stage.periodic.start(plan(), key=key(), words=Redaction("again"))
+    first = await stage.periodic.start(plan(), key=key(), words=SessionAnswerWriter("first"))
+    again = await stage.periodic.start(plan(), key=key(), words=SessionAnswerWriter("again"))
 
     assert first == again
     assert len(tracker.starts) == 1
@@ -220,7 +220,7 @@ async def test_twenty_at_once_with_one_key_are_one_call(stage: Stage, tracker: S
 
     tracker.on_start = wait
     tasks = [
-        asyncio.create_task(stage.periodic.start(plan(), key=key(), words=Redaction(str(number))))
+        asyncio.create_task(stage.periodic.start(plan(), key=key(), words=SessionAnswerWriter(str(number))))
         for number in range(20)
     ]
     await called.wait()
@@ -314,10 +314,10 @@ async def test_a_key_whose_outcome_was_unknown_tells_how_the_session_stands(stag
     tracker.refuse_start(LOST)
     problem = await stage.start(key=key())
 
-    before = await stage.periodic.start(plan(), key=key(), words=Redaction("a request"))
+    before = await stage.periodic.start(plan(), key=key(), words=SessionAnswerWriter("a request"))
     await stage.report("t-9")
     await stage.settle()
-    after = await stage.periodic.start(plan(), key=key(), words=Redaction("a request"))
+    after = await stage.periodic.start(plan(), key=key(), words=SessionAnswerWriter("a request"))
 
     assert (before.status, stage.read(before)["state"]) == (202, "unknown")
     assert (after.status, stage.read(after)["state"]) == (202, "active")

@@ -33,7 +33,7 @@ Start = Callable[..., EmbeddedPostgres]
 USER = """
 import sys
 from pathlib import Path
-from app.storage.embedded import EmbeddedPostgres
+from app.embedded_postgres import EmbeddedPostgres
 
 server = EmbeddedPostgres(Path(sys.argv[1]), fsync=False)
 print(server.start(), server.pid, flush=True)

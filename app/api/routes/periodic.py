@@ -13,7 +13,7 @@ from app.api.body import JsonRoute
 from app.api.gateway import gateway_of, request_id_of
 from app.api.idempotency_key import HEADER, key_of
 from app.api.parameters import Cursor, Limit, Since, Until, next_of, place_of, refuse_unknown
-from app.api.periodic_rendering import Redaction, to_session, to_session_device, to_stopped
+from app.api.periodic_rendering import SessionAnswerWriter, to_session, to_session_device, to_stopped
 from app.api.problems import MEDIA_TYPE
 from app.api.rendering import json_response
 from app.api.report_parameters import Account, BoxText, Status, Type, box_of
@@ -114,7 +114,7 @@ async def start(body: schemas.PeriodicRequest, request: Request) -> Response:
     caller, request_id = caller_of(request), request_id_of(request)
     plan = body.to_plan(caller.reach.only_account or periodic.default_account())
     answer = await periodic.start(
-        plan, key=key_of(request, body), words=Redaction(request_id), caller=caller, request_id=request_id
+        plan, key=key_of(request, body), words=SessionAnswerWriter(request_id), caller=caller, request_id=request_id
     )
     return _to_response(answer)
 
