@@ -13,6 +13,7 @@ from ulid import ULID
 
 from app.api.problems import problem_response
 from app.api.webhook_spans import WebhookSpans
+from app.callbacks.decoding import LARGEST_ON_LOOP
 from app.callbacks.ingest import Ingest, Sender
 from app.callbacks.tokens import Address, CallbackTokens
 from app.errors import BodyTooLarge, GatewayError, MalformedJson, Overloaded, Unavailable
@@ -76,7 +77,7 @@ class Webhook:
         Returns:
             Whether the sender will be told; if not, the ordinary way is the only one.
         """
-        if len(body) > self._limit:
+        if len(body) > min(self._limit, LARGEST_ON_LOOP):
             return False
         trace = None if self._spans is None else self._spans.begin(scope)
         self._ingest.take_together(address, body, _Headers(scope["headers"]), sender, trace)
@@ -109,8 +110,7 @@ class Webhook:
             if address is None:
                 address = await self._addresses.find(provider, token)
             body = await self._read(scope, receive)
-            stored, is_readable = self._ingest.take(address, body, _Headers(scope["headers"]))
-            await stored
+            is_readable = await self._ingest.take(address, body, _Headers(scope["headers"]))
         except GatewayError as error:
             await self._refuse(error, provider, scope, receive, send)
         except ClientGone:

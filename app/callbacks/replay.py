@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from app.callbacks.ingest import decode
+from app.callbacks.decoding import DecodingThread, decode
 from app.callbacks.tokens import CallbackTokens
 from app.caller import EVERYTHING, Reach
 from app.errors import GatewayError, NotFound
@@ -41,6 +41,7 @@ class Replay:
         self._database = database
         self._writer = writer
         self._addresses = addresses
+        self._thread = DecodingThread()
 
     async def one(self, key: UUID, *, reach: Reach = EVERYTHING) -> Replayed:
         """Replay one callback within reach.
@@ -82,7 +83,7 @@ class Replay:
             account=row.account,
         )
         try:
-            reports = decode(address, row.body, callback)
+            reports = await self._thread.run(len(row.body), lambda: decode(address, row.body, callback))
         except GatewayError as error:
             return await self._settle(Replayed(id=row.id, state="quarantined", reason=error.detail))
         try:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from app.errors import MalformedJson
+from app.errors import MalformedJson, UnexpectedReply
 from app.model import AccountName, Headers, Report, ReportType, SimpleFix, TransactionId
 from app.provider import SignatureMode
 from app.providers.thingspace import reading, wire
@@ -20,6 +20,8 @@ _TYPES: dict[str, ReportType] = {
     "CONSENT_RESPONSE": "consent",
 }
 _CREDENTIALS = re.compile(rb'("(?:username|password)"\s*:\s*)(?:"(?:[^"\\]|\\.)*"|[^\s,}]+)', re.IGNORECASE)
+_MOST_DEVICES = 50_000
+"""Five times what one transaction of ThingSpace's can hold."""
 _ABOUT_A_DEVICE = frozenset({"id", "deviceid", "deviceids", "mdn", "msid", "pd", "positiondata", "error"})
 
 
@@ -73,11 +75,13 @@ class ThingSpaceCallbacks:
 
         Raises:
             MalformedJson: The body is no JSON object.
-            UnexpectedReply: It is nested too deeply to be read.
+            UnexpectedReply: It is nested too deeply to be read, or lists too many devices.
         """
         # Escapes can hide characters that Postgres refuses; only the lenient way cleans texts.
         message = None if b"\\u" in body else _typed(body)
         envelope, entries = (_as_documented(message) if message else None) or _as_whatever_it_is(body)
+        if len(entries) > _MOST_DEVICES:
+            raise UnexpectedReply(f"The message lists more than {_MOST_DEVICES} devices.")
         return to_reports(envelope, entries, body, now=datetime.now(UTC))
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from datetime import datetime
+from functools import cached_property
 
 from app.errors import MalformedJson, UnexpectedReply
 from app.providers.thingspace import reading
@@ -12,26 +13,60 @@ from app.providers.thingspace.wire import Entry, Scalar, to_json
 _LONGEST = 512
 
 
-def to_content_key(entry: Entry, *, about: tuple[str, ...], sighting: Sighting, said_at: datetime | None) -> str | None:
-    """Name account, transaction, report type (`about`), device, time, and position or error.
+class ContentKeys:
+    """Makes the content keys of one message's reports; what they have in common is hashed once for all of them."""
 
-    None where device or time is missing: such messages are only the same when all of their content is.
-    """
-    who = reading.text(entry.id) or reading.mdn(entry.mdn)
-    when = _to_time(entry, said_at)
-    if who is None or when is None:
-        return None
+    def __init__(self, body: bytes, about: tuple[str, ...]) -> None:
+        """Make keys for the reports of a message.
+
+        Args:
+            about: What the message says about all of its devices: account, transaction, report type.
+        """
+        self._body = body
+        self._about = to_json(about)[:-1]
+        self._hash = hashlib.sha256(self._about)
+
+    def of_device(self, entry: Entry, sighting: Sighting, said_at: datetime | None) -> str | None:
+        """Name what the message is about, device, time, and position or error.
+
+        None where device or time is missing: such messages are only the same when all of their content is.
+        """
+        who = reading.text(entry.id) or reading.mdn(entry.mdn)
+        when = _to_time(entry, said_at)
+        if who is None or when is None:
+            return None
+        said = b"," + to_json([who, when, *_to_words(entry, sighting)])[1:]
+        if len(self._about) + len(said) <= _LONGEST:
+            return (self._about + said).decode()
+        whole = self._hash.copy()
+        whole.update(said)
+        return whole.hexdigest()
+
+    def of_place(self, place: int) -> str:
+        """Name all that the message says, whatever the order of its members and the blanks between them."""
+        return f"{self._body_hash}/{place}"
+
+    @cached_property
+    def _body_hash(self) -> str:
+        try:
+            canonical = json.dumps(reading.decode(self._body), sort_keys=True, separators=(",", ":")).encode()
+        except (MalformedJson, UnexpectedReply, RecursionError):
+            canonical = self._body
+        return hashlib.sha256(canonical).hexdigest()
+
+
+def _to_words(entry: Entry, sighting: Sighting) -> list[str]:
+    """List what is said about the device: its position, as far as it can be read, and its error."""
     position, error = entry.position, entry.error
-    parts = [*about, who, when]
+    words: list[str] = []
     if sighting.fix is not None:
         # Zero is added because -0.0 and 0.0 are equal, and written differently.
-        parts += (repr(sighting.fix.latitude_deg + 0.0), repr(sighting.fix.longitude_deg + 0.0))
+        words += (repr(sighting.fix.latitude_deg + 0.0), repr(sighting.fix.longitude_deg + 0.0))
     elif position is not None and (position.x is not None or position.y is not None):
-        parts += (_canonical(position.x), _canonical(position.y))
+        words += (_canonical(position.x), _canonical(position.y))
     if error is not None:
-        parts += (words for words in (reading.text(error.type), reading.text(error.info)) if words)
-    key = to_json(parts)
-    return key.decode() if len(key) <= _LONGEST else hashlib.sha256(key).hexdigest()
+        words += (found for found in (reading.text(error.type), reading.text(error.info)) if found)
+    return words
 
 
 def _to_time(entry: Entry, said_at: datetime | None) -> str | None:
@@ -47,12 +82,3 @@ def _canonical(value: Scalar) -> str:
     """Write equal numbers alike, however they came: "42.10" and 42.1, "-0" and 0."""
     found = reading.number(value)
     return reading.text(value) or "" if found is None else repr(found + 0.0)
-
-
-def to_body_key(body: bytes, place: int) -> str:
-    """Name all that a message says, whatever the order of its members and the blanks between them."""
-    try:
-        canonical = json.dumps(reading.decode(body), sort_keys=True, separators=(",", ":")).encode()
-    except (MalformedJson, UnexpectedReply, RecursionError):
-        canonical = body
-    return f"{hashlib.sha256(canonical).hexdigest()}/{place}"

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from app.model import AccountName, Report, ReportError, ReportStatus, ReportType, TransactionId
 from app.providers.thingspace import reading
-from app.providers.thingspace.content_key import to_body_key, to_content_key
+from app.providers.thingspace.content_key import ContentKeys
 from app.providers.thingspace.mapping import (
     LONGEST_IDENTIFIER,
     Sighting,
@@ -39,24 +39,25 @@ class Envelope:
 
 def to_reports(envelope: Envelope, entries: Sequence[Entry], body: bytes, *, now: datetime) -> list[Report]:
     """Make one report per device; a device that is named twice with the same words counts once."""
-    if len(entries) == 1:
-        return [_to_report(envelope, entries[0], body, 0, now)]
-    reports = (_to_report(envelope, entry, body, place, now) for place, entry in enumerate(entries))
+    keys = ContentKeys(body, (envelope.account, envelope.transaction_id, envelope.type))
+    reports = (_to_report(envelope, entry, keys, place, now) for place, entry in enumerate(entries))
     return list({report.content_key: report for report in reports}.values())
 
 
-def _to_report(envelope: Envelope, entry: Entry, body: bytes, place: int, now: datetime) -> Report:
+def _to_report(envelope: Envelope, entry: Entry, keys: ContentKeys, place: int, now: datetime) -> Report:
     sighting = _to_sighting(entry, now)
     error = to_report_error(entry.error)
     status = _to_status(envelope, sighting, error)
     said_at = sighting.said_at or (error.at if error else None)
     account = envelope.account[:LONGEST_IDENTIFIER] or None
     transaction_id = envelope.transaction_id[:LONGEST_IDENTIFIER]
+    # The members of other messages are not all known, and may be what tells one from the next.
+    content_key = keys.of_device(entry, sighting, said_at) if envelope.type == "location" else None
     return Report(
         provider=NAME,
         type=envelope.type,
         status=status,
-        content_key=_to_key(envelope, entry, sighting, said_at) or to_body_key(body, place),
+        content_key=content_key or keys.of_place(place),
         account=AccountName(account) if account else None,
         transaction_id=TransactionId(transaction_id) if transaction_id else None,
         device=to_device(entry.id, entry.kind, entry.mdn, account),
@@ -84,16 +85,6 @@ def _to_status(envelope: Envelope, sighting: Sighting, error: ReportError | None
     if error is not None or envelope.type == "location" or envelope.status == "FAILED":
         return "failed"
     return "info"
-
-
-def _to_key(envelope: Envelope, entry: Entry, sighting: Sighting, said_at: datetime | None) -> str | None:
-    about = (envelope.account, envelope.transaction_id, envelope.type)
-    match envelope.type:
-        case "location":
-            return to_content_key(entry, about=about, sighting=sighting, said_at=said_at)
-        case "stopped" | "consent" | "other":
-            # Their members are not all known, and may be what tells one from the next.
-            return None
 
 
 def _to_flags(envelope: Envelope, entry: Entry, sighting: Sighting, error: ReportError | None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from operator import attrgetter
 
 import asyncpg
@@ -11,10 +12,11 @@ import structlog
 
 from app.errors import Unavailable
 from app.observability import metrics
+from app.storage.audit import NewAudit
 from app.storage.database import Connection
-from app.storage.rows import NewReport, report_id_of_hash
+from app.storage.rows import NewCallback, NewReport, NewSimpleFix, report_id_of_hash
 from app.storage.writer import arguments
-from app.storage.writer.aliases import KnownAliases
+from app.storage.writer.aliases import KnownAliases, NewAlias
 from app.storage.writer.entries import Entry, Unstorable
 from app.storage.writer.statements import DATE_UNDATED, FLUSH, NAME_BY_MDN, PLAN_BY_INDEX, store
 
@@ -41,7 +43,18 @@ _FLUSHES = 3
 _MEASURED_EVERY_S = 60.0
 _REPETITIONS_EXPECTED_S = 10.0
 """How long batches look for what is stored already, after one that failed for not having looked; looking costs more."""
+_MOST_REPORTS = 1000
+"""How many reports one statement takes: to bind more would keep everything else waiting for more than some ms."""
 _by_id = attrgetter("id")
+
+
+class _Page(msgspec.Struct, kw_only=True, gc=False):
+    """What one statement stores; most batches are one."""
+
+    reports: list[NewReport]
+    callbacks: list[tuple[NewCallback, bytes]] = []
+    ordinary: list[NewSimpleFix] = []
+    audit: list[NewAudit] = []
 
 
 class Store:
@@ -209,45 +222,61 @@ class Store:
         # In the same order everywhere, two that store the same reports wait for each other, and never in a circle.
         reports.sort(key=_by_id)
         ordinary.sort(key=_by_id)
-        callbacks = [(entry.callback, entry.body) for entry in special if entry.callback is not None]
-        aliases = self._known_aliases.new_in([*reports, *ordinary])
-        audit = [row for entry in special for row in entry.audit]
+        first = _Page(
+            reports=reports[:_MOST_REPORTS],
+            callbacks=[(entry.callback, entry.body) for entry in special if entry.callback is not None],
+            ordinary=ordinary,
+            audit=[row for entry in special for row in entry.audit],
+        )
+        rest = [_Page(reports=page) for page in _pages(reports[_MOST_REPORTS:])]
+        async with connection.transaction() if rest else nullcontext():
+            done = [await self._store_page(connection, page, is_repeated=is_repeated) for page in (first, *rest)]
+        for aliases, stored in done:
+            self._known_aliases.remember(aliases)
+            metrics.REPORTS.inc(stored["stored"])
+            if stored["unclaimed"]:
+                self._unclaimed(stored["unclaimed"])
+
+    async def _store_page(
+        self, connection: Connection, page: "_Page", *, is_repeated: bool
+    ) -> tuple[list[NewAlias], asyncpg.Record]:
+        aliases = self._known_aliases.new_in([*page.reports, *page.ordinary])
+        is_special = bool(page.reports or page.callbacks or page.audit)
         given: list[object] = []
-        if special:
-            given += arguments.of_reports(reports), arguments.of_callbacks(callbacks)
-        if ordinary:
-            given.append(arguments.of_ordinary(ordinary))
-        given += [self._encode(rows).decode() for rows in (aliases, audit) if rows]
+        if is_special:
+            given += arguments.of_reports(page.reports), arguments.of_callbacks(page.callbacks)
+        if page.ordinary:
+            given.append(arguments.of_ordinary(page.ordinary))
+        given += [self._encode(rows).decode() for rows in (aliases, page.audit) if rows]
         statement = store(
-            is_special=bool(special),
-            is_ordinary=bool(ordinary),
+            is_special=is_special,
+            is_ordinary=bool(page.ordinary),
             is_learning=bool(aliases),
-            is_audited=bool(audit),
+            is_audited=bool(page.audit),
             is_repeated=is_repeated or time.monotonic() < self._expects_repetitions_until,
         )
         stored = await connection.fetchrow(statement, *given)
-        self._known_aliases.remember(aliases)
         assert stored is not None
-        metrics.REPORTS.inc(stored["stored"])
-        if stored["unclaimed"]:
-            self._unclaimed(stored["unclaimed"])
+        return aliases, stored
 
     async def _complete(self, connection: Connection, reports: list[NewReport]) -> None:
         """Give reports without a time their first arrival, and reports with only an MDN the device it belongs to."""
-        unnamed = [report for report in reports if report.device.startswith("mdn:")]
-        if unnamed:
+        for unnamed in _pages([report for report in reports if report.device.startswith("mdn:")]):
             found = await connection.fetch(NAME_BY_MDN, [report.mdn for report in unnamed])
             devices = {row["mdn"]: (row["device"], row["device_kind"]) for row in found}
             for report in unnamed:
                 report.device, report.device_kind = devices.get(report.mdn, (report.device, None))
-        undated = [report for report in reports if report.undated]
-        if undated:
+        for undated in _pages([report for report in reports if report.undated]):
             hashes = [{"hash": report.content_hash, "at": report.received_at} for report in undated]
             found = await connection.fetch(DATE_UNDATED, self._encode(hashes).decode())
             first = {row["content_hash"].hex: row["at"] for row in found}
             for report in undated:
                 report.at = first[report.content_hash]
                 report.id = report_id_of_hash(report.at, report.content_hash)
+
+
+def _pages(reports: list[NewReport]) -> list[list[NewReport]]:
+    return [reports[start : start + _MOST_REPORTS] for start in range(0, len(reports), _MOST_REPORTS)]
 
 
 async def _duration_s(connection: Connection, statement: str) -> float:

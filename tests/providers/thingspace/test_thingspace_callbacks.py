@@ -183,6 +183,32 @@ def test_a_position_without_a_time_is_the_same_when_all_of_its_content_is() -> N
     assert first.fix
 
 
+@pytest.mark.parametrize(
+    ("members", "key"),
+    [
+        ({}, '["0844559123-00001","t-1","location","990001123456782","1715956205","42.09551","-71.26483"]'),
+        ({"transactionID": "t" * 600}, "76f6682e2e2c3795d9e9814298f1a6a0728bca86e55e5df4267c4000545aefcd"),
+        (
+            {"reportType": "CONSENT_RESPONSE"},
+            "6cc88ccfc83c81a183a0dcab4fe774846049930fc6852c5567bc000bbc97569f/0",
+        ),
+    ],
+    ids=["a position", "one that is too long to be its own key", "a message about something else"],
+)
+def test_what_is_stored_already_keeps_its_key(members: dict[str, str], key: str) -> None:
+    device = {"id": "990001123456782", "kind": "IMEI", "mdn": "5085550101"}
+    position = {"time": "20240517143005", "x": "42.09551", "y": "-71.26483"}
+    stated = {"accountName": "0844559123-00001", "transactionID": "t-1"} | members
+
+    assert report_of(message({**device, "positionData": position}, **stated)).content_key == key
+
+
+def test_more_devices_than_any_message_lists_are_not_read(callbacks: ThingSpaceCallbacks) -> None:
+    assert len(callbacks.read(json.dumps({"deviceList": [str(number) for number in range(50_000)]}).encode())) == 50_000
+    with pytest.raises(UnexpectedReply):
+        callbacks.read(json.dumps({"deviceList": ["1"] * 50_001}).encode())
+
+
 def test_a_content_key_has_a_bounded_length() -> None:
     key = report_of(message(accountName="a" * 100_000)).content_key
 

@@ -1,0 +1,133 @@
+"""From the bytes of a callback to the entry that stores it; pure, and for large bodies in a thread."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+import structlog
+
+from app.callbacks.tokens import Address
+from app.errors import GatewayError, Unauthenticated, UnexpectedReply
+from app.model import Headers, Report
+from app.storage.callbacks import OTHER_ACCOUNT
+from app.storage.rows import NewCallback, NewReport, from_milliseconds, new_digits, to_row, to_simple_fix_row
+from app.storage.writer import Entry
+
+log = structlog.get_logger()
+
+Signature = Literal["valid", "invalid", "missing", "unchecked"]
+T = TypeVar("T")
+
+LARGEST_ON_LOOP = 4096
+"""Bytes of a callback that are decoded on the event loop: up to 16 documented devices, or 20 ms of the worst."""
+
+
+class DecodingThread:
+    """Runs what takes long beside the event loop, one at a time: threads that only compute share one core anyway."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Semaphore()
+
+    async def run(self, size: int, work: Callable[[], T]) -> T:
+        """Return what `work` returns, which takes time in proportion to `size` bytes."""
+        if size <= LARGEST_ON_LOOP:
+            return work()
+        async with self._turn:
+            return await asyncio.to_thread(work)
+
+
+def to_fast_entry(address: Address, body: bytes, headers: Headers, now_ms: int) -> Entry:
+    """Make an entry of a callback of which something can be made, of an ordinary one in the shortest way.
+
+    Raises:
+        Unauthenticated: The signature is enforced, and missing or wrong.
+        GatewayError: Nothing can be made of it.
+    """
+    signature = accepted_signature(address, body, headers)
+    report = address.reader.read_simple_fix(body)
+    if report is not None and report.account == address.account:
+        row = to_simple_fix_row(
+            report, body, provider=address.provider, service=address.service, signature=signature, received_ms=now_ms
+        )
+        return Entry(ordinary=row)
+    callback = arrived(address, signature, now_ms)
+    return Entry(reports=decode(address, body, callback), callback=callback, body=address.reader.redacted(body))
+
+
+def to_entry(address: Address, body: bytes, headers: Headers, now_ms: int) -> tuple[Entry, GatewayError | None]:
+    """Make an entry of any callback, and return why it is one for quarantine, if it is.
+
+    Raises:
+        Unauthenticated: The signature is enforced, and missing or wrong.
+    """
+    callback = arrived(address, accepted_signature(address, body, headers), now_ms)
+    kept = address.reader.redacted(body)
+    try:
+        return Entry(reports=decode(address, body, callback), callback=callback, body=kept), None
+    except GatewayError as error:
+        callback.state, callback.reason = "quarantined", error.detail
+        return Entry(callback=callback, body=kept), error
+
+
+def arrived(address: Address, signature: Signature, now_ms: int) -> NewCallback:
+    """Write down that a callback has arrived, so many milliseconds after 1970."""
+    return NewCallback(
+        id=new_digits(now_ms),
+        received_at=from_milliseconds(now_ms),
+        provider=address.provider,
+        service=address.service,
+        state="stored",
+        signature=signature,
+        account=address.account,
+    )
+
+
+def accepted_signature(address: Address, body: bytes, headers: Headers) -> Signature:
+    """Judge the signature of a callback, and refuse it where that has to be.
+
+    Raises:
+        Unauthenticated: The signature is enforced, and missing or wrong.
+    """
+    signature = verdict(address, body, headers)
+    if address.reader.signature_mode == "enforce" and signature != "valid":
+        raise Unauthenticated("The callback's signature is missing or wrong.")
+    return signature
+
+
+def verdict(address: Address, body: bytes, headers: Headers) -> Signature:
+    """Judge the signature of a callback over its raw bytes."""
+    if address.reader.signature_mode == "off" or address.secret is None:
+        return "unchecked"
+    authentic = address.reader.is_authentic(body, headers, address.secret)
+    if authentic is None:
+        return "missing"
+    return "valid" if authentic else "invalid"
+
+
+def decode(address: Address, body: bytes, callback: NewCallback) -> tuple[NewReport, ...]:
+    """Make rows of what a callback says.
+
+    Raises:
+        GatewayError: Nothing can be made of it.
+    """
+    try:
+        return to_rows(address, address.reader.read(body), callback)
+    except GatewayError:
+        raise
+    except Exception as error:  # a mistake in a reader must not lose what came in
+        log.error("callback reader failed", provider=address.provider, error=type(error).__name__)
+        raise UnexpectedReply(f"The reader failed ({type(error).__name__}).", provider=address.provider) from error
+
+
+def to_rows(address: Address, reports: list[Report], callback: NewCallback) -> tuple[NewReport, ...]:
+    """Make rows of a callback's reports, and mark what names another account than its token's."""
+    rows = []
+    for report in reports:
+        row = to_row(report, received_at=callback.received_at, callback_id=callback.id)
+        if row.account is None:
+            row.account = address.account
+        elif row.account != address.account:
+            row.flags = (*report.flags, OTHER_ACCOUNT)
+            callback.flags = (OTHER_ACCOUNT,)
+        rows.append(row)
+    return tuple(rows)
