@@ -7,7 +7,7 @@ import pydantic
 from starlette.responses import Response
 
 from app import errors
-from app.errors import Attempt, FieldError, GatewayError, InvalidArgument, MalformedJson, ProviderError
+from app.errors import Attempt, FieldError, GatewayError, InvalidArgument, ProviderError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -127,17 +127,21 @@ def problem_response(error: GatewayError, request_id: str, *, headers: dict[str,
     return Response(orjson.dumps(to_problem(error, request_id)), status, sent, MEDIA_TYPE)
 
 
-def to_request_error(error: pydantic.ValidationError) -> MalformedJson | InvalidArgument:
+def to_request_error(error: pydantic.ValidationError) -> InvalidArgument:
     """Turn a failed validation into a problem that points at every wrong field and repeats no value."""
-    details = error.errors(include_url=False, include_input=False)
-    if any(one["type"] == "json_invalid" for one in details):
-        return MalformedJson("The body is not valid JSON; check quotes, commas and brackets.")
+    details = error.errors(include_url=False)
     return InvalidArgument(
         "Some fields are not valid; `errors` points at each of them.",
-        errors=tuple(
-            FieldError(pointer=to_pointer(one["loc"]), code=code_of(one["type"]), detail=_words(one)) for one in details
-        ),
+        errors=tuple(_to_field_error(one) for one in details),
     )
+
+
+def _to_field_error(error: Any) -> FieldError:
+    pointer = to_pointer(error["loc"])
+    is_member = bool(error["loc"]) and isinstance(error["loc"][-1], str)
+    if is_member and error["input"] is None and error["type"] != "extra_forbidden":
+        return FieldError(pointer=pointer, code="MISSING", detail="is required")
+    return FieldError(pointer=pointer, code=code_of(error["type"]), detail=_words(error))
 
 
 def _words(error: Any) -> str:

@@ -463,3 +463,21 @@ async def test_the_documentation_shows_the_key_and_the_answer(client: httpx.Asyn
     assert [parameter["name"] for parameter in operation["parameters"]] == ["Idempotency-Key"]
     assert operation["responses"]["202"]["content"]["application/json"]["schema"]["$ref"].endswith("/SessionAnswer")
     assert {"202", "409", "422", "504"} <= operation["responses"].keys()
+
+
+async def test_null_is_absent_for_every_optional_member_of_a_start(client: httpx.AsyncClient) -> None:
+    device = DEVICE | {"phoneNumber": None, "meid": None, "esn": None}
+    body = START | {"devices": [device]} | dict.fromkeys(("account", "unlimited", "startDelay", "maxAge"))
+
+    response = await client.post("/periodic", json=body)
+
+    assert response.status_code == 202, response.text
+    assert (response.json()["startDelay"], response.json()["maxAge"]) == (0, 120)
+
+
+async def test_a_start_with_nulls_is_the_same_start(client: httpx.AsyncClient, tracker: StubTracker) -> None:
+    written = [START, START | {"unlimited": None, "maxAge": None}, START | {"interval": 300.0, "unlimited": False}]
+
+    ids = {(await client.post("/periodic", json=body, headers=KEY)).json()["id"] for body in written}
+
+    assert len(ids) == len(tracker.starts) == 1

@@ -12,7 +12,7 @@ from app.api.gateway import gateway_of
 from app.api.parameters import Cursor, Limit, Since, Until, next_of, place_of, refuse_unknown
 from app.api.rendering import instant, json_response
 from app.api.report_parameters import Account
-from app.api.schemas.locate import Schema
+from app.api.schemas.base import Schema
 from app.errors import InvalidArgument
 from app.storage import audit
 from app.storage.audit import Action, AuditFilter

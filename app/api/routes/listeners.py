@@ -13,7 +13,7 @@ from app.api.audit_trail import AuditTrail
 from app.api.body import JsonRoute
 from app.api.gateway import gateway_of
 from app.api.rendering import instant, json_response
-from app.api.schemas.locate import Schema
+from app.api.schemas.base import Schema
 from app.errors import InvalidArgument, NotFound
 from app.listeners import Listener
 from app.model import AccountName

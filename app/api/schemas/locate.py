@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from app.api.schemas.base import Schema
 from app.errors import FieldError, InvalidArgument, UnsupportedIdentifier
 from app.model import (
     AccessPoint,
@@ -39,22 +40,22 @@ _MAC = re.compile(
     r"[0-9a-f]{12}|[0-9a-f]{2}([:.-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|[0-9a-f]{4}([.:-])[0-9a-f]{4}\2[0-9a-f]{4}"
 )
 _NOT_HEX = str.maketrans("", "", ":.-")
+# Base64 of a whole UBX frame starts with "tWI", which is no hexadecimal; a bare payload is at least 16 characters.
+_HEXADECIMAL = re.compile(r"(?=.*[0-9])(0[xX])?([0-9A-Fa-f]{2}[:-]?){8,}")
+_URL_SAFE = str.maketrans("-_", "+/")
 _COUNTRY_CODE = "+1"
 _MOST_SCANNED = 1000
-
-
-class Schema(BaseModel):
-    """Members are camelCase, and unknown ones are refused."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel, extra="forbid", strict=True, frozen=True, allow_inf_nan=False, serialize_by_alias=True
-    )
 
 
 def _decode_base64(value: Any) -> bytes:
     if not isinstance(value, str):
         raise PydanticCustomError("string_type", "must be a text in base64")
-    text = value.strip().rstrip("=").replace("-", "+").replace("_", "/")
+    if value.lstrip()[:5].lower() == "data:":
+        raise PydanticCustomError("base64", "is a data: URL; send the base64 that follows the comma alone")
+    text = "".join(value.split())
+    if _HEXADECIMAL.fullmatch(text):
+        raise PydanticCustomError("base64", "looks like hexadecimal; send the same bytes in base64")
+    text = text.rstrip("=").translate(_URL_SAFE)
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
@@ -81,7 +82,7 @@ Account = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_is_
 Payload = Annotated[
     bytes,
     BeforeValidator(_decode_base64),
-    WithJsonSchema({"type": "string", "contentEncoding": "base64", "pattern": r"^\s*[A-Za-z0-9+/_-]*={0,2}\s*$"}),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64", "pattern": r"^[A-Za-z0-9+/_\s-]*[=\s]*$"}),
 ]
 Mac = Annotated[str, AfterValidator(_to_mac)]
 Dbm = Annotated[float, Field(ge=-200, le=200)]

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from app.api.schemas.locate import Account, Esn, Imei, LocationAnswer, MdnText, Meid, ProblemAnswer, Schema
+from app.api.schemas.base import Schema
+from app.api.schemas.locate import Account, Esn, Imei, LocationAnswer, MdnText, Meid, ProblemAnswer
 from app.errors import FieldError, InvalidArgument, MissingIdentifier, RequestError, UnsupportedIdentifier
 from app.model import AccountName, Device, Mdn, PeriodicPlan
 
@@ -51,7 +52,7 @@ class PeriodicRequest(Schema):
     devices: Annotated[list[PeriodicDevice], Field(min_length=1, max_length=10_000, description="no device twice")]
     interval: Annotated[int, Field(ge=1, le=1_036_800, description="seconds between the starts of fixes")]
     count: Annotated[int | None, Field(ge=1, le=1000, description="fixes per device; or else `unlimited`")] = None
-    unlimited: Annotated[bool | None, Field(description="true: until stopped; never the default")] = None
+    unlimited: Annotated[bool, Field(description="true: until stopped; never the default")] = False
     start_delay: Annotated[int, Field(ge=0, le=86_400, description="seconds before the first fix")] = 0
     max_age: Annotated[
         int, Field(ge=0, le=3600, description="how old a cached fix may be to be taken instead of a new one, seconds")
@@ -63,7 +64,7 @@ class PeriodicRequest(Schema):
         Raises:
             InvalidArgument, MissingIdentifier, UnsupportedIdentifier: It cannot be asked like this.
         """
-        if (self.count is not None) == bool(self.unlimited):
+        if (self.count is not None) == self.unlimited:
             detail = "send exactly one of count and unlimited: true"
             _refuse(
                 InvalidArgument,
