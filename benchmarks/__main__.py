@@ -3,11 +3,12 @@
 import argparse
 from collections.abc import Callable
 
-from benchmarks import drill, fleet, ingest, locate, queries
+from benchmarks import drill, fleet, ingest, locate, queries, sizes
 from benchmarks.plan import Plan
 
 BENCHMARKS: dict[str, Callable[[Plan], None]] = {
     "ingest": ingest.run,
+    "sizes": sizes.run,
     "locate": locate.run,
     "queries": queries.run,
     "fleet": fleet.run,

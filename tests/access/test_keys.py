@@ -98,6 +98,7 @@ async def test_a_key_keeps_what_it_was_made_with(gateway: httpx.AsyncClient) -> 
         ({"name": ""}, "/name"),
         ({"accounts": []}, "/accounts"),
         ({"devices": [""]}, "/devices/0"),
+        ({"devices": ["pump-*", "*a" * 9]}, "/devices/1"),
         ({"dailyFixes": -1}, "/dailyFixes"),
         ({"requestsPerMinute": 0}, "/requestsPerMinute"),
         ({"expiresAt": "2020-01-01T00:00:00Z"}, ""),

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Path
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,6 +28,7 @@ _changes = APIRouter(route_class=JsonRoute)
 Scope = Literal["locate", "periodic", "periodic:unlimited", "reports:read", "callbacks", "listeners", "admin"]
 Id = Annotated[str, Path(max_length=64, description="the key's id, not the key")]
 _MOST_NAMED = 1000
+_MOST_STARS = 8
 _EXAMPLE = {
     "name": "fleet map",
     "scopes": ["locate", "reports:read"],
@@ -37,6 +38,17 @@ _EXAMPLE = {
     "dailyFixes": 1000,
     "expiresAt": "2030-01-01T00:00:00Z",
 }
+
+
+def _check_stars(pattern: str) -> str:
+    if pattern.count("*") > _MOST_STARS:
+        raise PydanticCustomError(
+            "too_many_stars", f"must hold at most {_MOST_STARS} `*`; list several patterns instead"
+        )
+    return pattern
+
+
+DevicePattern = Annotated[Text128, AfterValidator(_check_stars)]
 
 
 class KeyRequest(Schema):
@@ -49,12 +61,13 @@ class KeyRequest(Schema):
         Field(min_length=1, max_length=_MOST_NAMED, description="only these accounts, and nothing without an account"),
     ] = None
     devices: Annotated[
-        list[Text128] | None,
+        list[DevicePattern] | None,
         Field(
             min_length=1,
             max_length=_MOST_NAMED,
-            description="only devices whose IMEI, MEID, ESN, MDN or name is listed; `*` stands for any characters and"
-            " `?` for one. Every identifier that a request gives has to match; a name counts where there is none",
+            description="only devices whose IMEI, MEID, ESN, MDN or name is listed; `*` stands for any characters (at"
+            " most 8 in one pattern) and `?` for one. Every identifier that a request gives has to match; a name counts"
+            " where there is none",
         ),
     ] = None
     requests_per_minute: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
