@@ -2,7 +2,7 @@
 
     GatewayError
     ├── RequestError            the caller has to change something
-    │   ├── MalformedJson, UnsupportedMediaType, BodyTooLarge
+    │   ├── MalformedJson, UnsupportedMediaType, UnsupportedCoding, BodyTooLarge
     │   ├── InvalidArgument, MissingIdentifier, UnsupportedIdentifier, UnusableMeasurements
     │   ├── Unauthenticated, PermissionDenied, NotFound, NotAcceptable
     │   └── IncompatibleState, IdempotencyKeyReused, IdempotencyInProgress
@@ -106,6 +106,10 @@ class UnsupportedMediaType(RequestError):
 
     code = "UNSUPPORTED_MEDIA_TYPE"
     title = "Unsupported media type"
+
+
+class UnsupportedCoding(UnsupportedMediaType):
+    """The body's content coding is none that is undone here."""
 
 
 class BodyTooLarge(RequestError):

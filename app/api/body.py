@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from app.api.content import decoded
 from app.api.gateway import gateway_of, request_id_of
 from app.api.problems import problem_response, to_request_error
 from app.errors import BodyTooLarge, GatewayError, MalformedJson, UnsupportedMediaType
@@ -86,7 +87,8 @@ class JsonRoute(APIRoute):
                 content_type = request.headers.get("content-type", "")
                 if not is_json(content_type):
                     raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
-                body = await read_body(request, gateway_of(request).settings.max_body_bytes)
+                limit = gateway_of(request).settings.max_body_bytes
+                body = decoded(await read_body(request, limit), request.scope["headers"], limit)
                 if not body and is_optional:
                     body = b"{}"
                 response: Response = await endpoint(validated(adapter, body), request, **request.path_params)

@@ -47,6 +47,13 @@ STATUSES: dict[type[GatewayError], int] = {
     GatewayError: 500,
 }
 
+_HEADERS: dict[type[GatewayError], dict[str, str]] = {
+    errors.Unauthenticated: {"WWW-Authenticate": 'Bearer realm="location-gateway"'},
+    errors.UnsupportedMediaType: {"Accept": "application/json"},
+    errors.UnsupportedCoding: {"Accept-Encoding": "gzip, deflate"},
+}
+"""What RFC 9110 wants to be said beside an error: how to authenticate, and what is accepted."""
+
 _DEFAULT_RETRY_AFTER_S = {429: 5, 503: 5}
 
 PATTERNS: dict[str, str] = {
@@ -118,9 +125,7 @@ def to_attempt(attempt: Attempt) -> dict[str, Any]:
 def problem_response(error: GatewayError, request_id: str, *, headers: dict[str, str] | None = None) -> Response:
     """Answer with a problem document, with the headers that belong to its status."""
     status = status_of(error)
-    sent = dict(headers or {})
-    if status == 401:  # noqa: PLR2004 -- RFC 9110 demands the challenge
-        sent["WWW-Authenticate"] = 'Bearer realm="location-gateway"'
+    sent = _HEADERS.get(type(error), {}) | (headers or {})
     retry_after_s = error.retry_after_s if error.retry_after_s is not None else _DEFAULT_RETRY_AFTER_S.get(status)
     if retry_after_s is not None and error.retryable:
         sent["Retry-After"] = str(max(1, round(retry_after_s)))

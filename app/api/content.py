@@ -1,0 +1,119 @@
+"""What a body says: its content coding undone, its characters in UTF-8, both within the limits.
+
+Codings are bounded while they are undone, so that a small body cannot become a large one. JSON is UTF-8 whatever its
+`charset` says (RFC 8259, section 8.1); UTF-16 and UTF-32 are known by their zeros or marks, and only bytes that are
+none of these are read as `charset` says.
+"""
+
+import json
+import zlib
+from collections.abc import Iterable
+
+from app.errors import BodyTooLarge, MalformedJson, UnsupportedCoding, UnsupportedMediaType
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+_GZIP = 16 + zlib.MAX_WBITS
+_ZLIB = zlib.MAX_WBITS
+_BARE_DEFLATE = -zlib.MAX_WBITS
+# Not whatever Python knows: some of its codecs take a time that grows with the square of the body.
+_CHARSETS = {
+    "iso-8859-1": "latin-1",
+    "latin1": "latin-1",
+    "windows-1252": "cp1252",
+    "us-ascii": "ascii",
+    "utf-16": "utf-16",
+    "utf-32": "utf-32",
+}
+
+
+def decoded(body: bytes, headers: RawHeaders, limit: int) -> bytes:
+    """Undo the content coding of a body, and write it in UTF-8.
+
+    Args:
+        headers: The request's; names in lower case.
+        limit: How many bytes the body may have without its coding.
+
+    Raises:
+        UnsupportedCoding, UnsupportedMediaType: The coding, or the charset, is none that is read here.
+        BodyTooLarge: It is larger without its coding.
+        MalformedJson: It is not coded as it says.
+    """
+    coding = charset = ""
+    for name, value in headers:
+        if name == b"content-encoding":
+            coding += f",{value.decode('latin-1')}"
+        elif name == b"content-type":
+            charset = _charset_of(value.decode("latin-1"))
+    if coding:
+        body = _without_coding(body, coding, limit)
+    return to_utf8(body, charset)
+
+
+def _without_coding(body: bytes, codings: str, limit: int) -> bytes:
+    applied = [name for name in map(str.strip, codings.lower().split(",")) if name not in ("", "identity")]
+    match applied:
+        case []:
+            return body
+        case ["gzip" | "x-gzip"]:
+            return _inflated(body, _GZIP, limit)
+        case ["deflate"]:
+            return _inflated(body, _ZLIB if _has_zlib_header(body) else _BARE_DEFLATE, limit)
+    raise UnsupportedCoding("Send the body as it is, or with one Content-Encoding of: gzip, deflate.")
+
+
+def _has_zlib_header(body: bytes) -> bool:
+    # `deflate` means zlib's format (RFC 9110, section 8.4.1.2), which some clients have always sent without its header.
+    return len(body) > 1 and body[0] & 0x8F == zlib.DEFLATED and int.from_bytes(body[:2]) % 31 == 0
+
+
+def _inflated(body: bytes, window_bits: int, limit: int) -> bytes:
+    inflating = zlib.decompressobj(window_bits)
+    try:
+        inflated = inflating.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise MalformedJson("The body is not coded as its Content-Encoding says.") from error
+    if len(inflated) > limit:
+        raise BodyTooLarge(f"Send at most {limit} bytes, counted without Content-Encoding.")
+    if not inflating.eof or inflating.unused_data:
+        raise MalformedJson("The body breaks off, or goes on after the end of its Content-Encoding.")
+    return inflated
+
+
+def to_utf8(body: bytes, charset: str = "") -> bytes:
+    """Write JSON in UTF-8, without a byte order mark.
+
+    Args:
+        charset: What the sender calls its characters, in lower case; counts where the bytes are no UTF at all.
+
+    Raises:
+        UnsupportedMediaType: They are in none that is read here.
+        MalformedJson: They are not what they seem, or are said, to be.
+    """
+    encoding = json.detect_encoding(body)
+    if encoding == "utf-8":
+        if charset in ("", "utf-8") or _is_utf8(body):
+            return body
+        if charset not in _CHARSETS:
+            raise UnsupportedMediaType("Send JSON in UTF-8.")
+        encoding = _CHARSETS[charset]
+    try:
+        return body.decode(encoding).encode()
+    except UnicodeError as error:
+        raise MalformedJson("The body holds bytes that are no characters; send JSON in UTF-8.") from error
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _charset_of(content_type: str) -> str:
+    for parameter in content_type.split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            return value.strip().strip('"').lower()
+    return ""
