@@ -9,9 +9,9 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from app.api.content import decoded
 from app.api.gateway import gateway_of, request_id_of
 from app.api.problems import problem_response, to_request_error
+from app.content import decoded
 from app.errors import BodyTooLarge, GatewayError, MalformedJson, UnsupportedMediaType
 
 T = TypeVar("T")

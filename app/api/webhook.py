@@ -1,7 +1,7 @@
 """The door for providers' callbacks: plain ASGI in front of everything else, because bursts come through here.
 
 200 with an empty body means committed; 404 an unknown token; 401 a signature that is enforced and wrong; 413 too large;
-400 no JSON object, kept raw all the same; 503 not stored, try again.
+415 a content coding that is not undone here; 400 no JSON object, kept raw all the same; 503 not stored, try again.
 """
 
 from collections.abc import Awaitable, Mapping
@@ -16,6 +16,7 @@ from app.api.webhook_spans import WebhookSpans
 from app.callbacks.decoding import LARGEST_ON_LOOP
 from app.callbacks.ingest import Ingest, Sender
 from app.callbacks.tokens import Address, CallbackTokens
+from app.content import legible
 from app.errors import BodyTooLarge, GatewayError, MalformedJson, Overloaded, Unavailable
 from app.model import ProviderName
 from app.observability import metrics
@@ -109,8 +110,9 @@ class Webhook:
             address = self._addresses.known(provider, token)
             if address is None:
                 address = await self._addresses.find(provider, token)
-            body = await self._read(scope, receive)
-            is_readable = await self._ingest.take(address, body, _Headers(scope["headers"]))
+            sent = await self._read(scope, receive)
+            body = legible(sent, scope["headers"], self._limit)
+            is_readable = await self._ingest.take(address, body, _Headers(scope["headers"]), signed=sent)
         except GatewayError as error:
             await self._refuse(error, provider, scope, receive, send)
         except ClientGone:

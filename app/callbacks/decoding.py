@@ -54,13 +54,18 @@ def to_fast_entry(address: Address, body: bytes, headers: Headers, now_ms: int) 
     return Entry(reports=decode(address, body, callback), callback=callback, body=address.reader.redacted(body))
 
 
-def to_entry(address: Address, body: bytes, headers: Headers, now_ms: int) -> tuple[Entry, GatewayError | None]:
+def to_entry(
+    address: Address, body: bytes, headers: Headers, now_ms: int, *, signed: bytes
+) -> tuple[Entry, GatewayError | None]:
     """Make an entry of any callback, and return why it is one for quarantine, if it is.
+
+    Args:
+        signed: The bytes as they came, before their content coding was undone.
 
     Raises:
         Unauthenticated: The signature is enforced, and missing or wrong.
     """
-    callback = arrived(address, accepted_signature(address, body, headers), now_ms)
+    callback = arrived(address, accepted_signature(address, signed, headers), now_ms)
     kept = address.reader.redacted(body)
     try:
         return Entry(reports=decode(address, body, callback), callback=callback, body=kept), None

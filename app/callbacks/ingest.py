@@ -31,17 +31,22 @@ class Ingest:
         self._thread = DecodingThread()
         self._arrivals: list[tuple[Address, bytes, Headers, Sender, Trace | None]] = []
 
-    async def take(self, address: Address, body: bytes, headers: Headers) -> bool:
+    async def take(self, address: Address, body: bytes, headers: Headers, *, signed: bytes) -> bool:
         """Store a callback; return whether the body could be read as JSON.
 
         A body of which no report can be made is kept in quarantine.
+
+        Args:
+            signed: The bytes as they came, before their content coding was undone.
 
         Raises:
             Unauthenticated: The signature is enforced, and missing or wrong; nothing is stored.
             Overloaded, Unavailable: Too much is waiting, or the database is away; nothing is stored.
         """
         now_ms = time_ns() // 1_000_000
-        entry, error = await self._thread.run(len(body), lambda: to_entry(address, body, headers, now_ms))
+        entry, error = await self._thread.run(
+            len(body), lambda: to_entry(address, body, headers, now_ms, signed=signed)
+        )
         await self._writer.submit(entry)
         return not isinstance(error, MalformedJson)
 

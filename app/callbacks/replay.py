@@ -7,6 +7,7 @@ from uuid import UUID
 from app.callbacks.decoding import DecodingThread, decode
 from app.callbacks.tokens import CallbackTokens
 from app.caller import EVERYTHING, Reach
+from app.content import legible
 from app.errors import GatewayError, NotFound
 from app.storage import callbacks
 from app.storage.callbacks import CallbackFilter
@@ -16,6 +17,8 @@ from app.storage.tables import CallbackRow
 from app.storage.writer import Entry, Unstorable, Writer
 
 _PAGE = 500
+_LARGEST = 4 * 1024 * 1024
+"""Bytes of a stored body without its content coding; new ones are stored without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +86,8 @@ class Replay:
             account=row.account,
         )
         try:
-            reports = await self._thread.run(len(row.body), lambda: decode(address, row.body, callback))
+            body = legible(row.body, (), _LARGEST)
+            reports = await self._thread.run(len(body), lambda: decode(address, body, callback))
         except GatewayError as error:
             return await self._settle(Replayed(id=row.id, state="quarantined", reason=error.detail))
         try:

@@ -14,6 +14,7 @@ from tests.support.vendors import DEVICE, Vendors
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+# What callbacks make of the same is in `tests/server/test_encoded_callbacks.py`.
 QUESTION = {"device": DEVICE | {"name": "Pumpe Süd"}}
 TEXT = json.dumps(QUESTION, ensure_ascii=False)
 

@@ -22,6 +22,7 @@ from app.errors import (
     NotFound,
     Unauthenticated,
     Unavailable,
+    UnsupportedMediaType,
 )
 from app.storage import callbacks
 from app.storage.callbacks import CallbackFilter
@@ -36,7 +37,16 @@ Signature = Annotated[
 ]
 Id = Annotated[str, Path(max_length=64)]
 Token = Annotated[str, Path(max_length=200)]
-_REFUSALS = (MalformedJson, Unauthenticated, NotFound, BodyTooLarge, InvalidArgument, Unavailable, GatewayError)
+_REFUSALS = (
+    MalformedJson,
+    Unauthenticated,
+    NotFound,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    InvalidArgument,
+    Unavailable,
+    GatewayError,
+)
 _FILTERS = ("state", "account", "service", "signature", "since", "until")
 
 
@@ -159,7 +169,9 @@ def _reach_of(request: Request) -> Reach:
 async def take_callback(provider: Id, token: Token) -> Response:  # noqa: ARG001 -- documented, and never used
     """Store what a provider sends to the address that was registered there; 200 means committed.
 
-    No API key is needed: the token in the address is unguessable. `provider` is `thingspace`.
+    No API key is needed: the token in the address is unguessable. `provider` is `thingspace`. A body with
+    `Content-Encoding: gzip` or `deflate`, or in UTF-16, is stored without its coding and in UTF-8; a signature is over
+    the bytes as they came.
     """
     # Callbacks are taken at the door, in front of the routes; what comes here has an address that cannot be.
     raise NotFound("There is no listener at this address.")

@@ -13,6 +13,7 @@ from app.errors import BodyTooLarge, MalformedJson, UnsupportedCoding, Unsupport
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
+_GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = 16 + zlib.MAX_WBITS
 _ZLIB = zlib.MAX_WBITS
 _BARE_DEFLATE = -zlib.MAX_WBITS
@@ -22,6 +23,7 @@ _CHARSETS = {
     "latin1": "latin-1",
     "windows-1252": "cp1252",
     "us-ascii": "ascii",
+    "utf-8": "utf-8",
     "utf-16": "utf-16",
     "utf-32": "utf-32",
 }
@@ -37,22 +39,46 @@ def decoded(body: bytes, headers: RawHeaders, limit: int) -> bytes:
     Raises:
         UnsupportedCoding, UnsupportedMediaType: The coding, or the charset, is none that is read here.
         BodyTooLarge: It is larger without its coding.
-        MalformedJson: It is not coded as it says.
+        MalformedJson: It is not coded as it says, or holds bytes that are no characters.
     """
-    coding = charset = ""
+    codings, charset = _stated(headers)
+    return _to_utf8(_without_coding(body, codings, limit), charset or "utf-8")
+
+
+def legible(body: bytes, headers: RawHeaders, limit: int) -> bytes:
+    """Do what `decoded` does for a callback, whose sender will not correct it: it is read whatever it calls itself.
+
+    Returns:
+        The bytes as they came where they cannot be read.
+
+    Raises:
+        UnsupportedCoding, BodyTooLarge: As `decoded` does.
+    """
+    codings, charset = _stated(headers)
+    if not codings and body.startswith(_GZIP_MAGIC):
+        codings = ["gzip"]
+    try:
+        body = _without_coding(body, codings, limit)
+        text = _to_utf8(body, charset if charset in _CHARSETS and charset != "utf-8" else "latin1")
+    except MalformedJson:
+        return body
+    return text if text.lstrip().startswith(b"{") else body
+
+
+def _stated(headers: RawHeaders) -> tuple[list[str], str]:
+    """Read which codings a body has, in the order in which they were applied, and its charset."""
+    codings: list[str] = []
+    charset = ""
     for name, value in headers:
         if name == b"content-encoding":
-            coding += f",{value.decode('latin-1')}"
+            codings += map(str.strip, value.decode("latin-1").lower().split(","))
         elif name == b"content-type":
             charset = _charset_of(value.decode("latin-1"))
-    if coding:
-        body = _without_coding(body, coding, limit)
-    return to_utf8(body, charset)
+    return [coding for coding in codings if coding not in ("", "identity")], charset
 
 
-def _without_coding(body: bytes, codings: str, limit: int) -> bytes:
-    applied = [name for name in map(str.strip, codings.lower().split(",")) if name not in ("", "identity")]
-    match applied:
+def _without_coding(body: bytes, codings: list[str], limit: int) -> bytes:
+    match codings:
         case []:
             return body
         case ["gzip" | "x-gzip"]:
@@ -80,19 +106,16 @@ def _inflated(body: bytes, window_bits: int, limit: int) -> bytes:
     return inflated
 
 
-def to_utf8(body: bytes, charset: str = "") -> bytes:
-    """Write JSON in UTF-8, without a byte order mark.
-
-    Args:
-        charset: What the sender calls its characters, in lower case; counts where the bytes are no UTF at all.
+def _to_utf8(body: bytes, charset: str) -> bytes:
+    """Write JSON in UTF-8, without a byte order mark; `charset` counts where the bytes are no UTF at all.
 
     Raises:
         UnsupportedMediaType: They are in none that is read here.
         MalformedJson: They are not what they seem, or are said, to be.
     """
-    encoding = json.detect_encoding(body)
+    encoding: str = json.detect_encoding(body)
     if encoding == "utf-8":
-        if charset in ("", "utf-8") or _is_utf8(body):
+        if charset == "utf-8" or _is_utf8(body):
             return body
         if charset not in _CHARSETS:
             raise UnsupportedMediaType("Send JSON in UTF-8.")
