@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from app.errors import MalformedJson, ProviderError, ProviderRefused, UnableToLocate, UnexpectedReply
 from app.model import Fix, Located
 from app.providers.thingspace import reading, wire
+from app.providers.thingspace.devices import to_named_device
 from app.providers.thingspace.mapping import to_report_error, to_sighting
 from app.providers.thingspace.settings import NAME
 from app.providers.thingspace.vendor_errors import by_words, fault_in, to_device_error
@@ -50,7 +51,8 @@ def read_answers(content: bytes, *, account: str) -> dict[str, tuple[wire.Entry,
     """
     found: dict[str, tuple[wire.Entry, str | None]] = {}
     for entry, raw in _read_elements(content, account):
-        for name in (reading.mdn(entry.mdn), reading.text(entry.id)):
+        device = to_named_device(entry, account).device
+        for name in (device.mdn, device.id):
             if name is not None and (name not in found or not _has_position(found[name][0])):
                 found[name] = (entry, raw)
     return found

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from app import identifiers
 from app.errors import MalformedJson, UnexpectedReply
 from app.model import AccountName, Headers, Report, ReportType, SimpleFix, TransactionId
 from app.provider import SignatureMode
@@ -102,8 +103,8 @@ def _as_documented(message: wire.Callback) -> Message | None:
         type=_TYPES[message.report_type],
         kind=message.report_type,
         status=(reading.text(message.status) or "").upper(),
-        account=reading.text(message.account_name) or "",
-        transaction_id=reading.text(message.transaction_id) or "",
+        account=identifiers.account(reading.text(message.account_name) or ""),
+        transaction_id=identifiers.transaction_id(reading.text(message.transaction_id) or ""),
     )
     return envelope, message.device_list
 
@@ -119,8 +120,8 @@ def _as_whatever_it_is(body: bytes) -> Message:
         type=_TYPES.get(kind.upper(), "other") if kind else _type_of(entries),
         kind=kind,
         status=(reading.text(found.get("status")) or "").upper(),
-        account=reading.text(reading.first(found, "accountname", "account")) or "",
-        transaction_id=reading.text(reading.first(found, "transactionid", "txid")) or "",
+        account=identifiers.account(reading.text(reading.first(found, "accountname", "account")) or ""),
+        transaction_id=identifiers.transaction_id(reading.text(reading.first(found, "transactionid", "txid")) or ""),
     )
     return envelope, entries
 

@@ -26,16 +26,15 @@ class ContentKeys:
         self._about = to_json(about)[:-1]
         self._hash = hashlib.sha256(self._about)
 
-    def of_device(self, entry: Entry, sighting: Sighting, said_at: datetime | None) -> str | None:
+    def of_device(self, known_as: str | None, entry: Entry, sighting: Sighting, said_at: datetime | None) -> str | None:
         """Name what the message is about, device, time, and position or error.
 
         None where device or time is missing: such messages are only the same when all of their content is.
         """
-        who = reading.text(entry.id) or reading.mdn(entry.mdn)
         when = _to_time(entry, said_at)
-        if who is None or when is None:
+        if known_as is None or when is None:
             return None
-        said = b"," + to_json([who, when, *_to_words(entry, sighting)])[1:]
+        said = b"," + to_json([known_as, when, *_to_words(entry, sighting)])[1:]
         if len(self._about) + len(said) <= _LONGEST:
             return (self._about + said).decode()
         whole = self._hash.copy()

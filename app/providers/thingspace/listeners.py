@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import httpx
 
+from app import identifiers
 from app.errors import MalformedJson, ProviderRefused, UnexpectedReply
 from app.model import AccountName, Deadline, Registration
 from app.providers.thingspace import reading
@@ -158,7 +159,7 @@ def _to_registration(account: AccountName, element: object) -> Registration | No
     service = reading.text(reading.first(found, "name", "servicename"))
     if service is None:
         return None
-    named = reading.text(reading.first(found, "accountname", "account"))
+    named = identifiers.account(reading.text(reading.first(found, "accountname", "account")) or "")
     return Registration(
         account=AccountName(named) if named else account, service=service, url=reading.text(found.get("url")) or ""
     )

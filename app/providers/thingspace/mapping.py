@@ -1,10 +1,9 @@
 """Where ThingSpace's words about a device become ours; pure."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.model import AccountName, Device, DeviceIdKind, Fix, Mdn, ReportError
+from app.model import Fix, ReportError
 from app.providers.thingspace import reading
 from app.providers.thingspace.settings import NAME
 from app.providers.thingspace.times import to_instant
@@ -15,13 +14,6 @@ _LONGEST_WORDS = 500
 _LARGEST_RADIUS_M = 20_040_000.0
 FARTHEST_NORTH = 90.0
 FARTHEST_EAST = 180.0
-
-_KINDS: dict[str, DeviceIdKind] = {"imei": "imei", "meid": "meid", "esn": "esn"}
-_SHAPES: tuple[tuple[re.Pattern[str], DeviceIdKind], ...] = (
-    (re.compile(r"\d{14,16}"), "imei"),
-    (re.compile(r"[0-9A-Fa-f]{14}"), "meid"),
-    (re.compile(r"\d{11}|[0-9A-Fa-f]{8}"), "esn"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,30 +85,3 @@ def words(value: Scalar) -> str | None:
     """Read a vendor's words, at most 500 characters of them."""
     found = reading.text(value)
     return found[:_LONGEST_WORDS] if found else None
-
-
-def to_device(id_: Scalar, kind: Scalar, mdn: Scalar, account: str | None) -> Device:
-    """Read a device's identifiers; an id whose kind is neither stated nor recognizable is left out."""
-    written = identifier(id_)
-    device_kind = to_kind(written, kind) if written else None
-    number = reading.mdn(mdn)
-    return Device(
-        id=written if device_kind else None,
-        kind=device_kind,
-        mdn=Mdn(number[:LONGEST_IDENTIFIER]) if number else None,
-        account=AccountName(account) if account else None,
-    )
-
-
-def identifier(value: Scalar) -> str | None:
-    """Read an opaque identifier; what exceeds 128 characters is cut, since it has to fit an index."""
-    found = reading.text(value)
-    return found[:LONGEST_IDENTIFIER] if found else None
-
-
-def to_kind(id_: str, kind: Scalar) -> DeviceIdKind | None:
-    """Tell which kind of identifier this is, by its stated kind in any case, else by its shape."""
-    stated = reading.text(kind)
-    if stated is not None:
-        return _KINDS.get(stated.lower())
-    return next((found for shape, found in _SHAPES if shape.fullmatch(id_)), None)

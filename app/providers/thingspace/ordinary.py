@@ -16,6 +16,8 @@ from app.providers.thingspace.mapping import FARTHEST_EAST, FARTHEST_NORTH, LONG
 from app.providers.thingspace.wire import Scalar, to_json
 
 _LONGEST_KEY = 512
+_NO_IMEI = "0" * 15
+_NO_MDN = "0" * 10
 
 _Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_IDENTIFIER)]
 _LocationType = Literal["0", "1"] | None
@@ -59,6 +61,8 @@ def to_ordinary_report(body: bytes) -> SimpleFix | None:
     said_at_s = _to_seconds(position.time)
     if said_at_s is None or not (
         _is_plain(entry.id + entry.mdn)
+        and entry.id != _NO_IMEI
+        and entry.mdn != _NO_MDN
         and _is_tidy(account)
         and _is_tidy(transaction)
         and "_" not in position.x

@@ -2,13 +2,11 @@
 
 import json
 import math
-import re
 from typing import Never
 
 from app.errors import MalformedJson, UnexpectedReply
 
 _LONGEST_INTEGER = 400
-_SEPARATORS = re.compile(r"[\s().+-]")
 
 
 def decode(body: bytes) -> object:
@@ -77,14 +75,3 @@ def number(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return found if math.isfinite(found) else None
-
-
-def mdn(value: object) -> str | None:
-    """Read a mobile directory number; the country code 1 is dropped (reference, section 3.2)."""
-    found = text(value)
-    if found is None or (len(found) == 10 and found.isdecimal()):  # noqa: PLR2004 - an MDN has ten digits
-        return found
-    digits = _SEPARATORS.sub("", found)
-    if len(digits) == 11 and digits.startswith("1"):  # noqa: PLR2004 - a country code and ten digits
-        return digits[1:]
-    return digits or None

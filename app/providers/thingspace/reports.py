@@ -7,13 +7,8 @@ from datetime import datetime
 from app.model import AccountName, Report, ReportError, ReportStatus, ReportType, TransactionId
 from app.providers.thingspace import reading
 from app.providers.thingspace.content_key import ContentKeys
-from app.providers.thingspace.mapping import (
-    LONGEST_IDENTIFIER,
-    Sighting,
-    to_device,
-    to_report_error,
-    to_sighting,
-)
+from app.providers.thingspace.devices import to_named_device
+from app.providers.thingspace.mapping import LONGEST_IDENTIFIER, Sighting, to_report_error, to_sighting
 from app.providers.thingspace.settings import NAME
 from app.providers.thingspace.wire import Entry
 
@@ -51,8 +46,9 @@ def _to_report(envelope: Envelope, entry: Entry, keys: ContentKeys, place: int, 
     said_at = sighting.said_at or (error.at if error else None)
     account = envelope.account[:LONGEST_IDENTIFIER] or None
     transaction_id = envelope.transaction_id[:LONGEST_IDENTIFIER]
+    named = to_named_device(entry, account)
     # The members of other messages are not all known, and may be what tells one from the next.
-    content_key = keys.of_device(entry, sighting, said_at) if envelope.type == "location" else None
+    content_key = keys.of_device(named.known_as, entry, sighting, said_at) if envelope.type == "location" else None
     return Report(
         provider=NAME,
         type=envelope.type,
@@ -60,11 +56,11 @@ def _to_report(envelope: Envelope, entry: Entry, keys: ContentKeys, place: int, 
         content_key=content_key or keys.of_place(place),
         account=AccountName(account) if account else None,
         transaction_id=TransactionId(transaction_id) if transaction_id else None,
-        device=to_device(entry.id, entry.kind, entry.mdn, account),
+        device=named.device,
         fix=sighting.fix,
         error=error,
         said_at=said_at,
-        flags=_to_flags(envelope, entry, sighting, error),
+        flags=(*_to_flags(envelope, entry, sighting, error), *named.flags),
         kind_in_words=envelope.kind[:LONGEST_IDENTIFIER] or None,
     )
 

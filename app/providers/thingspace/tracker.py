@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import httpx
 
+from app import identifiers
 from app.errors import (
     FieldError,
     InvalidArgument,
@@ -130,9 +131,9 @@ def _transaction_id(response: httpx.Response) -> TransactionId | None:
             "ThingSpace's answer could not be read.", provider=NAME, may_have_been_received=True
         ) from error
     found = reading.members(value)
-    written = reading.text(reading.first(found, "transactionid", "txid"))
+    written = identifiers.transaction_id(reading.text(reading.first(found, "transactionid", "txid")) or "")
     fault = fault_in(value)
-    if written is None and fault.code:
+    if not written and fault.code:
         raise by_words(fault) or ProviderRefused("ThingSpace rejected the request.", provider=NAME)
     return TransactionId(written) if written else None
 

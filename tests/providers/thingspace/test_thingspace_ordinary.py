@@ -30,9 +30,11 @@ ODD: dict[str, st.SearchStrategy[Any]] = {
     "radius": st.sampled_from(["0", "-1", "", "1e9", 35, None]),
     "locationType": st.sampled_from(["0", "1", 0, 1, " 0 ", 0.0, True]),
     "utcoffset": st.sampled_from(["+0500", "0", "", None]),
-    "id": st.sampled_from(["99000112345678", "A1000049D2C3E4", " 990001123456782", "", 990001123456782]),
+    "id": st.sampled_from(
+        ["99000112345678", "A1000049D2C3E4", " 990001123456782", "", 990001123456782, "990001123456789", "0" * 15]
+    ),
     "kind": st.sampled_from(["Imei", "MEID", "", " IMEI"]),
-    "mdn": st.sampled_from(["15085550101", "+1 508 555 0101", "", "508555010", 5085550101]),
+    "mdn": st.sampled_from(["15085550101", "+1 508 555 0101", "", "508555010", 5085550101, "0" * 10]),
     "accountName": st.one_of(st.sampled_from([" padded ", "", "\u00fcn\u00ef", "x" * 200]), st.text(max_size=20)),
     "transactionID": st.one_of(st.sampled_from(["595ffce4 ", "", "x" * 400]), st.text(max_size=20)),
     "reportType": st.sampled_from(["CONSENT_RESPONSE", "location_report"]),
