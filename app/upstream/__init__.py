@@ -2,17 +2,17 @@
 
 from app.upstream.breaker import guarded
 from app.upstream.network import http_client
-from app.upstream.retries import TRANSIENT_STATUSES, retry_after_s, with_retries, within
+from app.upstream.retries import retry_after_s, was_declined, with_retries, within
 from app.upstream.translation import translated_errors
 from app.upstream.vault import InMemoryVault
 
 __all__ = [
-    "TRANSIENT_STATUSES",
     "InMemoryVault",
     "guarded",
     "http_client",
     "retry_after_s",
     "translated_errors",
+    "was_declined",
     "with_retries",
     "within",
 ]

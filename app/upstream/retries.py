@@ -15,9 +15,6 @@ from app.model import Deadline, ProviderName
 
 T = TypeVar("T")
 
-TRANSIENT_STATUSES = frozenset({502, 503, 504})
-"""Statuses after which the same request may be sent again: the provider's front door answered, not the service."""
-
 _LONGEST_RETRY_AFTER_S = 366 * 24 * 3600.0
 
 
@@ -46,6 +43,18 @@ def retry_after_s(response: httpx.Response, *, now: datetime | None = None) -> f
     except (ValueError, OverflowError):
         return None
     return min(max(0.0, (then - (now or datetime.now(UTC))).total_seconds()), _LONGEST_RETRY_AFTER_S)
+
+
+def was_declined(response: httpx.Response) -> bool:
+    """Tell whether an error answer proves that the request was not carried out, so that it may be sent again.
+
+    Only 429 and a 503 that names a time to come back do. The reference of ThingSpace (section 10.5) would repeat
+    after 502, 503 and 504 as well, but each of them can come from a proxy whose connection to the service ended after
+    the service had taken, and billed, the request.
+    """
+    if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        return retry_after_s(response) is not None
+    return response.status_code == httpx.codes.TOO_MANY_REQUESTS
 
 
 async def with_retries(

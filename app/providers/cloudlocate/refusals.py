@@ -13,7 +13,7 @@ from app.errors import (
     UnableToLocate,
 )
 from app.providers.cloudlocate import redaction
-from app.upstream import TRANSIENT_STATUSES, retry_after_s
+from app.upstream import retry_after_s, was_declined
 
 _ABOUT_CREDENTIALS = re.compile(r"(?i)(?<!unexpected )token|credential|authori|authenticat")
 _ABOUT_POSITIONS = re.compile(r"(?i)\b(position|location)s?\b")
@@ -52,8 +52,10 @@ def _judge(response: httpx.Response, message: str) -> ProviderError:  # noqa: PL
             return UnableToLocate("CloudLocate cannot use these measurements.")
         case 429:
             return ProviderThrottled("CloudLocate takes no more calls for now.", retry_after_s=retry_after_s(response))
-        case status if status in TRANSIENT_STATUSES:
-            return ProviderUnavailable("CloudLocate is not available.", retry_after_s=retry_after_s(response))
         case status if status >= 500:  # noqa: PLR2004 - the class of server errors
-            return ProviderUnavailable("CloudLocate failed.", may_have_been_received=True)
+            return ProviderUnavailable(
+                f"CloudLocate answered {status}.",
+                retry_after_s=retry_after_s(response),
+                may_have_been_received=not was_declined(response),
+            )
     return ProviderRefused("CloudLocate calls the request wrong.")

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeVar
 
 import httpx
@@ -23,13 +23,12 @@ from app.model import Deadline
 from app.provider import Vault, meter
 from app.providers.thingspace.session import TokenKind, Tokens
 from app.providers.thingspace.settings import NAME, ThingSpaceSettings
-from app.providers.thingspace.vendor_errors import Fault, expired, to_error, to_fault
-from app.upstream import TRANSIENT_STATUSES, translated_errors, with_retries, within
+from app.providers.thingspace.vendor_errors import expired, to_error, to_fault
+from app.upstream import translated_errors, with_retries, within
 
 T = TypeVar("T")
 
 _TROUBLE = (ProviderUnavailable, ProviderTimeout, ProviderThrottled, ProviderMisconfigured, UnexpectedReply)
-_SERVER_ERROR = 500
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,9 +39,8 @@ class Call:
         path: Path and query behind the API's address, already encoded.
         operation: What it asks for, as it stands in traces, where the path must not.
         account: The account it is about; hidden in error texts.
-        is_safe: Sending it twice does no harm and costs nothing.
-        starts_work: It starts something that goes on and is billed; then only an answer that proves that nothing
-            has begun allows a repetition.
+        is_safe: Sending it twice does no harm and costs nothing; any other call is only repeated when it certainly
+            was not carried out.
         in_doubt: A sending failed in a way that leaves open whether it was received.
         fixes: How many fixes may be billed for it at most.
         counted_on: The day on whose account they are, where somebody counts them.
@@ -54,7 +52,6 @@ class Call:
     body: bytes | None = None
     account: str = ""
     is_safe: bool = False
-    starts_work: bool = False
     in_doubt: bool = False
     fixes: int = 0
     counted_on: date | None = None
@@ -120,10 +117,7 @@ class Client:
 
     async def _call(self, call: Call, read: Callable[[httpx.Response], T], deadline: Deadline) -> T:
         try:
-            outcome = await self._with_retries(call, deadline)
-            if isinstance(outcome, GatewayError):
-                raise outcome
-            result = read(outcome)
+            result = read(await self._answer_to(call, deadline))
         except _TROUBLE as error:
             self.failures += 1
             self.trouble = Trouble(code=error.code, at=datetime.now(UTC))
@@ -131,71 +125,51 @@ class Client:
         self.failures = 0
         return result
 
-    async def _with_retries(self, call: Call, deadline: Deadline) -> httpx.Response | GatewayError:
-        try:
-            return await self._attempt(call, deadline)
-        except (ProviderUnavailable, ProviderThrottled) as error:
-            if error.may_have_been_received or self._settings.retries == 0:
-                raise
-            failed: list[ProviderError] = [error]
-
-        # The retry machinery costs more than the rest of a good call, so it only sees calls that failed once.
-        async def again() -> httpx.Response | GatewayError:
-            if failed:
-                raise failed.pop()
-            return await self._attempt(call, deadline)
-
-        return await with_retries(again, attempts=self._settings.retries + 1, deadline=deadline)
-
-    async def _attempt(self, call: Call, deadline: Deadline) -> httpx.Response | GatewayError:
-        """Send once, and once more after renewing an expired token; what a repetition cannot mend is returned."""
+    async def _answer_to(self, call: Call, deadline: Deadline) -> httpx.Response:
+        """Send a call, and once more for each token that turns out to have expired."""
+        bearer, session = self.tokens.usable() or await self.tokens.get(deadline)
         renewed: set[TokenKind] = set()
-        try:
-            bearer, session = self.tokens.usable() or await self.tokens.get(deadline)
-        except GatewayError as error:
-            return error
         while True:
-            response = await self._send_in_time(call, bearer, session, deadline)
+            response = await with_retries(
+                partial(self._send_in_time, call, bearer, session, deadline),
+                attempts=self._settings.retries + 1,
+                deadline=deadline,
+            )
             if response.is_success:
                 self.tokens.session.accepted()
                 return response
             fault = to_fault(response.content)
-            kind = expired(response.status_code, fault) if response.is_client_error else None
+            kind = expired(response.status_code, fault)
             if kind is None:
-                return self._failed(call, response, fault)
+                raise to_error(response, fault, hide=call.account)
             if kind in renewed:
-                return ProviderMisconfigured("ThingSpace does not accept the tokens it has just issued.", provider=NAME)
+                raise ProviderMisconfigured("ThingSpace does not accept the tokens it has just issued.", provider=NAME)
             renewed.add(kind)
-            try:
-                if kind == "bearer":
-                    bearer = await self.tokens.bearer.get(deadline, failed=bearer)
-                else:
-                    session = await self.tokens.session.get(deadline, failed=session)
-            except GatewayError as error:
-                return error
-
-    def _failed(self, call: Call, response: httpx.Response, fault: Fault) -> ProviderError:
-        """Return what is final, and raise what another attempt may mend."""
-        error = to_error(response, fault, hide=call.account)
-        status = response.status_code
-        if call.starts_work and status in TRANSIENT_STATUSES:
-            # A 502 or 504 may hide a service that took the request; only a 503 that names a time is a clear refusal.
-            error.may_have_been_received = status != httpx.codes.SERVICE_UNAVAILABLE or error.retry_after_s is None
-        _judge(call, error)
-        if status >= _SERVER_ERROR or status == httpx.codes.TOO_MANY_REQUESTS:
-            raise error
-        return error
+            if kind == "bearer":
+                bearer = await self.tokens.bearer.get(deadline, failed=bearer)
+            else:
+                session = await self.tokens.session.get(deadline, failed=session)
 
     async def _send_in_time(self, call: Call, bearer: str, session: str, deadline: Deadline) -> httpx.Response:
+        """Send once.
+
+        Raises:
+            ProviderError: No answer, or one that says nothing about the request: 429 and 5xx.
+        """
         if deadline.left_s() <= 0:
             raise ProviderTimeout("The time was over before ThingSpace could be asked.", provider=NAME)
         try:
             with translated_errors(NAME):
                 async with within(deadline, NAME, limit_s=self._settings.timeout_s):
-                    return await self._send(call, bearer, session)
+                    response = await self._send(call, bearer, session)
+            if response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                raise to_error(response, to_fault(response.content), hide=call.account)
         except ProviderError as error:
-            _judge(call, error)
+            call.in_doubt = call.in_doubt or error.may_have_been_received
+            if call.is_safe:
+                error.may_have_been_received = False
             raise
+        return response
 
     async def _send(self, call: Call, bearer: str, session: str) -> httpx.Response:
         # The one place that touches the HTTP library; a bare request skips the merging of client defaults.
@@ -212,12 +186,6 @@ class Client:
             extensions={"operation": call.operation},
         )
         return await self._http.send(request)
-
-
-def _judge(call: Call, error: ProviderError) -> None:
-    call.in_doubt = call.in_doubt or error.may_have_been_received
-    if call.is_safe:
-        error.may_have_been_received = False
 
 
 _to_url = lru_cache(maxsize=64)(httpx.URL)

@@ -43,19 +43,13 @@ class ThingSpaceTracker:
         return STOP_LIMIT
 
     async def start(self, plan: PeriodicPlan, *, deadline: Deadline) -> TransactionId:
-        """Start periodic reports.
-
-        A request that ThingSpace may have taken is never sent again. The reference calls 502, 503 and 504
-        repeatable, but each of them can hide a start that is billed for days, so only 429 and a 503 that names a
-        time to come back are repeated here; the others leave the outcome unknown.
-        """
+        """Start periodic reports; where ThingSpace may have taken the request, the outcome is unknown."""
         call = Call(
             method="POST",
             path=_PATH,
             operation="start",
             body=self._to_body(plan),
             account=plan.account,
-            starts_work=True,
             fixes=len(plan.devices) * (plan.count or 1),
         )
         try:

@@ -27,7 +27,7 @@ from app.errors import (
 )
 from app.providers.thingspace import reading
 from app.providers.thingspace.settings import NAME
-from app.upstream import TRANSIENT_STATUSES, retry_after_s
+from app.upstream import retry_after_s, was_declined
 
 _SERVER_ERROR = 500
 _LONGEST_MESSAGE = 200
@@ -119,7 +119,7 @@ def to_error(response: httpx.Response, fault: Fault, *, hide: str = "") -> Provi
     """Say what an unsuccessful answer means."""
     status = response.status_code
     wait_s = retry_after_s(response)
-    error = _by_status(status, wait_s) or by_words(fault, hide=hide) or _refused(status)
+    error = _by_status(response, wait_s) or by_words(fault, hide=hide) or _refused(status)
     error.vendor_code = to_vendor_text(fault.code, hide)[:_LONGEST_CODE] or f"HTTP {status}"
     error.vendor_message = to_vendor_text(fault.message or fault.description, hide) or None
     if isinstance(error, ProviderThrottled):
@@ -127,16 +127,16 @@ def to_error(response: httpx.Response, fault: Fault, *, hide: str = "") -> Provi
     return error
 
 
-def _by_status(status: int, wait_s: float | None) -> ProviderError | None:
+def _by_status(response: httpx.Response, wait_s: float | None) -> ProviderError | None:
+    status = response.status_code
     if status == httpx.codes.TOO_MANY_REQUESTS:
         return ProviderThrottled("ThingSpace asks for fewer calls.", provider=NAME)
     if status >= _SERVER_ERROR:
-        # Behind a gateway's 502, 503 or 504 the service has not begun; behind its own 500 it may have.
         return ProviderUnavailable(
             f"ThingSpace answered {status}.",
             provider=NAME,
             retry_after_s=wait_s,
-            may_have_been_received=status not in TRANSIENT_STATUSES,
+            may_have_been_received=not was_declined(response),
         )
     return None
 

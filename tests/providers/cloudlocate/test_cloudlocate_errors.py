@@ -23,6 +23,8 @@ from app.model import Deadline, Device, Evidence, LocationQuery
 from app.providers.cloudlocate.rate_limiter import RateLimiter
 from app.providers.cloudlocate.refusals import to_error
 
+DECLINED = httpx.Response(503, headers={"Retry-After": "0"})
+
 
 def saying(status: int, message: str = "no") -> httpx.Response:
     return httpx.Response(status, json={"message": message})
@@ -50,9 +52,10 @@ def saying(status: int, message: str = "no") -> httpx.Response:
         pytest.param(saying(429), ProviderThrottled, 3, id="429"),
         pytest.param(saying(500), ProviderUnavailable, 1, id="500"),
         pytest.param(saying(501), ProviderUnavailable, 1, id="501"),
-        pytest.param(httpx.Response(502, text="<html>Bad gateway</html>"), ProviderUnavailable, 3, id="502 in HTML"),
-        pytest.param(httpx.Response(503), ProviderUnavailable, 3, id="503 without a body"),
-        pytest.param(saying(504), ProviderUnavailable, 3, id="504"),
+        pytest.param(httpx.Response(502, text="<html>Bad gateway</html>"), ProviderUnavailable, 1, id="502 in HTML"),
+        pytest.param(httpx.Response(503), ProviderUnavailable, 1, id="503 without a body"),
+        pytest.param(DECLINED, ProviderUnavailable, 3, id="503 that names a time"),
+        pytest.param(saying(504), ProviderUnavailable, 1, id="504"),
         pytest.param(httpx.ConnectError("refused"), ProviderUnavailable, 3, id="no connection"),
         pytest.param(httpx.ConnectTimeout("slow"), ProviderUnavailable, 3, id="connection too slow"),
         pytest.param(httpx.ReadTimeout("slow"), ProviderTimeout, 1, id="no answer"),
@@ -81,7 +84,7 @@ async def test_failures_become_errors_and_only_those_that_cannot_be_billed_are_r
     assert len(vendor.requests) == calls
 
 
-@pytest.mark.parametrize("status", [500, 402])
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
 async def test_a_failure_after_the_request_was_taken_says_so(status: int, locator: MakeLocator, vendor: Vendor) -> None:
     vendor.will(saying(status))
 
@@ -92,7 +95,7 @@ async def test_a_failure_after_the_request_was_taken_says_so(status: int, locato
 
 
 async def test_a_repetition_that_succeeds_is_the_answer(locator: MakeLocator, vendor: Vendor) -> None:
-    vendor.will(httpx.ConnectError("refused"), httpx.Response(503))
+    vendor.will(httpx.ConnectError("refused"), DECLINED)
 
     located = await locator().locate(by_wifi(), request_id="r", deadline=soon())
 
@@ -102,7 +105,7 @@ async def test_a_repetition_that_succeeds_is_the_answer(locator: MakeLocator, ve
 
 @pytest.mark.parametrize("retries", [0, 1, 4])
 async def test_repetitions_are_bounded_by_the_setting(retries: int, locator: MakeLocator, vendor: Vendor) -> None:
-    vendor.will(*[httpx.Response(503)] * 9)
+    vendor.will(*[DECLINED] * 9)
 
     with pytest.raises(ProviderUnavailable):
         await locator(max_retries=retries).locate(by_wifi(), request_id="r", deadline=soon())

@@ -161,9 +161,7 @@ async def test_answers_from_elsewhere_keep_their_status(
     [
         pytest.param(httpx.Response(429), id="429"),
         pytest.param(httpx.Response(429, headers={"Retry-After": "0"}), id="429 with Retry-After"),
-        pytest.param(httpx.Response(502, content=b"<html>"), id="502"),
-        pytest.param(httpx.Response(503), id="503"),
-        pytest.param(httpx.Response(504), id="504"),
+        pytest.param(httpx.Response(503, headers={"Retry-After": "0"}), id="503 that names a time"),
         pytest.param(httpx.ConnectError("refused"), id="refused"),
         pytest.param(httpx.ConnectTimeout("slow"), id="no connection"),
     ],
@@ -183,6 +181,9 @@ async def test_what_cannot_have_begun_is_repeated(
     "trouble",
     [
         pytest.param(httpx.Response(500), id="500"),
+        pytest.param(httpx.Response(502, content=b"<html>"), id="502"),
+        pytest.param(httpx.Response(503), id="503"),
+        pytest.param(httpx.Response(504), id="504"),
         pytest.param(httpx.ReadTimeout("slow"), id="timeout"),
         pytest.param(httpx.ReadError("reset"), id="reset"),
         pytest.param(httpx.RemoteProtocolError("cut off"), id="cut off"),
@@ -202,7 +203,7 @@ async def test_what_may_have_been_billed_is_not_repeated(
 
 
 async def test_the_free_cache_is_asked_again_after_a_break(provider: Provider, stand_in: StandIn) -> None:
-    stand_in.answer = in_turn(httpx.ReadError("reset"), httpx.Response(500), LOCATED)
+    stand_in.answer = in_turn(httpx.ReadError("reset"), httpx.Response(504), LOCATED)
 
     await locate(provider, 10**9)
 
@@ -210,7 +211,7 @@ async def test_the_free_cache_is_asked_again_after_a_break(provider: Provider, s
 
 
 async def test_repetitions_end(provider: Provider, stand_in: StandIn) -> None:
-    stand_in.answer = in_turn(httpx.Response(503))
+    stand_in.answer = in_turn(httpx.ConnectError("refused"))
 
     assert type(await error_of(provider)) is ProviderUnavailable
     assert len(stand_in.requests) == 3
@@ -218,7 +219,7 @@ async def test_repetitions_end(provider: Provider, stand_in: StandIn) -> None:
 
 async def test_repetitions_can_be_turned_off(build: Any, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THINGSPACE_RETRIES", "0")
-    stand_in.answer = in_turn(httpx.Response(503))
+    stand_in.answer = in_turn(httpx.ConnectError("refused"))
 
     await error_of(build())
 
