@@ -7,7 +7,10 @@
     │   ├── Unauthenticated, PermissionDenied, NotFound, NotAcceptable
     │   └── IncompatibleState, IdempotencyKeyReused, IdempotencyInProgress
     ├── Overloaded, Unavailable our own limits and our own database
-    │   └── RateExceeded                           the key's requests in a minute
+    │   ├── RateExceeded                           the key's requests in a minute
+    │   ├── DatabaseUnusable                       it cannot be reached, refuses us, or is not migrated
+    │   ├── SettingsInvalid, AddressUnusable       the gateway cannot start
+    │   └── NoGateway, GatewayTimeout              nothing answers the command line
     └── ProviderError           what a provider did, or did not do
         ├── ProviderUnavailable, ProviderTimeout, ProviderThrottled
         │   └── BudgetExceeded                         the key's billed fixes on a day
@@ -222,6 +225,46 @@ class Unavailable(GatewayError):
     code = "UNAVAILABLE"
     title = "The gateway cannot do that right now"
     retryable = True
+
+
+class DatabaseUnusable(Unavailable):
+    """The database cannot be used as it is; the detail says why and what to do.
+
+    Attributes:
+        reason: Stable, for programs.
+    """
+
+    title = "The database cannot be used"
+    reason: Literal["unreachable", "refused", "missing", "unmigrated", "too_old"] = "unreachable"
+
+
+class SettingsInvalid(Unavailable):
+    """Some settings are not valid.
+
+    Attributes:
+        problems: Each with the name of its environment variable, without values.
+    """
+
+    title = "The settings are not valid"
+    problems: tuple[str, ...] = ()
+
+
+class AddressUnusable(Unavailable):
+    """The gateway cannot listen on its address."""
+
+    title = "The address cannot be listened on"
+
+
+class NoGateway(Unavailable):
+    """No gateway answers the command line."""
+
+    title = "No gateway answers"
+
+
+class GatewayTimeout(Unavailable):
+    """The gateway does not answer the command line in time."""
+
+    title = "The gateway does not answer in time"
 
 
 class ProviderError(GatewayError):

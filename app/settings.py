@@ -1,6 +1,7 @@
 """The gateway's own settings; each provider reads its own from its folder."""
 
 import ipaddress
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,6 +27,25 @@ def is_loopback(host: str) -> bool:
 def _is_safe_to_post_to(url: str) -> bool:
     parts = urlsplit(url)
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+
+
+class ProviderSettings(BaseSettings):
+    """The settings of a provider, which is left out as long as some that it needs are missing."""
+
+    @property
+    def needed(self) -> Mapping[str, bool]:
+        """Tell of each variable that a call needs whether it is set."""
+        return {}
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Name the variables without which no call can be made."""
+        return tuple(name for name, is_set in self.needed.items() if not is_set)
+
+    @property
+    def is_half_set(self) -> bool:
+        """Whether some variables that a call needs are set, and others are not."""
+        return 0 < len(self.missing) < len(self.needed)
 
 
 class Settings(BaseSettings):

@@ -1,45 +1,55 @@
-"""The command line: `location-gateway`, same as `python -m app`."""
+"""The command line: `location-gateway`, same as `python -m app`.
 
-import sys
+Modules of commands import nothing but typer and each other at the top; what a command works with is imported when it
+runs, so that `--help` and completion answer at once.
+"""
 
-import pydantic
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
-from rich.console import Console
 
-from app.cli import config, demo, erase, keys, requests, serve
+from app.cli import callbacks, config, demo, erase, exits, keys, listener, locate, migrate, providers, serve, simulator
 from app.errors import GatewayError
 
 app = typer.Typer(
     name="location-gateway",
-    help="One location API in front of u-blox CloudLocate and Verizon ThingSpace.",
-    epilog="Start with: location-gateway demo",
+    epilog=f"Start with: location-gateway demo\n\n{exits.HELP}",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
 app.command("demo")(demo.demo)
 app.command("serve")(serve.serve)
-app.command("migrate")(serve.migrate)
-app.command("simulator")(serve.simulator)
-app.command("locate")(requests.locate)
+app.command("migrate")(migrate.migrate)
+app.command("simulator")(simulator.simulator)
+app.command("locate")(locate.locate)
 app.command("erase")(erase.erase)
-app.add_typer(requests.listener_commands, name="listener")
-app.add_typer(requests.callback_commands, name="callbacks")
-app.add_typer(requests.provider_commands, name="providers")
+app.add_typer(listener.listener_commands, name="listener")
+app.add_typer(callbacks.callback_commands, name="callbacks")
+app.add_typer(providers.provider_commands, name="providers")
 app.add_typer(keys.key_commands, name="keys")
 app.add_typer(config.config_commands, name="config")
 
 
+def _show_version(asked: bool) -> None:  # noqa: FBT001 -- typer calls it by position
+    if asked:
+        typer.echo(f"location-gateway {version('location-gateway')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", help="Print the version", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """One location API in front of u-blox CloudLocate and Verizon ThingSpace."""
+
+
 def main() -> None:
-    """Run the command line; failures are told in words, with exit status 1."""
-    console = Console(stderr=True)
+    """Run the command line; failures end it in words, with an exit status of their kind."""
     try:
         app()
-    except pydantic.ValidationError as error:
-        console.print("[red]The settings are not valid:[/red]")
-        for line in config.settings_problems(error):
-            console.print(f"  {line}", highlight=False, soft_wrap=True)
-        sys.exit(1)
     except GatewayError as error:
-        console.print(f"[red]{error.title}:[/red] {error.detail}", soft_wrap=True)
-        sys.exit(1)
+        exits.fail(error)

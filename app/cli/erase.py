@@ -5,7 +5,9 @@ from urllib.parse import quote
 
 import typer
 
-from app.cli.requests import AsJson, Url, call, console, show_json
+from app.cli.client import call
+from app.cli.options import AsJson, Url
+from app.cli.output import say, show_json
 
 
 def erase(
@@ -26,4 +28,4 @@ def erase(
         show_json(answer)
         return
     for kind, count in answer["erased"].items():
-        console.print(f"{count:>8} {kind}")
+        say(f"{count:>8} {kind}")

@@ -1,57 +1,61 @@
-"""API keys: through a running gateway where one can be asked, else straight in its database.
+"""`keys`: API keys, through a running gateway where one can be asked, else in its database.
 
-The first key has to come from somewhere: without GATEWAY_API_KEY nobody could ask the gateway for one. Whoever can
-read the settings can reach the database anyway, so that way needs no key; running gateways learn of it at once.
+The first key has to come from somewhere: without GATEWAY_API_KEY there is none to ask the gateway with. Who can read
+the settings can reach the database anyway, so it needs no key; running gateways learn of the change at once.
 """
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
-from uuid import UUID
 
-import pydantic
 import typer
-from rich.console import Console
-from ulid import ULID
 
-from app.access import Actor, KeyStore
-from app.api.problems import to_request_error
-from app.api.routes.keys import KeyRequest, to_key, to_new_key
-from app.cli.requests import AsJson, Url, call, show_json, show_table
-from app.embedded_postgres import EmbeddedPostgres
-from app.errors import NotFound, Unavailable
-from app.settings import Settings
-from app.storage.database import Database
-from app.storage.migrate import is_current, upgrade
-from app.storage.rows import parse_id
+from app.caller import SCOPES
+from app.cli.client import call
+from app.cli.options import AsJson, Url
+from app.cli.output import complain, say, show_json, show_table
+from app.errors import NoGateway
 
 key_commands = typer.Typer(help="API keys of this gateway.", no_args_is_help=True)
 
-Id = Annotated[str, typer.Argument(help="Id of the key, as `keys list` shows it")]
-
-_COLUMNS = {
-    "id": "Id",
-    "name": "Name",
-    "prefix": "Begins with",
-    "state": "State",
-    "scopes": "Scopes",
-    "accounts": "Accounts",
-    "devices": "Devices",
-    "requestsPerMinute": "Requests/min",
-    "dailyFixes": "Fixes/day",
-    "expiresAt": "Expires",
+_COLUMNS = {"id": "Id", "name": "Name", "prefix": "Begins", "state": "State", "scopes": "Scopes", "limits": "Limits"}
+_LIMITS = {
+    "accounts": "accounts {}",
+    "devices": "devices {}",
+    "requestsPerMinute": "{} requests/min",
+    "dailyFixes": "{} fixes/day",
+    "expiresAt": "until {}",
 }
 _PAGE = 1000
-console = Console()
 
-Work = Callable[[KeyStore, Actor], Awaitable[Any]]
+
+def _check_scopes(scopes: list[str]) -> list[str]:
+    unknown = [scope for scope in scopes if scope not in SCOPES]
+    if unknown:
+        raise typer.BadParameter(f"there is no scope {unknown[0]!r}; there are: {', '.join(sorted(SCOPES))}")
+    return scopes
+
+
+def _complete_scope(incomplete: str) -> list[str]:
+    return sorted(scope for scope in SCOPES if scope.startswith(incomplete))
+
+
+Id = Annotated[str, typer.Argument(help="Id of the key, as `keys list` shows it")]
+Scopes = Annotated[
+    list[str],
+    typer.Option(
+        "--scope",
+        help=f"What it may be used for; repeat it: {', '.join(sorted(SCOPES))}",
+        callback=_check_scopes,
+        autocompletion=_complete_scope,
+    ),
+]
 
 
 @key_commands.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="What the key is for")],
-    scope: Annotated[list[str], typer.Option(help="locate, periodic, periodic:unlimited, reports:read, …; repeat it")],
+    scope: Scopes,
     account: Annotated[list[str] | None, typer.Option(help="Only this account; repeat it")] = None,
     device: Annotated[
         list[str] | None, typer.Option(help="Only this IMEI, MDN or name, or a pattern such as 99000112*; repeat it")
@@ -76,57 +80,52 @@ def create(
         "expiresAt": expires,
     }
     body = {member: value for member, value in given.items() if value not in (None, [])}
-    try:
-        plan = KeyRequest.model_validate(body).to_plan()
-    except pydantic.ValidationError as error:
-        raise to_request_error(error) from None
 
-    async def work(keeping: KeyStore, by: Actor) -> Any:
-        return to_new_key(await keeping.create(plan, by))
-
-    _show_new(_do("POST", "/keys", work, url=url, body=body), as_json)
+    _show_new(_ask("POST", "/keys", url=url, body=body, as_json=as_json), as_json)
 
 
 @key_commands.command("list")
 def list_keys(url: Url = None, as_json: AsJson = False) -> None:
-    """Show the keys, revoked and expired ones included; the keys themselves are shown nowhere."""
+    """List the keys, revoked and expired ones included; the keys themselves are shown nowhere.
 
-    async def work(keeping: KeyStore, _: Actor) -> Any:
-        return {"keys": [to_key(row) for row in await keeping.page(before=None, limit=_PAGE)], "next": None}
-
-    answer = _do("GET", "/keys", work, url=url, params={"limit": _PAGE})
+    Example: [bold]location-gateway keys list[/bold]
+    """
+    answer = _ask("GET", "/keys", url=url, params={"limit": _PAGE}, as_json=as_json)
     if as_json:
         show_json(answer)
-        return
-    rows = [
-        {name: ", ".join(value) if isinstance(value, list) else value for name, value in key.items()}
-        for key in answer["keys"]
+    else:
+        show_table([key | {"limits": _limits(key)} for key in answer["keys"]], _COLUMNS)
+
+
+def _limits(key: dict[str, Any]) -> list[str]:
+    """Put what restricts a key into words."""
+    return [
+        words.format(", ".join(value) if isinstance(value := key[name], list) else value)
+        for name, words in _LIMITS.items()
+        if key[name] is not None
     ]
-    show_table(rows, _COLUMNS)
 
 
 @key_commands.command("rotate")
 def rotate(key: Id, url: Url = None, as_json: AsJson = False) -> None:
-    """Replace a key by a new one with the same rights, and print it, this once; the old one is refused at once."""
+    """Replace a key by a new one with the same rights, and print it, this once; the old one is refused at once.
 
-    async def work(keeping: KeyStore, by: Actor) -> Any:
-        return to_new_key(await keeping.rotate(_id_of(key), by))
-
-    _show_new(_do("POST", f"/keys/{key}/rotate", work, url=url), as_json)
+    Example: [bold]location-gateway keys rotate 01JNB4C0M8V4C0M8T5Y6Z7A8B9[/bold]
+    """
+    _show_new(_ask("POST", f"/keys/{key}/rotate", url=url, as_json=as_json), as_json)
 
 
 @key_commands.command("revoke")
 def revoke(key: Id, url: Url = None, as_json: AsJson = False) -> None:
-    """Revoke a key for good; every gateway refuses it at once."""
+    """Revoke a key for good; every gateway refuses it at once.
 
-    async def work(keeping: KeyStore, by: Actor) -> Any:
-        return to_key(await keeping.revoke(_id_of(key), by))
-
-    answer = _do("DELETE", f"/keys/{key}", work, url=url)
+    Example: [bold]location-gateway keys revoke 01JNB4C0M8V4C0M8T5Y6Z7A8B9[/bold]
+    """
+    answer = _ask("DELETE", f"/keys/{key}", url=url, as_json=as_json)
     if as_json:
         show_json(answer)
     else:
-        console.print(f"{answer['name']} ({answer['prefix']}…) is revoked.")
+        say(f"{answer['name']} ({answer['prefix']}…) is revoked.")
 
 
 def _show_new(answer: dict[str, Any], as_json: bool) -> None:  # noqa: FBT001 -- the option of the command
@@ -134,43 +133,23 @@ def _show_new(answer: dict[str, Any], as_json: bool) -> None:  # noqa: FBT001 --
         show_json(answer)
         return
     # The key alone on standard output, so that it can be taken over by a script.
-    Console(stderr=True).print(f"{answer['name']}, id {answer['id']}; this key is not shown again:", soft_wrap=True)
+    complain(f"{answer['name']}, id {answer['id']}; this key is not shown again:")
     sys.stdout.write(answer["key"] + "\n")
 
 
-def _do(method: str, path: str, work: Work, *, url: str | None, body: Any = None, params: Any = None) -> Any:
-    """Ask the gateway, or do it in its database where there is none to ask or no key to ask with."""
-    settings = Settings()
+def _ask(
+    method: str, path: str, *, url: str | None, as_json: bool, body: Any = None, params: dict[str, Any] | None = None
+) -> Any:
+    """Ask the gateway, or its database where there is no gateway to ask or no key to ask it with."""
+    from app.startup.settings import load_settings
+
+    settings = load_settings()
     if url is not None or settings.api_key is not None or settings.auth == "off":
         try:
-            return call(method, path, url=url, body=body, params=params)
-        except Unavailable:
+            return call(method, path, url=url, body=body, params=params, as_json=as_json)
+        except NoGateway:
             if url is not None:
                 raise
-    return asyncio.run(_do_in_database(settings, work))
+    from app.cli.keys_in_database import answer
 
-
-async def _do_in_database(settings: Settings, work: Work) -> Any:
-    if settings.database_url is not None:
-        return await _do_at(settings.database_url.get_secret_value(), work)
-    async with EmbeddedPostgres(settings.data_dir, bin_dir=settings.postgres_bin) as server:
-        await upgrade(server.url)
-        return await _do_at(server.url, work)
-
-
-async def _do_at(address: str, work: Work) -> Any:
-    database = Database(address, pool_size=1)
-    try:
-        async with database.session() as session:
-            if not await is_current(await session.connection()):
-                raise Unavailable("The database has not been migrated; run: location-gateway migrate")
-        return await work(KeyStore(database), Actor(key_id="command-line", request_id=str(ULID())))
-    finally:
-        await database.aclose()
-
-
-def _id_of(text: str) -> UUID:
-    key = parse_id(text)
-    if key is None:
-        raise NotFound("There is no such key; `keys list` shows the ids.")
-    return key
+    return asyncio.run(answer(settings, method, path, body))

@@ -52,8 +52,12 @@ async def is_current(connection: AsyncConnection) -> bool:
 
     A revision that this release does not know counts: a newer release made it, during a rolling update.
     """
-    found = await connection.run_sync(_revision)
-    return found is not None and found not in _older_revisions()
+    return not is_older(await connection.run_sync(_revision))
+
+
+def is_older(revision: str | None) -> bool:
+    """Tell whether a revision, or None before the first migration, lacks something that this release needs."""
+    return revision is None or revision in _older_revisions()
 
 
 def partitions(connection: Connection) -> set[str]:

@@ -1,5 +1,7 @@
 """Addresses of Postgres databases, translated for the two ways of connecting: an SQLAlchemy engine, and asyncpg."""
 
+import os
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from sqlalchemy.engine import URL, make_url
@@ -60,6 +62,38 @@ def to_dsn(url: str) -> str:
     address, options = _read(url)
     query = {name: value for name, value in options.items() if name not in _ENGINE_ONLY}
     return address.set(drivername="postgresql", query=query).render_as_string(hide_password=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Which database a URL names, without the user and the password."""
+
+    host: str
+    port: int
+    name: str
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"Postgres at {self.address}"
+
+
+def target_of(url: str) -> Target:
+    """Read off a Postgres URL which database it names; libpq's variables hold where it does not say.
+
+    Raises:
+        ValueError: It is no Postgres URL; the message does not repeat it.
+    """
+    address, options = _read(url)
+    host = address.host or options.get("host") or os.environ.get("PGHOST") or "localhost"
+    port = address.port or options.get("port") or os.environ.get("PGPORT") or 5432
+    user = address.username or os.environ.get("PGUSER") or "postgres"
+    name = address.database or os.environ.get("PGDATABASE") or user
+    # Where a password holds an unescaped @, its rest is taken for the beginning of the host.
+    return Target(host=host.rpartition("@")[2], port=int(port), name=name)
 
 
 def _read(url: str) -> tuple[URL, dict[str, str]]:

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from app import cli
-from app.cli import requests
+from app.cli import output
 from app.main import create_app
 from app.simulator import create_simulator
 from tests.support.gateways import KEY, in_background, settings, simulator_variables
 from tests.support.postgres import DatabaseServer
-from tests.support.servers import serving
+from tests.support.servers import running, serving
 from tests.support.vendors import ACCOUNT, DEVICE, TOKEN, WIFI, message
 
 
@@ -165,7 +166,7 @@ def test_without_a_gateway_it_says_how_to_start_one(
 ) -> None:
     status = main(monkeypatch, "providers", "list", "--url", f"http://127.0.0.1:{free_port}")
 
-    assert status == 1
+    assert status == 7
     assert "location-gateway serve" in capsys.readouterr().err
 
 
@@ -178,7 +179,7 @@ def test_wrong_settings_end_a_command_in_words(
     status = main(monkeypatch, *command)
 
     told = capsys.readouterr().err
-    assert status == 1
+    assert status == 3
     assert "GATEWAY_PORT" in told
     assert "Traceback" not in told
 
@@ -201,17 +202,22 @@ def test_migrating_brings_a_database_up_and_down(
 
 
 @pytest.mark.parametrize(
-    "url", ["mysql://user:hidden-word@db.example/x", "nonsense hidden-word", "postgresql://u:hidden-word@127.0.0.1:1/x"]
+    ("url", "expected"),
+    [
+        ("mysql://user:hidden-word@db.example/x", 3),
+        ("nonsense hidden-word", 3),
+        ("postgresql://u:hidden-word@127.0.0.1:1/x", 4),
+    ],
 )
 def test_a_database_that_cannot_be_migrated_is_told_in_words(
-    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    url: str, expected: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GATEWAY_DATABASE_URL", url)
 
     status = main(monkeypatch, "migrate")
 
     told = capsys.readouterr().err
-    assert status == 1
+    assert status == expected
     assert "database" in told.lower()
     assert "Traceback" not in told
     assert "hidden-word" not in told
@@ -244,6 +250,34 @@ def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
     assert len(result.output.splitlines()) > 5
 
 
+HEAVY = ("alembic", "asyncpg", "fastapi", "httpx", "pydantic_settings", "sqlalchemy", "uvicorn")
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("serve", "--help"), ("keys", "create", "--help"), ("--version",)])
+def test_help_imports_nothing_that_takes_long(arguments: tuple[str, ...]) -> None:
+    program = "import sys; from app.cli import app; app(sys.argv[1:], standalone_mode=False); print(*sys.modules)"
+
+    with running(["-c", program, *arguments]) as started:
+        status, loaded = started.process.wait(30), started.output().split()
+
+    assert status == 0
+    assert [name for name in HEAVY if name in loaded] == []
+
+
+def test_the_version_is_told() -> None:
+    result = CliRunner().invoke(cli.app, ["--version"])
+
+    assert result.output.split() == ["location-gateway", version("location-gateway")]
+
+
+@pytest.mark.parametrize("command", ["serve", "simulator", "demo"])
+def test_a_port_that_is_none_is_refused(command: str) -> None:
+    result = CliRunner().invoke(cli.app, [command, "--port", "99999"])
+
+    assert result.exit_code == 2
+    assert "65535" in result.output
+
+
 def test_without_a_command_the_help_is_shown() -> None:
     result = CliRunner().invoke(cli.app, [])
 
@@ -251,11 +285,16 @@ def test_without_a_command_the_help_is_shown() -> None:
     assert all(name in result.output for name in ("serve", "migrate", "simulator", "locate", "listener", "callbacks"))
 
 
-def test_tables_cut_nothing_off_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("width", [40, 80])
+def test_tables_cut_nothing_off_on_a_narrow_terminal(width: int) -> None:
     written = StringIO()
-    monkeypatch.setattr(requests, "console", Console(width=40, file=written))
 
-    requests.show_table([{"id": "0" * 26, "url": "z" * 80}], {"id": "Id", "url": "Address"})
+    output.show_table(
+        [{"id": "0" * 26, "device": {"url": "z" * 80}}],
+        {"id": "Id", "device.url": "Address"},
+        to=Console(width=width, file=written),
+    )
 
     assert "0" * 26 in written.getvalue()
     assert written.getvalue().count("z") == 80
+    assert max(map(len, written.getvalue().splitlines())) <= width

@@ -13,8 +13,12 @@ VALID = {
     "GATEWAY_DATABASE_URL": "postgresql://user:password-nobody-may-see@db.example/gateway",
     "GATEWAY_ENCRYPTION_KEY": "seal-nobody-may-see",
     "GATEWAY_PUBLIC_URL": "https://gateway.example",
+    "THINGSPACE_KEY": "client-nobody-may-see",
     "THINGSPACE_SECRET": "secret-nobody-may-see",
+    "THINGSPACE_USERNAME": "user-nobody-may-see",
     "THINGSPACE_PASSWORD": "word-nobody-may-see",
+    "CLOUDLOCATE_URL": "https://vendor.example/position",
+    "CLOUDLOCATE_USERNAME": "name-nobody-may-see",
     "CLOUDLOCATE_PASSWORD": "thing-nobody-may-see",
 }
 
@@ -71,6 +75,33 @@ def test_the_same_as_json() -> None:
         pytest.param({"THINGSPACE_BASE_URL": "http://vendor.example"}, "THINGSPACE_", id="plain http"),
         pytest.param({"GATEWAY_DATABASE_URL": "mysql://db.example/x"}, "GATEWAY_DATABASE_URL", id="no Postgres"),
         pytest.param({"CLOUDLOCATE_URL": "nowhere"}, "CLOUDLOCATE_URL", id="no address"),
+        pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"}, "OTEL_EXPORTER_OTLP_ENDPOINT", id="no scheme"),
+        pytest.param({"GATEWAY_ENCRYPTION_KEY": "abc"}, "GATEWAY_ENCRYPTION_KEY: each key must have", id="short key"),
+        pytest.param(
+            {"GATEWAY_ENCRYPTION_KEY": f"{'k' * 32},abc"}, "GATEWAY_ENCRYPTION_KEY", id="one of two keys is short"
+        ),
+        pytest.param(
+            {"THINGSPACE_KEY": "k", "THINGSPACE_USERNAME": "u"},
+            "THINGSPACE_SECRET and THINGSPACE_PASSWORD are not set",
+            id="half a login",
+        ),
+        pytest.param(
+            {"CLOUDLOCATE_URL": "https://x.example"}, "CLOUDLOCATE_USERNAME and", id="an address without login"
+        ),
+        pytest.param(
+            {
+                "CLOUDLOCATE_URL": "https://x.example",
+                "CLOUDLOCATE_USERNAME": "u",
+                "CLOUDLOCATE_PASSWORD": "p",
+                "CLOUDLOCATE_AUTH": "oauth2",
+            },
+            "CLOUDLOCATE_TOKEN_URL is not set",
+            id="tokens from nowhere",
+        ),
+        pytest.param({"GATEWAY_PROT": "1"}, "GATEWAY_PROT is not known; did you mean GATEWAY_PORT?", id="a slip"),
+        pytest.param({"THINGSPACE_USER_NAME": "1"}, "did you mean THINGSPACE_USERNAME?", id="a word too many"),
+        pytest.param({"THINSPACE_KEY": "1"}, "did you mean THINGSPACE_KEY?", id="a slip in the prefix"),
+        pytest.param({"cloudlocate_pasword": "1"}, "did you mean CLOUDLOCATE_PASSWORD?", id="in small letters"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_variable(
@@ -81,8 +112,8 @@ def test_what_is_wrong_is_named_by_its_variable(
 
     plain, as_json = check(), check("--json")
 
-    assert plain.exit_code == as_json.exit_code == 1
-    assert f"wrong: {named}" in plain.output
+    assert plain.exit_code == as_json.exit_code == 3
+    assert named in next(line for line in plain.output.splitlines() if line.startswith("wrong: "))
     answer = json.loads(as_json.output)
     assert answer["valid"] is False
     assert any(named in problem for problem in answer["problems"])
@@ -102,7 +133,7 @@ def test_a_wrong_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None
 
     result = check()
 
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "nobody-may-see" not in result.output
 
 
@@ -119,3 +150,49 @@ def test_settings_in_the_env_file_are_read(tmp_path: Any) -> None:
     settings = {one["name"]: one["value"] for one in json.loads(check("--json").output)["settings"]}
 
     assert (settings["GATEWAY_PORT"], settings["THINGSPACE_ACCOUNT"]) == ("9999", "from-the-file")
+
+
+def test_a_slip_in_the_env_file_is_found_as_well(tmp_path: Any) -> None:
+    (tmp_path / ".env").write_text("THINGSPACE_ACOUNT=1\n")
+
+    assert "wrong: THINGSPACE_ACOUNT is not known; did you mean THINGSPACE_ACCOUNT?" in check().output
+
+
+def test_a_variable_that_is_like_none_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_SERVICE_HOST", "10.0.0.1")
+
+    result = check()
+
+    assert result.exit_code == 0
+    assert "note: GATEWAY_SERVICE_HOST is not known" in result.output
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        pytest.param(b"GATEWAY_PORT=8080\nGATEWAY_API_KEY: nobody-may-see\n", ".env, line 2", id="a colon"),
+        pytest.param(b"GATEWAY_API_KEY='nobody-may-see\n", ".env, line 1", id="an open quote"),
+        pytest.param(b"GATEWAY_API_KEY\n", ".env, line 1", id="no value"),
+        pytest.param(b"GATEWAY_API_KEY=\xff\xfen\x00\n", "UTF-8", id="another encoding"),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_line_of_the_env_file_that_cannot_be_read_is_named(
+    tmp_path: Any, content: bytes, named: str, options: tuple[str, ...]
+) -> None:
+    (tmp_path / ".env").write_bytes(content)
+
+    result = check(*options)
+
+    assert result.exit_code == 3
+    assert named in result.output
+    assert "nobody-may-see" not in result.output
+
+
+def test_only_what_is_set_is_listed_unless_everything_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_PORT", "9999")
+
+    few, everything = check(), check("--all")
+
+    assert ("GATEWAY_PORT 9999" in few.output, "GATEWAY_WORKERS" in few.output) == (True, False)
+    assert "GATEWAY_WORKERS 1" in everything.output

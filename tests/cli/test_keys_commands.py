@@ -9,6 +9,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from app.caller import SCOPES
 from app.main import create_app
 from tests.support.gateways import KEY, settings
 from tests.support.servers import running, serving
@@ -68,7 +69,7 @@ async def test_the_first_key_needs_neither_a_gateway_nor_a_key(database_url: str
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["create", "map", "--scope", "everything"], "not valid"),
+        (["create", "map", "--scope", "admin", "--account", "a"], "cannot be restricted"),
         (["revoke", "nonsense"], "no such key"),
         (["rotate", "01JNB4C0M8V4C0M8T5Y6Z7A8B9"], "no such key"),
     ],
@@ -86,5 +87,12 @@ async def test_what_cannot_be_done_is_told_in_words(
 async def test_a_database_without_tables_is_told_of(empty_database_url: str, tmp_path: Path) -> None:
     code, output = await keys("list", folder=tmp_path, environment={"GATEWAY_DATABASE_URL": empty_database_url})
 
-    assert code == 1
+    assert code == 4
     assert "location-gateway migrate" in output
+
+
+async def test_a_scope_that_there_is_not_is_answered_with_those_that_there_are(tmp_path: Path) -> None:
+    code, output = await keys("create", "map", "--scope", "nonsense", folder=tmp_path, environment={})
+
+    assert code == 2
+    assert all(scope in output for scope in SCOPES)

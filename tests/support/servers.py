@@ -15,7 +15,7 @@ import httpx
 import uvicorn
 from starlette.types import Receive, Send
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 
 
 class _GuestServer(uvicorn.Server):

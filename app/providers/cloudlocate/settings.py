@@ -1,18 +1,19 @@
 """The settings of CloudLocate, `CLOUDLOCATE_*`."""
 
 import base64
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
-from app.settings import ENVIRONMENT, is_loopback
+from app.settings import ENVIRONMENT, ProviderSettings, is_loopback
 
 ChecksumPolicy = Literal["reject", "warn", "repair", "ignore"]
 
 
-class CloudLocateSettings(BaseSettings):
+class CloudLocateSettings(ProviderSettings):
     """Settings named `CLOUDLOCATE_*`, from the environment or `.env`."""
 
     model_config = SettingsConfigDict(env_prefix="CLOUDLOCATE_", **ENVIRONMENT)
@@ -81,15 +82,12 @@ class CloudLocateSettings(BaseSettings):
     )
 
     @property
-    def missing(self) -> tuple[str, ...]:
-        """Name the variables without which no call can be made."""
-        needed = {
-            "CLOUDLOCATE_URL": self.url,
-            "CLOUDLOCATE_USERNAME": self.username,
-            "CLOUDLOCATE_PASSWORD": self.password,
-            "CLOUDLOCATE_TOKEN_URL": self.token_url or self.auth == "basic",
-        }
-        return tuple(name for name, value in needed.items() if not value)
+    def needed(self) -> Mapping[str, bool]:
+        """Tell of each variable that a call needs whether it is set."""
+        needed = {"URL": self.url, "USERNAME": self.username, "PASSWORD": self.password}
+        if self.auth == "oauth2":
+            needed["TOKEN_URL"] = self.token_url
+        return {f"CLOUDLOCATE_{name}": bool(value) for name, value in needed.items()}
 
     @property
     def credentials(self) -> tuple[str, str]:

@@ -44,7 +44,7 @@ def build(transport: object | None = None, *, vault: Vault | None = None) -> Pro
         listeners=ThingSpaceListeners(client, settings),
         key_material=settings.key_material,
         default_account=AccountName(settings.account) if settings.account else None,
-        health=lambda: to_health(client, configured=settings.configured),
+        health=lambda: to_health(client, settings.missing),
         reset=client.reset,
         aclose=aclose,
     )

@@ -1,18 +1,19 @@
 """The `THINGSPACE_*` settings."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from app.model import ProviderName
-from app.settings import ENVIRONMENT, is_loopback
+from app.settings import ENVIRONMENT, ProviderSettings, is_loopback
 
 NAME = ProviderName("thingspace")
 
 
-class ThingSpaceSettings(BaseSettings):
+class ThingSpaceSettings(ProviderSettings):
     """Where ThingSpace is, who we are there, and how it is to be spoken to."""
 
     model_config = SettingsConfigDict(env_prefix="THINGSPACE_", **ENVIRONMENT)
@@ -108,9 +109,15 @@ class ThingSpaceSettings(BaseSettings):
         return f"{secret_text(self.secret)}\n{secret_text(self.password)}".encode().strip()
 
     @property
+    def needed(self) -> Mapping[str, bool]:
+        """Tell of each of the four credentials whether it is set."""
+        credentials = {"KEY": self.key, "SECRET": self.secret, "USERNAME": self.username, "PASSWORD": self.password}
+        return {f"THINGSPACE_{name}": bool(secret_text(secret)) for name, secret in credentials.items()}
+
+    @property
     def configured(self) -> bool:
         """Whether all four credentials are there."""
-        return all(map(secret_text, (self.key, self.secret, self.username, self.password)))
+        return not self.missing
 
 
 def secret_text(secret: SecretStr | None) -> str:

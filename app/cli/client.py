@@ -1,0 +1,89 @@
+"""Ask a running gateway over HTTP."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from app.cli.output import complain, show_json
+from app.errors import GatewayTimeout, NoGateway
+
+if TYPE_CHECKING:
+    import httpx
+
+_TIMEOUT_S = 130
+
+
+def call(
+    method: str,
+    path: str,
+    *,
+    url: str | None = None,
+    body: Any = None,
+    params: Any = None,
+    headers: dict[str, str] | None = None,
+    as_json: bool = False,
+) -> Any:
+    """Ask the gateway, with the key of GATEWAY_API_KEY; exit with status 1 when it answers with a problem.
+
+    Raises:
+        NoGateway: There is no gateway at this address.
+        GatewayTimeout: The gateway does not answer in time.
+    """
+    with gateway(url) as http:
+        response = http.request(method, path, json=body, params=params, headers=headers)
+    check(response, as_json=as_json)
+    return response.json() if response.content else None
+
+
+@contextmanager
+def gateway(url: str | None) -> "Iterator[httpx.Client]":
+    """Open a client of the gateway; what keeps it from answering is raised as our own errors.
+
+    Raises:
+        NoGateway: There is no gateway at this address.
+        GatewayTimeout: The gateway does not answer in time.
+    """
+    import httpx
+
+    from app.startup.settings import load_settings
+
+    settings = load_settings()
+    base = url or f"http://{settings.host}:{settings.port}"
+    headers = {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"} if settings.api_key else {}
+    try:
+        with httpx.Client(base_url=base, headers=headers, timeout=_TIMEOUT_S) as http:
+            yield http
+    except httpx.ReadTimeout as error:
+        raise GatewayTimeout(
+            f"The gateway at {base} did not answer within {_TIMEOUT_S} seconds; it may still be at work."
+        ) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise NoGateway(
+            f"No gateway answers at {base}; start one with: location-gateway serve, or name it with --url"
+        ) from error
+
+
+def check(response: "httpx.Response", *, as_json: bool) -> None:
+    """Print the problem that a gateway answered with, and exit with status 1; return if it is none."""
+    if response.is_success:
+        return
+    if as_json and "json" in response.headers.get("content-type", ""):
+        show_json(response.json())
+    else:
+        show_problem(response)
+    sys.exit(1)
+
+
+def show_problem(response: "httpx.Response") -> None:
+    """Print a problem as text, on standard error."""
+    try:
+        problem = response.json()
+    except ValueError:
+        complain("the answer is no JSON; is this a gateway?", label=f"HTTP {response.status_code}:")
+        return
+    complain(f"({response.status_code}): {problem.get('detail')}", label=problem.get("code", ""))
+    for field in problem.get("errors", []):
+        complain(f"  {field['pointer'] or '/'}: {field['detail']}")
+    for attempt in problem.get("attempts", []):
+        complain(f"  {attempt['provider']}: {attempt['outcome']}, {attempt.get('reason', '')}")

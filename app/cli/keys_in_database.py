@@ -1,0 +1,72 @@
+"""Answers `/keys` from the database of the gateway, where no gateway runs or there is no key to ask it with."""
+
+from typing import Any
+from uuid import UUID
+
+import pydantic
+from ulid import ULID
+
+from app.access import Actor, KeyStore
+from app.api.problems import to_request_error
+from app.api.routes.keys import KeyRequest, to_key, to_new_key
+from app.embedded_postgres import EmbeddedPostgres
+from app.errors import NotFound
+from app.settings import Settings
+from app.startup.database import check_database
+from app.storage.database import Database
+from app.storage.migrate import upgrade
+from app.storage.rows import parse_id
+
+_PAGE = 1000
+
+
+async def answer(settings: Settings, method: str, path: str, body: Any) -> Any:
+    """Answer a request as the gateway would.
+
+    Raises:
+        DatabaseUnusable: The database cannot be reached, or is not migrated.
+        EmbeddedPostgresFailed: The embedded one cannot be started.
+    """
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+        await check_database(url)
+        return await _answer_at(url, method, path, body)
+    async with EmbeddedPostgres(settings.data_dir, bin_dir=settings.postgres_bin) as server:
+        await upgrade(server.url)
+        return await _answer_at(server.url, method, path, body)
+
+
+async def _answer_at(url: str, method: str, path: str, body: Any) -> Any:
+    database = Database(url, pool_size=1)
+    actor = Actor(key_id="command-line", request_id=str(ULID()))
+    try:
+        return await _route(KeyStore(database), actor, method, path, body)
+    finally:
+        await database.aclose()
+
+
+async def _route(keys: KeyStore, actor: Actor, method: str, path: str, body: Any) -> Any:
+    match method, path.strip("/").split("/"):
+        case "GET", ["keys"]:
+            return {"keys": [to_key(row) for row in await keys.page(before=None, limit=_PAGE)], "next": None}
+        case "POST", ["keys"]:
+            return to_new_key(await keys.create(_read(body).to_plan(), actor))
+        case "POST", ["keys", key, "rotate"]:
+            return to_new_key(await keys.rotate(_id_of(key), actor))
+        case "DELETE", ["keys", key]:
+            return to_key(await keys.revoke(_id_of(key), actor))
+    raise NotFound("There is nothing at this path.")
+
+
+def _read(body: Any) -> KeyRequest:
+    try:
+        return KeyRequest.model_validate(body)
+    except pydantic.ValidationError as error:
+        raise to_request_error(error) from None
+
+
+def _id_of(text: str) -> UUID:
+    key = parse_id(text)
+    if key is None:
+        raise NotFound("There is no such key; `keys list` shows the ids.")
+    return key

@@ -1,0 +1,145 @@
+"""Everything that can be said about the settings without using them."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pydantic
+from pydantic_settings import BaseSettings
+
+from app.observability.tracing import TracingSettings
+from app.settings import ENVIRONMENT, SHORTEST_KEY, ProviderSettings, Settings
+from app.startup.env_file import EnvFile, read_env_file
+from app.startup.settings import SETTINGS, database_problem, invalid_settings
+
+_PREFIXES = ("GATEWAY_", "THINGSPACE_", "CLOUDLOCATE_")
+_ALIKE = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """The settings, what is wrong with them, and what should be looked at.
+
+    Attributes:
+        settings: Each with its name, its value unless it is a secret, whether it is set, and its description.
+        problems: What is wrong; each names its environment variable, and none repeats a value.
+        notes: What is valid and may surprise.
+    """
+
+    settings: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def check_configuration() -> Configuration:
+    """Look at all settings of the environment and of `.env`."""
+    file = read_env_file(Path(str(ENVIRONMENT.get("env_file"))))
+    found = Configuration(problems=list(file.problems))
+    if not file.is_readable:
+        return found
+    for kind in SETTINGS:
+        try:
+            settings = kind()
+        except pydantic.ValidationError as error:
+            found.problems.extend(invalid_settings(error))
+            continue
+        found.settings.extend(_values(settings))
+        found.problems.extend(_problems_of(settings))
+        found.notes.extend(_notes_of(settings))
+    problems, notes = _unknown_variables(file)
+    found.problems.extend(problems)
+    found.notes.extend(notes)
+    return found
+
+
+def _values(settings: BaseSettings) -> Iterator[dict[str, Any]]:
+    for name, about in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        yield {
+            "name": _variable(type(settings), name),
+            "value": None if value is None else str(value),
+            "set": name in settings.model_fields_set,
+            "description": about.description,
+        }
+
+
+def _variable(kind: type[BaseSettings], name: str) -> str:
+    return f"{kind.model_config.get('env_prefix')}{name}".upper()
+
+
+def _problems_of(settings: BaseSettings) -> Iterator[str]:
+    match settings:
+        case Settings():
+            yield from filter(None, [database_problem(settings), _weak_encryption_key(settings)])
+        case TracingSettings():
+            for name in ("exporter_otlp_endpoint", "exporter_otlp_traces_endpoint"):
+                endpoint = getattr(settings, name)
+                if endpoint and urlsplit(endpoint.get_secret_value()).scheme not in {"http", "https"}:
+                    yield f"{_variable(TracingSettings, name)}: must begin with http:// or https://"
+        case ProviderSettings():
+            if settings.is_half_set:
+                yield f"{_list(settings.missing)} not set, and the provider cannot be used without"
+
+
+def _weak_encryption_key(settings: Settings) -> str | None:
+    """Name an encryption key that can be guessed."""
+    if settings.encryption_key is None:
+        return None
+    keys = [key.strip() for key in settings.encryption_key.get_secret_value().split(",")]
+    if all(len(key) >= SHORTEST_KEY for key in keys):
+        return None
+    return (
+        f"GATEWAY_ENCRYPTION_KEY: each key must have at least {SHORTEST_KEY} characters; make one with: "
+        "openssl rand -hex 32"
+    )
+
+
+def _notes_of(settings: BaseSettings) -> Iterator[str]:
+    """List what is valid and should be looked at all the same."""
+    if isinstance(settings, ProviderSettings) and settings.missing and not settings.is_half_set:
+        yield f"{_list(settings.missing)} not set: the provider is not used"
+    if not isinstance(settings, Settings):
+        return
+    if settings.auth == "on" and settings.api_key is None:
+        yield "GATEWAY_API_KEY is not set: only keys made with `location-gateway keys create` open this gateway"
+    if settings.encryption_key is None and settings.database_url is not None:
+        yield (
+            "GATEWAY_ENCRYPTION_KEY is not set: stored secrets are sealed with the providers' credentials, and a "
+            "listener has to be registered again when these change"
+        )
+    if settings.public_url is None:
+        yield "GATEWAY_PUBLIC_URL is not set: listeners can only be registered with an address named in the request"
+
+
+def _list(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last} are" if others else f"{last} is"
+
+
+def _unknown_variables(file: EnvFile) -> tuple[list[str], list[str]]:
+    """Find variables that look like ours and are not known: misspelt ones as problems, others as notes."""
+    known = [_variable(kind, name) for kind in SETTINGS for name in kind.model_fields]
+    problems, notes = [], []
+    for name in dict.fromkeys([*os.environ, *file.names]):
+        written = name.upper()
+        if written in known or not _looks_like_ours(written, known):
+            continue
+        nearest = get_close_matches(written, known, n=1, cutoff=_ALIKE)
+        if nearest:
+            problems.append(f"{name} is not known; did you mean {nearest[0]}?")
+        else:
+            notes.append(f"{name} is not known, and has no effect")
+    return problems, notes
+
+
+def _looks_like_ours(name: str, known: list[str]) -> bool:
+    """Tell whether a variable has one of our prefixes, or a prefix that is misspelt before a right name."""
+    if name.startswith(_PREFIXES):
+        return True
+    prefix, _, rest = name.partition("_")
+    nearest = get_close_matches(f"{prefix}_", _PREFIXES, n=1, cutoff=_ALIKE)
+    return bool(nearest) and nearest[0] + rest in known

@@ -1,0 +1,115 @@
+"""Whether the database can be used, and in one sentence why not and what to do."""
+
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError
+
+from app.errors import DatabaseUnusable
+from app.storage.migrate import is_older
+from app.storage.urls import Target, target_of, to_dsn
+
+OLDEST_POSTGRES = 15
+_TIMEOUT_S = 5.0
+
+Reason = Literal["unreachable", "refused", "missing", "unmigrated", "too_old"]
+
+_REVISION = "SELECT version_num FROM alembic_version"
+
+
+async def check_database(url: str, *, migrated: bool = True) -> None:
+    """Connect to the database once.
+
+    Args:
+        url: Of the database, as configured.
+        migrated: Whether the database must have all tables that this release needs.
+
+    Raises:
+        DatabaseUnusable: The database cannot be used; the text says why and what to do.
+    """
+    async with explained(url):
+        connection = await asyncpg.connect(to_dsn(url), timeout=_TIMEOUT_S)
+        try:
+            if connection.get_server_version().major < OLDEST_POSTGRES:
+                raise _unusable(
+                    "too_old", f"{target_of(url)} is older than version {OLDEST_POSTGRES}; use a newer one."
+                )
+            if migrated and is_older(await _revision(connection)):
+                raise unmigrated()
+        finally:
+            await connection.close(timeout=_TIMEOUT_S)
+
+
+@asynccontextmanager
+async def explained(url: str) -> AsyncIterator[None]:
+    """Raise what the driver raises in the block as `DatabaseUnusable`, without repeating its text.
+
+    Raises:
+        DatabaseUnusable: The database cannot be used.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        raise explain(_cause(error), target_of(url)) from None
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise explain(error, target_of(url)) from None
+
+
+def unmigrated() -> DatabaseUnusable:
+    """Say that tables are missing."""
+    return _unusable("unmigrated", "The database has not been migrated; run: location-gateway migrate")
+
+
+def _unusable(reason: Reason, detail: str) -> DatabaseUnusable:
+    error = DatabaseUnusable(detail)
+    error.reason = reason
+    return error
+
+
+def explain(error: BaseException, target: Target) -> DatabaseUnusable:
+    """Say in one sentence why a database cannot be used, and what to do."""
+    match error:
+        case socket.gaierror():
+            detail = f"The host name {target.host} is not known; correct it in GATEWAY_DATABASE_URL."
+        case TimeoutError():
+            detail = f"{target} does not answer; is the address in GATEWAY_DATABASE_URL right, and let through?"
+        case ssl.SSLError():
+            detail = f"No TLS connection can be made to {target}; see sslmode and sslrootcert in GATEWAY_DATABASE_URL."
+        case OSError():
+            detail = f"Nothing answers at {target}; start Postgres there, or correct GATEWAY_DATABASE_URL."
+        case asyncpg.InvalidAuthorizationSpecificationError():
+            detail = f"{target} refuses the user or the password; correct them in GATEWAY_DATABASE_URL."
+            return _unusable("refused", detail)
+        case asyncpg.InvalidCatalogNameError():
+            return _unusable(
+                "missing",
+                f"There is no database {target.name} at {target.address}; create it there (createdb {target.name}), or "
+                "correct GATEWAY_DATABASE_URL.",
+            )
+        case asyncpg.InsufficientPrivilegeError():
+            detail = f"The user of GATEWAY_DATABASE_URL may not do that in {target}; make it the owner of the database."
+            return _unusable("refused", detail)
+        case asyncpg.TooManyConnectionsError():
+            detail = f"{target} has no connection left; raise its max_connections, or lower GATEWAY_DATABASE_POOL."
+        case asyncpg.CannotConnectNowError():
+            detail = f"{target} is starting or stopping; try again in a moment."
+        case _:
+            detail = f"{target} cannot be used ({type(error).__name__}); see the log of Postgres."
+    return _unusable("unreachable", detail)
+
+
+def _cause(error: DBAPIError) -> BaseException:
+    """Find what the driver raised within SQLAlchemy's own error."""
+    return getattr(error.orig, "__cause__", None) or error
+
+
+async def _revision(connection: "asyncpg.Connection[asyncpg.Record]") -> str | None:
+    try:
+        revision: str | None = await connection.fetchval(_REVISION)
+    except asyncpg.UndefinedTableError:
+        return None
+    return revision
