@@ -368,7 +368,13 @@ class ProviderRefused(ProviderError):
 
 
 class UnableToLocate(ProviderError):
-    """The provider answered, and has no position."""
+    """The provider answered, and has no position that it can be asked to stand by.
+
+    Attributes:
+        obtained: The fix that came all the same, a `Located`: it may have been paid for, and is stored.
+    """
+
+    obtained: object = None
 
     code = "UNABLE_TO_LOCATE"
     title = "No position was found"
@@ -384,13 +390,7 @@ class DeviceUnreachable(UnableToLocate):
 
 
 class MaxAgeNotMet(UnableToLocate):
-    """Even the newest fix to be had is older than the caller's `maxAge`.
-
-    Attributes:
-        obtained: That fix, a `Located`: it may have been paid for, and is stored all the same.
-    """
-
-    obtained: object = None
+    """Even the newest fix to be had is older than the caller's `maxAge`, or of unknown age."""
 
     code = "UNABLE_TO_FULFILL_MAX_AGE"
     title = "No fix is as fresh as asked"

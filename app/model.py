@@ -178,12 +178,16 @@ class Located(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         hints: What the caller could do better, in words; no identifiers, no positions.
         raw: The provider's own answer about this device, as JSON text; stored with the report.
         billed: Whether the provider is known to charge for it; None where that is not documented.
+        flags: What is odd about it, as in a report; see `app.plausibility`.
+        error: What the provider says against its own position.
     """
 
     fix: Fix
     hints: tuple[str, ...] = ()
     raw: str | None = None
     billed: bool | None = None
+    flags: tuple[str, ...] = ()
+    error: "ReportError | None" = None
 
 
 class ReportError(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -10,7 +10,7 @@ import structlog
 from app import policy
 from app.access import meter_for
 from app.caller import ANYONE, Caller
-from app.errors import GatewayError, MaxAgeNotMet, Overloaded, ProviderError, ProviderTimeout, Unavailable
+from app.errors import GatewayError, Overloaded, ProviderError, ProviderTimeout, UnableToLocate, Unavailable
 from app.locate.answers import Answer, told
 from app.locate.known_fixes import KnownFixes
 from app.locate.permissions import permitted
@@ -163,7 +163,7 @@ class Locate:
                 self._conclude(search, reply, started)
             else:
                 outcome = reply.outcome if isinstance(reply, ProviderError) else "unavailable"
-                if isinstance(reply, MaxAgeNotMet) and isinstance(reply.obtained, Located):
+                if isinstance(reply, UnableToLocate) and isinstance(reply.obtained, Located):
                     self._store(search.query.device, reply.obtained, self._providers[name])
                 search.note(outcome, reply.detail, started=started, error=reply)
 
@@ -202,7 +202,9 @@ class Locate:
             account=account,
             device=device,
             fix=fix,
+            error=located.error,
             said_at=fix.fixed_at,
+            flags=located.flags,
         )
         row = to_row(report, received_at=datetime.now(UTC), raw=located.raw)
         try:

@@ -28,7 +28,7 @@ WITH new AS (
     FROM session_transactions AS t JOIN sessions AS s ON s.id = t.session_id
     WHERE t.transaction_id = ANY (CAST(:ids AS text[])) AND r.transaction_id = t.transaction_id
         AND r.session_id IS NULL
-    RETURNING r.session_id, r.device, r.mdn, r.type, r.status, r.at, r.id, r.received_at
+    RETURNING r.session_id, r.device, r.mdn, r.type, r.status, r.at, r.id, r.flags, r.received_at
 ), counted AS ({COUNTED})
 SELECT count(*) FROM new
 """)  # noqa: S608 -- put together from our own constants

@@ -78,6 +78,7 @@ class Stage:
         failed: bool = False,
         account: str = ACCOUNT,
         at: datetime | None = None,
+        flags: tuple[str, ...] = (),
     ) -> None:
         """Store a report as ingest does, at the present time of the clock; equal numbers are the same report."""
         at = at or self.clock()
@@ -101,6 +102,7 @@ class Stage:
             device=Device(id=IMEIS[device], kind="imei", mdn=Mdn(MDNS[device])),
             fix=fix if located else None,
             said_at=at + timedelta(milliseconds=number),
+            flags=flags,
         )
         await self.writer.submit(Entry(reports=(to_row(report, received_at=self.clock()),)))
 

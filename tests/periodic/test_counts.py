@@ -102,6 +102,20 @@ async def test_devices_tell_their_counts_and_their_last_fix(stage: Stage) -> Non
     assert talking.last.at.hour == 12
 
 
+@pytest.mark.parametrize("first", ["claimed", "known"])
+async def test_a_fix_that_may_not_be_believed_counts_and_is_nobodys_last(stage: Stage, first: str) -> None:
+    if first == "claimed":
+        await stage.report("start-1", flags=("time_unreadable",))
+    session = await stage.start()
+    await stage.settle()
+    if first == "known":
+        await stage.report("start-1", flags=("time_unreadable",))
+
+    [device] = await stage.periodic.devices(session["id"], after=None, limit=10)
+
+    assert (device.counts.received, device.last) == (1, None)
+
+
 async def test_devices_are_paged_by_imei(stage: Stage) -> None:
     session = await stage.start(plan(3))
 

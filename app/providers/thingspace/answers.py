@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -11,10 +10,11 @@ import orjson
 from msgspec.structs import replace
 
 from app.errors import MalformedJson, ProviderError, ProviderRefused, UnableToLocate, UnexpectedReply
-from app.model import Fix, Located
+from app.model import Located
+from app.plausibility import ERROR_BESIDE_POSITION, TIME_UNREADABLE, ZERO_ISLAND
 from app.providers.thingspace import reading, wire
 from app.providers.thingspace.devices import to_named_device
-from app.providers.thingspace.mapping import to_report_error, to_sighting
+from app.providers.thingspace.mapping import Sighting, says_why, to_report_error, to_sighting
 from app.providers.thingspace.settings import NAME
 from app.providers.thingspace.vendor_errors import by_words, fault_in, to_device_error
 
@@ -23,23 +23,17 @@ CacheMode = Literal["0", "1", "2"]
 
 _EVIDENTLY_EARLIER = timedelta(minutes=1)
 _HINTS = {
-    "time_unreadable": "thingspace: the time of the fix could not be read; it carries the time of the answer",
+    TIME_UNREADABLE: "thingspace: the time of the fix could not be read; it carries the time of the answer",
     "offset_unreadable": "thingspace: the time zone of the fix could not be read; UTC was taken",
 }
 _REASONS = {
     "axes_probably_swapped": "ThingSpace's position is not on earth; latitude and longitude are probably swapped.",
     "position_out_of_range": "ThingSpace's position is not on earth.",
     "position_unreadable": "ThingSpace's position could not be read.",
+    ZERO_ISLAND: "ThingSpace's position is 0/0, which stands for none.",
 }
+_NO_SIGHTING = Sighting()
 _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A position, and the time ThingSpace states for it; None when it states none that can be read."""
-
-    located: Located
-    said_at: datetime | None
 
 
 def read_answers(content: bytes, *, account: str) -> dict[str, tuple[wire.Entry, str | None]]:
@@ -116,23 +110,28 @@ def _to_raw(element: object) -> str | None:
 
 def to_answer(
     entry: wire.Entry, raw: str | None, *, mode: CacheMode, account: str, asked_at: datetime, now: datetime
-) -> Answer | ProviderError:
-    """Read one device's part: a position wins over an error beside it (reference, section 12, row 10)."""
-    flags: tuple[str, ...] = ()
-    if entry.position is not None:
-        sighting = to_sighting(entry.position, cached=mode == "0", now=now)
-        flags = sighting.flags
-        if sighting.fix is not None:
-            fix = sighting.fix
-            if mode == "1" and sighting.said_at and asked_at - sighting.said_at > _EVIDENTLY_EARLIER:
-                fix = replace(fix, cached=True)
-            return Answer(located=_to_located(fix, flags, raw, mode), said_at=sighting.said_at)
-    if error := to_report_error(entry.error):
-        return to_device_error(error.type, error.info, hide=account)
-    reason = next((_REASONS[flag] for flag in flags if flag in _REASONS), "ThingSpace found no position.")
+) -> Located | ProviderError:
+    """Read one device's part; an error is the answer, also where a position stands beside it."""
+    sighting = _NO_SIGHTING if entry.position is None else to_sighting(entry.position, cached=mode == "0", now=now)
+    located = _to_located(sighting, raw, mode, asked_at)
+    stated = to_report_error(entry.error)
+    if stated is not None and (located is None or says_why(stated)):
+        error = to_device_error(stated.type, stated.info, hide=account)
+        if located is not None and isinstance(error, UnableToLocate):
+            error.obtained = replace(located, error=stated, flags=(*located.flags, ERROR_BESIDE_POSITION))
+        return error
+    if located is not None:
+        return located
+    reason = next((_REASONS[flag] for flag in sighting.flags if flag in _REASONS), "ThingSpace found no position.")
     return UnableToLocate(reason, provider=NAME)
 
 
-def _to_located(fix: Fix, flags: tuple[str, ...], raw: str | None, mode: CacheMode) -> Located:
+def _to_located(sighting: Sighting, raw: str | None, mode: CacheMode, asked_at: datetime) -> Located | None:
+    fix, flags = sighting.fix, sighting.flags
+    if fix is None:
+        return None
+    if mode == "1" and sighting.said_at and asked_at - sighting.said_at > _EVIDENTLY_EARLIER:
+        fix = replace(fix, cached=True)
     billed = {"0": False, "1": False if fix.cached else None, "2": True}[mode]
-    return Located(fix=fix, hints=tuple(_HINTS[flag] for flag in flags if flag in _HINTS), raw=raw, billed=billed)
+    hints = tuple(_HINTS[flag] for flag in flags if flag in _HINTS)
+    return Located(fix=fix, hints=hints, raw=raw, billed=billed, flags=flags)

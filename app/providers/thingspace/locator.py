@@ -18,8 +18,9 @@ from app.errors import (
     UnableToLocate,
 )
 from app.model import Deadline, Device, Located, LocationQuery
+from app.plausibility import may_be_believed
 from app.provider import Assessment, LocatesBy
-from app.providers.thingspace.answers import Answer, CacheMode, read_answers, to_answer
+from app.providers.thingspace.answers import CacheMode, read_answers, to_answer
 from app.providers.thingspace.chunks import Asked, to_chunks
 from app.providers.thingspace.client import Call, Client
 from app.providers.thingspace.settings import NAME
@@ -31,7 +32,7 @@ _TIME_RESOLUTION = timedelta(seconds=1)
 _LONG_AGO = timedelta(minutes=5)
 _STALE_HINT = "thingspace: the position is the newest there is, and older than five minutes"
 
-Outcome = Answer | GatewayError
+Outcome = Located | GatewayError
 
 
 class ThingSpaceLocator:
@@ -84,7 +85,7 @@ class ThingSpaceLocator:
                 for max_age_s, alike in places.items()
             )
         )
-        outcomes: dict[int, Located | GatewayError] = {}
+        outcomes: dict[int, Outcome] = {}
         for alike, group in zip(places.values(), groups, strict=True):
             outcomes |= zip(alike, group, strict=True)
         return _without_own_trouble([outcomes[place] for place in range(len(queries))])
@@ -105,16 +106,16 @@ class _Inquiry:
         self._deadline = deadline
         self._slots = asyncio.Semaphore(CONCURRENT_CALLS)
 
-    async def locate(self, asked: Sequence[Asked], max_age_s: int | None) -> list[Located | GatewayError]:
+    async def locate(self, asked: Sequence[Asked], max_age_s: int | None) -> list[Outcome]:
         """Locate devices of equal freshness, in the order asked."""
         if max_age_s is None:
-            return [_to_result(outcome) for outcome in await self._ask(asked, "1")]
+            return await self._ask(asked, "1")
         if max_age_s == 0:
             started_at = datetime.now(UTC)
             return [_with_age_hint(outcome, started_at) for outcome in await self._ask(asked, "2")]
         return await self._locate_no_older(asked, timedelta(seconds=max_age_s))
 
-    async def _locate_no_older(self, asked: Sequence[Asked], max_age: timedelta) -> list[Located | GatewayError]:
+    async def _locate_no_older(self, asked: Sequence[Asked], max_age: timedelta) -> list[Outcome]:
         """Look into the cache, which is free, and have found anew what is missing or too old there."""
         outcomes = await self._ask(asked, "0")
         oldest_at = datetime.now(UTC) - max_age
@@ -125,7 +126,7 @@ class _Inquiry:
             current = await self._ask([asked[place] for place in missing], "2")
             for place, outcome in zip(missing, current, strict=True):
                 outcomes[place] = _if_fresh(outcome, oldest_at)
-        return [_to_result(outcome) for outcome in outcomes]
+        return outcomes
 
     async def _ask(self, asked: Sequence[Asked], mode: CacheMode) -> list[Outcome]:
         chunks = to_chunks(asked)
@@ -195,40 +196,39 @@ class _Inquiry:
 
 def _is_certainly_free(outcome: Outcome) -> bool:
     """Tell whether a device's part of a call cannot have been billed: it came from the cache, or was refused."""
-    if isinstance(outcome, Answer):
-        return outcome.located.billed is False
+    if isinstance(outcome, Located):
+        return outcome.billed is False
     return isinstance(outcome, ConsentRequired | DeviceNotOwned | DeviceUnknown)
 
 
 def _is_insufficient(outcome: Outcome, oldest_at: datetime) -> bool:
-    match outcome:
-        case Answer(said_at=None) | UnableToLocate():
-            return True
-        case Answer(said_at=datetime() as said_at):
-            return said_at < oldest_at
-    return False
+    if isinstance(outcome, Located):
+        return not _is_fresh(outcome, oldest_at)
+    return isinstance(outcome, UnableToLocate)
+
+
+def _is_fresh(located: Located, oldest_at: datetime) -> bool:
+    return may_be_believed(located.flags) and located.fix.fixed_at >= oldest_at
 
 
 def _if_fresh(outcome: Outcome, oldest_at: datetime) -> Outcome:
-    if isinstance(outcome, Answer) and outcome.said_at is not None and outcome.said_at < oldest_at:
-        error = MaxAgeNotMet("Even ThingSpace's newest position is older than asked.", provider=NAME)
-        error.obtained = outcome.located
-        return error
+    if not isinstance(outcome, Located) or _is_fresh(outcome, oldest_at):
+        return outcome
+    reason = "Even ThingSpace's newest position is older than asked."
+    if not may_be_believed(outcome.flags):
+        reason = "Nobody knows how old ThingSpace's newest position is; send maxAge 0 to take it as current."
+    error = MaxAgeNotMet(reason, provider=NAME)
+    error.obtained = outcome
+    return error
+
+
+def _with_age_hint(outcome: Outcome, started_at: datetime) -> Outcome:
+    if isinstance(outcome, Located) and started_at - outcome.fix.fixed_at > _LONG_AGO:
+        return replace(outcome, hints=(*outcome.hints, _STALE_HINT))
     return outcome
 
 
-def _with_age_hint(outcome: Outcome, started_at: datetime) -> Located | GatewayError:
-    result = _to_result(outcome)
-    if isinstance(result, Located) and started_at - result.fix.fixed_at > _LONG_AGO:
-        return replace(result, hints=(*result.hints, _STALE_HINT))
-    return result
-
-
-def _to_result(outcome: Outcome) -> Located | GatewayError:
-    return outcome.located if isinstance(outcome, Answer) else outcome
-
-
-def _without_own_trouble(outcomes: list[Located | GatewayError]) -> list[Located | ProviderError]:
+def _without_own_trouble(outcomes: list[Outcome]) -> list[Located | ProviderError]:
     """Raise what is the gateway's own trouble, unless positions would be lost that are perhaps paid for."""
     any_located = any(isinstance(outcome, Located) for outcome in outcomes)
     results: list[Located | ProviderError] = []

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.model import Fix, ReportError
+from app.plausibility import TIME_UNREADABLE, ZERO_ISLAND, is_zero_island
 from app.providers.thingspace import reading
 from app.providers.thingspace.settings import NAME
 from app.providers.thingspace.times import to_instant
@@ -37,17 +38,23 @@ def latitude_longitude(position: Position) -> tuple[float | None, float | None]:
 
 
 def to_sighting(position: Position, *, cached: bool, now: datetime) -> Sighting:
-    """Read a position; one without a readable time gets `now`, so that it is not lost."""
+    """Read a position; one without a readable time gets `now`, so that it is not lost.
+
+    ThingSpace states 0/0 where it has no position.
+    """
     latitude_deg, longitude_deg = latitude_longitude(position)
     said_at, offset_understood = to_instant(position.time, position.utcoffset)
     flags = () if offset_understood else ("offset_unreadable",)
-    if said_at is None and position.time is not None:
-        flags = (*flags, "time_unreadable")
+    is_placed = latitude_deg is not None and longitude_deg is not None
+    if said_at is None and (is_placed or position.time is not None):
+        flags = (*flags, TIME_UNREADABLE)
     if latitude_deg is None or longitude_deg is None:
         flags = flags if position.x is None and position.y is None else (*flags, "position_unreadable")
         return Sighting(said_at=said_at, flags=flags)
     if abs(latitude_deg) > FARTHEST_NORTH or abs(longitude_deg) > FARTHEST_EAST:
         return Sighting(said_at=said_at, flags=(*flags, _why_out_of_range(latitude_deg, longitude_deg)))
+    if is_zero_island(latitude_deg, longitude_deg):
+        return Sighting(said_at=said_at, flags=(*flags, ZERO_ISLAND))
     fix = Fix(
         latitude_deg=latitude_deg,
         longitude_deg=longitude_deg,
@@ -79,6 +86,11 @@ def to_report_error(failure: Failure | None) -> ReportError | None:
     type_, info = words(failure.type), words(failure.info)
     at, _ = to_instant(failure.time, failure.utcoffset)
     return ReportError(type=type_, info=info, at=at) if type_ or info or at else None
+
+
+def says_why(error: ReportError | None) -> bool:
+    """Tell whether an error has any words; a time alone is no reason to doubt the position beside it."""
+    return error is not None and (error.type is not None or error.info is not None)
 
 
 def words(value: Scalar) -> str | None:

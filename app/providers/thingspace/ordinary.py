@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from app.model import AccountName, Mdn, SimpleFix, TransactionId
+from app.plausibility import is_zero_island
 from app.providers.thingspace.mapping import FARTHEST_EAST, FARTHEST_NORTH, LONGEST_IDENTIFIER, to_accuracy_m
 from app.providers.thingspace.wire import Scalar, to_json
 
@@ -74,7 +75,8 @@ def to_ordinary_report(body: bytes) -> SimpleFix | None:
     except ValueError:
         return None
     # Written so that NaN, which compares with nothing, is out of range too.
-    if not (abs(latitude_deg) <= FARTHEST_NORTH and abs(longitude_deg) <= FARTHEST_EAST):
+    is_on_earth = abs(latitude_deg) <= FARTHEST_NORTH and abs(longitude_deg) <= FARTHEST_EAST
+    if not is_on_earth or is_zero_island(latitude_deg, longitude_deg):
         return None
     # Zero is added because -0.0 and 0.0 are equal, and written differently.
     where = (repr(latitude_deg + 0.0), repr(longitude_deg + 0.0))

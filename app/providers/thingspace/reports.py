@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.model import AccountName, Report, ReportError, ReportStatus, ReportType, TransactionId
+from app.plausibility import ERROR_BESIDE_POSITION, TIME_UNREADABLE
 from app.providers.thingspace import reading
 from app.providers.thingspace.content_key import ContentKeys
 from app.providers.thingspace.devices import to_named_device
-from app.providers.thingspace.mapping import LONGEST_IDENTIFIER, Sighting, to_report_error, to_sighting
+from app.providers.thingspace.mapping import LONGEST_IDENTIFIER, Sighting, says_why, to_report_error, to_sighting
 from app.providers.thingspace.settings import NAME
 from app.providers.thingspace.wire import Entry
 
@@ -88,8 +89,10 @@ def _to_flags(envelope: Envelope, entry: Entry, sighting: Sighting, error: Repor
     claims_success, claims_failure = envelope.status == "SUCCESS", envelope.status == "FAILED"
     if (claims_success and error is not None) or (claims_failure and sighting.fix is not None):
         flags = (*flags, "status_mismatch")
+    if sighting.fix is not None and says_why(error):
+        flags = (*flags, ERROR_BESIDE_POSITION)
     if entry.error is not None and entry.error.time is not None and (error is None or error.at is None):
-        flags = (*flags, "time_unreadable")
+        flags = (*flags, TIME_UNREADABLE)
     if envelope.type == "location" and sighting.fix is None and error is None and not flags:
         flags = ("nothing_reported",)
     return flags

@@ -34,6 +34,7 @@ class ReportFilter:
         session_id: Only reports of this periodic session.
         since: Included.
         until: Excluded.
+        is_believed: Only reports whose fix, if they have one, may be believed (`app.plausibility`).
         reach: What the reader may see at all.
     """
 
@@ -47,6 +48,7 @@ class ReportFilter:
     since: datetime | None = None
     until: datetime | None = None
     box: Box | None = None
+    is_believed: bool = False
     reach: Reach = EVERYTHING
 
 

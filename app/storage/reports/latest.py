@@ -67,7 +67,7 @@ async def latest_of_mdn(
     rows = await database.fetch(*statement)
     if not rows or rows[0]["mdn"] in (None, mdn):
         return ReportRecord._make(rows[0].values()) if rows else None
-    under_mdn = ReportFilter(mdn=mdn, status="located", until=now + _CREDIBLE, reach=reach)
+    under_mdn = ReportFilter(mdn=mdn, status="located", until=now + _CREDIBLE, is_believed=True, reach=reach)
     found = await page(database, under_mdn, limit=1)
     return found.reports[0] if found.reports else None
 

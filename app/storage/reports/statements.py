@@ -6,6 +6,7 @@ become part of a statement's text, so that texts are few and prepared once; limi
 
 # ruff: noqa: S608 -- statements are put together from the constants of this module, and numbers
 
+from app.storage.believed import believed
 from app.storage.reach import within
 from app.storage.reports.filters import Box, Place, ReportFilter
 from app.storage.reports.records import COLUMNS
@@ -127,6 +128,8 @@ def _checks(wanted: ReportFilter, arguments: Arguments) -> list[str]:
     checks = [f"r.{column} = {arguments.add(value)}" for column, value in exact.items() if value is not None]
     if wanted.mdn is not None:
         checks.append(f"coalesce(r.mdn, {arguments.add(wanted.mdn)}) = {arguments.add(wanted.mdn)}")
+    if wanted.is_believed:
+        checks.append(believed("r.flags"))
     if wanted.box is not None:
         checks += _inside(wanted.box, arguments)
     return checks + within(wanted.reach, arguments.add, of="r")

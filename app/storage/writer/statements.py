@@ -5,6 +5,7 @@ One statement is one round trip and one commit.
 
 from functools import cache
 
+from app.storage.believed import believed
 from app.storage.counting import COUNTED
 
 PLAN_BY_INDEX = (
@@ -41,13 +42,13 @@ WITH arrived AS (
     FROM said
     {if_repeated}
     RETURNING at, id, provider, type, status, account, transaction_id, session_id, device, device_kind, mdn,
-        latitude, longitude, received_at
+        latitude, longitude, flags, received_at
 ), latest AS (
     INSERT INTO positions (account, device, at, report_id, provider, mdn, latitude, longitude)
     SELECT DISTINCT ON (coalesce(account, ''), device)
         coalesce(account, ''), device, at, id, provider, mdn, latitude, longitude
     FROM new
-    WHERE status = 'located' AND device <> '' AND at <= received_at + interval '1 day'
+    WHERE status = 'located' AND device <> '' AND at <= received_at + interval '1 day' AND {believed}
     ORDER BY coalesce(account, ''), device, at DESC
     ON CONFLICT (account, device) DO UPDATE SET
         at = excluded.at, report_id = excluded.report_id, provider = excluded.provider,
@@ -138,6 +139,7 @@ def store(
     return _STORE.format(
         callbacks=callbacks,
         reports=reports,
+        believed=believed("flags"),
         counted=COUNTED,
         learned=_LEARNED.format(aliases=number + 1) if is_learning else "",
         audited=_AUDITED.format(audit=number + is_learning + 1) if is_audited else "",

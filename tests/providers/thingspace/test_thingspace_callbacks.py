@@ -18,6 +18,7 @@ from app.providers.thingspace.callbacks import ThingSpaceCallbacks
 from app.providers.thingspace.settings import ThingSpaceSettings
 
 POSITION = {"time": "20240517143005", "x": "42.09551", "y": "-71.26483", "radius": "35", "locationType": "1"}
+ZEROS = POSITION | {"x": "0.0", "y": "0.0", "radius": "0"}
 ERROR = {
     "time": "20240517143006",
     "type": "TS DEVICE TYPE CHECK FAILED",
@@ -286,7 +287,16 @@ def test_what_is_not_about_a_position_is_information_or_a_failure(
     [
         pytest.param({"positionData": POSITION}, "FAILED", "located", ("status_mismatch",), id="position"),
         pytest.param({"error": ERROR}, "SUCCESS", "failed", ("status_mismatch",), id="error"),
-        pytest.param({"positionData": POSITION, "error": ERROR}, "SUCCESS", "located", ("status_mismatch",), id="both"),
+        pytest.param(
+            {"positionData": POSITION, "error": ERROR},
+            "SUCCESS",
+            "located",
+            ("status_mismatch", "error_beside_position"),
+            id="both",
+        ),
+        pytest.param({"positionData": ZEROS}, "SUCCESS", "failed", ("zero_island",), id="zeros"),
+        pytest.param({"positionData": ZEROS}, "FAILED", "failed", ("zero_island",), id="zeros of a failure"),
+        pytest.param({"positionData": ZEROS, "error": ERROR}, "FAILED", "failed", ("zero_island",), id="zeros, error"),
         pytest.param({}, "SUCCESS", "failed", ("nothing_reported",), id="nothing"),
         pytest.param({"positionData": {}, "error": {}}, "FAILED", "failed", ("nothing_reported",), id="empty"),
         pytest.param({"positionData": POSITION}, "PARTIAL", "located", (), id="unknown status"),
@@ -303,6 +313,10 @@ def test_content_wins_over_the_claimed_status(
 @pytest.mark.parametrize(
     ("position", "flag"),
     [
+        ({"x": "0", "y": "0"}, "zero_island"),
+        ({"x": "-0", "y": "0.000000"}, "zero_island"),
+        ({"x": 0, "y": -0.0}, "zero_island"),
+        ({"x": "0e5", "y": " 0. "}, "zero_island"),
         ({"x": "-122.4", "y": "37.6"}, "axes_probably_swapped"),
         ({"x": "91", "y": "0"}, "axes_probably_swapped"),
         ({"x": "91", "y": "91"}, "position_out_of_range"),
@@ -320,8 +334,12 @@ def test_a_position_that_cannot_be_believed_is_no_fix(position: dict[str, Any], 
 
 @pytest.mark.parametrize(
     "device",
-    [{"positionData": {**POSITION, "time": "noon"}}, {"error": {**ERROR, "time": "20241332"}}],
-    ids=["position", "error"],
+    [
+        {"positionData": {**POSITION, "time": "noon"}},
+        {"positionData": {**POSITION, "time": None}},
+        {"error": {**ERROR, "time": "20241332"}},
+    ],
+    ids=["position", "position without one", "error"],
 )
 def test_an_unreadable_time_is_flagged_and_nothing_is_dropped(device: dict[str, Any]) -> None:
     report = report_of(message(DEVICE | device, status="absent"))
@@ -335,6 +353,13 @@ def test_an_unreadable_offset_is_flagged() -> None:
     report = report_of(message({**DEVICE, "positionData": {**POSITION, "utcoffset": "Eastern"}}))
 
     assert (report.said_at, report.flags) == (SAID_AT, ("offset_unreadable",))
+
+
+@pytest.mark.parametrize(
+    "position", [{"x": "0", "y": "-71.26483"}, {"x": "42.09551", "y": "0"}, {"x": "0", "y": "1e-9"}]
+)
+def test_one_zero_is_a_line_on_the_globe(position: dict[str, Any]) -> None:
+    assert report_of(message({**DEVICE, "positionData": POSITION | position})).status == "located"
 
 
 @pytest.mark.parametrize(
@@ -513,6 +538,9 @@ def test_axes_and_times_are_never_mixed_up(
 
     report = report_of(message({**DEVICE, "positionData": position}))
 
+    if latitude == longitude == 0:
+        assert report.flags == ("zero_island",)
+        return
     assert report.fix
     assert (report.fix.latitude_deg, report.fix.longitude_deg) == (latitude, longitude)
     seconds = local.replace(tzinfo=UTC, microsecond=0).timestamp() - offset_minutes * 60

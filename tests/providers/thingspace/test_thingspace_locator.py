@@ -177,7 +177,7 @@ async def test_a_lone_stranger_is_never_taken_for_the_device(provider: Provider,
         pytest.param(position(), id="a lone object"),
         pytest.param([None, 7, "x", [], position()], id="rubbish beside it"),
         pytest.param([position() | {"pd": {}}, position()], id="twice, once empty"),
-        pytest.param([position() | {"error": failure("X")["error"]}], id="position and error"),
+        pytest.param([position() | {"error": {"time": "20240517143006"}}], id="error of a time alone"),
         pytest.param([position(note="a\u0000b\ud800")], id="escapes"),
     ],
 )
@@ -207,6 +207,8 @@ async def test_every_shape_of_a_position_is_read(provider: Provider, stand_in: S
         pytest.param(position(x="nan", y="inf"), id="no numbers"),
         pytest.param(position(x="1" * 400), id="huge"),
         pytest.param(position(x=True, y=False), id="booleans"),
+        pytest.param(position(x="0", y="0"), id="zeros"),
+        pytest.param(position(x="-0.000000", y=0), id="zeros written otherwise"),
     ],
 )
 async def test_what_is_no_position_is_none(provider: Provider, stand_in: StandIn, element: Any) -> None:
@@ -390,6 +392,64 @@ async def test_a_refusal_from_the_cache_is_final(provider: Provider, stand_in: S
         await locate(provider, query(300))
 
     assert stand_in.cache_modes == ["0"]
+
+
+@pytest.mark.parametrize("max_age_s", [None, 0, 300])
+@pytest.mark.parametrize("x", ["0.0", "42.09551"])
+async def test_an_error_is_the_answer_whatever_position_stands_beside_it(
+    provider: Provider, stand_in: StandIn, max_age_s: int | None, x: str
+) -> None:
+    error = failure("POSITION METHOD FAILURE", "Exception code=ABSENT SUBSCRIBER")["error"]
+    stand_in.answer = lambda _: httpx.Response(200, json=[position(x=x, y="0", time=ago()) | {"error": error}])
+
+    with pytest.raises(DeviceUnreachable) as raised:
+        await locate(provider, query(max_age_s))
+
+    assert raised.value.vendor_message == "Exception code=ABSENT SUBSCRIBER"
+
+
+async def test_a_position_that_the_vendor_does_not_vouch_for_is_kept_with_a_flag(
+    provider: Provider, stand_in: StandIn
+) -> None:
+    stand_in.answer = replying(position() | {"error": failure("POSITION METHOD FAILURE", "ABSENT SUBSCRIBER")["error"]})
+
+    with pytest.raises(DeviceUnreachable) as raised:
+        await locate(provider)
+
+    obtained = raised.value.obtained
+    assert isinstance(obtained, Located)
+    assert obtained.flags == ("error_beside_position",)
+    assert obtained.error
+    assert obtained.error.info == "ABSENT SUBSCRIBER"
+
+
+async def test_a_refusal_leaves_nothing_of_the_position_beside_it(provider: Provider, stand_in: StandIn) -> None:
+    stand_in.answer = replying(
+        position() | {"error": failure("POSITION METHOD FAILURE", "Consent check failed")["error"]}
+    )
+
+    with pytest.raises(ConsentRequired) as raised:
+        await locate(provider)
+
+    assert not hasattr(raised.value, "obtained")
+
+
+async def test_a_current_fix_of_unknown_age_meets_no_limit(provider: Provider, stand_in: StandIn) -> None:
+    stand_in.answer = lambda _: httpx.Response(200, json=[position(time="?")])
+
+    with pytest.raises(MaxAgeNotMet) as raised:
+        await locate(provider, query(300))
+
+    assert stand_in.cache_modes == ["0", "2"]
+    assert isinstance(raised.value.obtained, Located)
+
+
+async def test_a_current_fix_is_current_whatever_time_it_states(provider: Provider, stand_in: StandIn) -> None:
+    stand_in.answer = replying(position(time=""))
+
+    located = await locate(provider, query(0))
+
+    assert "time of the fix" in located.hints[0]
 
 
 async def test_an_outage_of_the_cache_does_not_lead_to_a_bill(provider: Provider, stand_in: StandIn) -> None:

@@ -126,6 +126,12 @@ def test_a_character_that_postgres_refuses_takes_the_long_way() -> None:
     assert to_ordinary_report(body.replace(b'"2234434445-32333"', b'"2234434445\\u000032333"')) is None
 
 
+@pytest.mark.parametrize("zero", ["0", "-0.0", "0.000000", "0e1"])
+def test_a_position_of_zeros_takes_the_long_way(zero: str) -> None:
+    assert to_ordinary_report(documented_callback(x=zero, y="0")) is None
+    assert to_ordinary_report(documented_callback(x=zero)) is not None
+
+
 @pytest.mark.parametrize("time", ["20240230000000", "20240517250000", "2024051714300x", "19691231235959"])
 def test_a_time_that_is_none_or_no_id_can_hold_takes_the_long_way(time: str) -> None:
     assert to_ordinary_report(documented_callback(time=time)) is None
