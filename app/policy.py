@@ -56,7 +56,10 @@ def candidates(query: LocationQuery, known: Sequence[Candidate]) -> list[Candida
 
 
 def _unusable(measured: Sequence[Candidate]) -> UnusableMeasurements:
-    error = UnusableMeasurements(" ".join(dict.fromkeys(one.assessment.reason for one in measured)))
+    error = UnusableMeasurements(
+        " ".join(dict.fromkeys(one.assessment.reason for one in measured)),
+        errors=tuple(field for one in measured for field in one.assessment.errors),
+    )
     error.hints = tuple(dict.fromkeys(hint for one in measured for hint in one.assessment.hints))
     return error
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal, Protocol
 
-from app.errors import ProviderError
+from app.errors import FieldError, ProviderError
 from app.model import (
     AccountName,
     Deadline,
@@ -34,12 +34,14 @@ class Assessment:
         usable: Whether a call can lead to a position.
         reason: Why not, in words fit for the caller; empty when usable.
         hints: Parts that are left out, and what would improve the answer.
+        errors: The fields for which it is not usable.
         missing_identifier: The query lacks an identifier that the alias book might supply (`id` or `mdn`).
     """
 
     usable: bool
     reason: str = ""
     hints: tuple[str, ...] = ()
+    errors: tuple[FieldError, ...] = ()
     missing_identifier: Literal["id", "mdn"] | None = None
 
 

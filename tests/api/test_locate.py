@@ -27,6 +27,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Json = dict[str, Any]
 BOTH: Json = {"device": DEVICE, "measurements": WIFI}
+CELL = ("mobileCountryCode", "mobileNetworkCode", "cellId")
 
 
 async def located(gateway: httpx.AsyncClient, body: Json) -> Json:
@@ -222,7 +223,6 @@ async def test_useless_measurements_of_an_identified_device_lead_to_the_network_
             "/measurements/cellTowers/0/cellId",
             id="a serving cell without its id",
         ),
-        pytest.param({"cellTowers": [{"physicalCellId": 1}]}, "/measurements/cellTowers/0/channel", id="half a cell"),
     ],
 )
 async def test_a_malformed_part_is_refused_even_beside_good_ones(
@@ -236,6 +236,55 @@ async def test_a_malformed_part_is_refused_even_beside_good_ones(
     assert pointer in [error["pointer"] for error in problem["errors"]]
     assert not vendors.cloudlocate_calls
     assert not vendors.thingspace_calls
+
+
+async def test_one_bad_entry_of_a_list_is_left_out_with_a_hint_that_names_it(
+    gateway: httpx.AsyncClient, vendors: Vendors
+) -> None:
+    serving = {"radioType": "lte", "mobileCountryCode": 262, "mobileNetworkCode": 1, "cellId": 7, "channel": 1300}
+    measurements = {
+        "wifiAccessPoints": [{"macAddress": "01:00:5e:00:00:01", "signalStrength": -50}, *WIFI["wifiAccessPoints"]],
+        "cellTowers": [serving, {"physicalCellId": 1}],
+    }
+
+    hints = (await located(gateway, {"measurements": measurements}))["hints"]
+
+    assert any(hint.startswith("wifi: left out /measurements/wifiAccessPoints/0: ") for hint in hints)
+    assert any(hint.startswith("cell: left out /measurements/cellTowers/1: ") for hint in hints)
+    sent = asked(vendors.cloudlocate_calls[0])
+    assert (len(sent["WiFiMeasurements"]), len(sent["CellMeasurements"]["NetworkCells"])) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("measurements", "pointers"),
+    [
+        pytest.param({}, ["/measurements"], id="nothing"),
+        pytest.param(
+            {"wifiAccessPoints": [WIFI["wifiAccessPoints"][0], WIFI["wifiAccessPoints"][1] | {"signalStrength": 71}]},
+            ["/measurements/wifiAccessPoints/1/signalStrength", "/measurements/wifiAccessPoints"],
+            id="a strength in another unit",
+        ),
+        pytest.param({"gnss": {"payload": ""}}, ["/measurements/gnss/payload"], id="an empty payload"),
+        pytest.param(
+            {"cellTowers": [{"radioType": "nr", "serving": True} | dict.fromkeys(CELL, 1)]},
+            ["/measurements/cellTowers/0/radioType"],
+            id="a radio that is not supported",
+        ),
+        pytest.param(
+            {"gnss": {"payload": ""}, "cellTowers": [{"physicalCellId": 1}]},
+            ["/measurements/gnss/payload", "/measurements/cellTowers"],
+            id="two useless groups",
+        ),
+    ],
+)
+async def test_measurements_that_cannot_be_used_have_pointers(
+    gateway: httpx.AsyncClient, vendors: Vendors, measurements: Json, pointers: list[str]
+) -> None:
+    problem = await failed(gateway, {"measurements": measurements})
+
+    assert (problem["status"], problem["code"]) == (422, "UNUSABLE_MEASUREMENTS")
+    assert [error["pointer"] for error in problem["errors"]] == pointers
+    assert not vendors.cloudlocate_calls
 
 
 async def test_the_time_of_the_callers_scan_is_the_time_of_the_fix(gateway: httpx.AsyncClient) -> None:

@@ -85,7 +85,7 @@ Payload = Annotated[
     WithJsonSchema({"type": "string", "contentEncoding": "base64", "pattern": r"^[A-Za-z0-9+/_\s-]*[=\s]*$"}),
 ]
 Mac = Annotated[str, AfterValidator(_to_mac)]
-Dbm = Annotated[float, Field(ge=-200, le=200)]
+Dbm = Annotated[float, Field(ge=-(2**31), le=2**31)]
 Natural = Annotated[int, Field(ge=0, le=2**53)]
 Meid = Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{14}$")]
 Imei = Annotated[str, Field(pattern=r"^[0-9]{14,16}$")]
@@ -176,10 +176,15 @@ class CellTowerSchema(Schema):
     signal_strength: Annotated[Dbm | None, Field(description="dBm: RSRP (LTE) or RXLEV (GSM)")] = None
     serving: Annotated[bool | None, Field(description="whether the device is camped on it")] = None
 
-    @property
-    def is_named_in_full(self) -> bool:
-        """Whether it could be the serving cell."""
-        return None not in (self.radio_type, self.mobile_country_code, self.mobile_network_code, self.cell_id)
+    def lacking_to_serve(self) -> list[str]:
+        """List what it needs to be the serving cell, and does not have."""
+        needed = {
+            "radioType": self.radio_type,
+            "mobileCountryCode": self.mobile_country_code,
+            "mobileNetworkCode": self.mobile_network_code,
+            "cellId": self.cell_id,
+        }
+        return [name for name, value in needed.items() if value is None]
 
     def to_cell_tower(self, *, serving: bool) -> CellTower:
         """Turn it into the gateway's cell."""
@@ -210,7 +215,7 @@ class MeasurementsSchema(Schema):
         """Turn it into the gateway's evidence.
 
         Raises:
-            InvalidArgument: A cell lacks what its part demands.
+            InvalidArgument: The serving cell lacks what it needs.
         """
         gnss = self.gnss
         return Evidence(
@@ -225,30 +230,20 @@ def _to_cell_towers(towers: list[CellTowerSchema]) -> tuple[CellTower, ...]:
     # Google's format has no mark for the serving cell: it is the first one that is named in full.
     marked = any(tower.serving for tower in towers)
     first = (
-        None if marked else next((tower for tower in towers if tower.is_named_in_full and tower.serving is None), None)
+        None
+        if marked
+        else next((tower for tower in towers if not tower.lacking_to_serve() and tower.serving is None), None)
     )
     serving = [bool(tower.serving) or tower is first for tower in towers]
     errors = [
-        FieldError(pointer=f"/measurements/cellTowers/{index}/{name}", code="MISSING", detail=f"{part} needs it")
+        FieldError(pointer=f"/measurements/cellTowers/{index}/{name}", code="MISSING", detail="a serving cell needs it")
         for index, (tower, serves) in enumerate(zip(towers, serving, strict=True))
-        for part, name in _lacking(tower, serves=serves)
+        if serves
+        for name in tower.lacking_to_serve()
     ]
     if errors:
-        raise InvalidArgument("A cell is not described in full.", errors=tuple(errors))
+        raise InvalidArgument("The serving cell is not described in full.", errors=tuple(errors))
     return tuple(tower.to_cell_tower(serving=serves) for tower, serves in zip(towers, serving, strict=True))
-
-
-def _lacking(tower: CellTowerSchema, *, serves: bool) -> list[tuple[str, str]]:
-    if serves:
-        needed: dict[str, Any] = {
-            "radioType": tower.radio_type,
-            "mobileCountryCode": tower.mobile_country_code,
-            "mobileNetworkCode": tower.mobile_network_code,
-            "cellId": tower.cell_id,
-        }
-        return [("a serving cell", name) for name, value in needed.items() if value is None]
-    needed = {"physicalCellId": tower.physical_cell_id, "channel": tower.channel}
-    return [("a neighbour", name) for name, value in needed.items() if value is None]
 
 
 def _whole(value: float | None) -> int | None:

@@ -26,6 +26,9 @@ class _Range(NamedTuple):
     least: int
     most: int
 
+    def __str__(self) -> str:
+        return f"{self.member} must be {self.least} to {self.most} for this radioType"
+
 
 _EVERYWHERE = (
     _Range("mobile_country_code", "mobileCountryCode", 1, 999),
@@ -54,15 +57,11 @@ def to_measurements(towers: Sequence[CellTower], imei: str | None, findings: Fin
     """Check the scan and write it around its serving cell; None when it has none that can be used."""
     if not towers:
         return None
-    serving = next(filter(_can_serve, towers), None)
-    default = serving.radio if serving else None
-    rats = [_to_rat(tower.radio or default) for tower in towers]
-    for index, (tower, rat) in enumerate(zip(towers, rats, strict=True)):
-        _check_ranges(index, tower, rat, findings)
-    if serving is None:
-        findings.leave_out(_why_unusable(towers))
-        return None
-    return _around(serving, towers, rats, imei, findings)
+    for index, serving in enumerate(towers):
+        if _can_serve(serving):
+            return _around(index, serving, towers, imei, findings)
+    _leave_out(towers, findings)
+    return None
 
 
 def _to_rat(radio: str | None) -> wire.Rat | None:
@@ -79,60 +78,73 @@ def _can_serve(tower: CellTower) -> bool:
     )
 
 
-def _check_ranges(index: int, tower: CellTower, rat: wire.Rat | None, findings: Findings) -> None:
-    if rat is None:
-        return
-    for attribute, member, least, most in _RANGES[rat]:
-        value = getattr(tower, attribute)
-        if value is not None and not least <= value <= most:
-            findings.refuse(
-                f"/cellTowers/{index}/{member}", "OUT_OF_RANGE", f"Must be {least} to {most} for this radioType."
-            )
-
-
-def _why_unusable(towers: Sequence[CellTower]) -> str:
-    radios = [tower.radio for tower in towers if tower.radio]
-    if radios and not any(map(_to_rat, radios)):
-        return "cell: none of the towers has a supported radioType; gsm, lte and ltem can be used"
-    if not any(tower.serving for tower in towers):
-        return 'cell: no tower is the serving one; mark it with "serving": true'
-    return "cell: the serving tower needs a supported radioType, mobileCountryCode, mobileNetworkCode and cellId"
+def _leave_out(towers: Sequence[CellTower], findings: Findings) -> None:
+    radios = [(index, tower.radio) for index, tower in enumerate(towers) if tower.radio]
+    if radios and not any(_to_rat(radio) for _, radio in radios):
+        reason = "cell: none of the towers has a supported radioType; gsm, lte and ltem can be used"
+        findings.leave_out(reason, f"/cellTowers/{radios[0][0]}/radioType", "UNSUPPORTED")
+    elif not any(tower.serving for tower in towers):
+        reason = (
+            'cell: no tower is the serving one; mark it with "serving": true, and give its radioType, '
+            "mobileCountryCode, mobileNetworkCode and cellId"
+        )
+        findings.leave_out(reason, "/cellTowers", "MISSING")
+    else:
+        index = next(index for index, tower in enumerate(towers) if tower.serving)
+        reason = "cell: the serving tower needs a supported radioType, mobileCountryCode, mobileNetworkCode and cellId"
+        findings.leave_out(reason, f"/cellTowers/{index}", "MISSING")
 
 
 def _around(
-    serving: CellTower,
-    towers: Sequence[CellTower],
-    rats: list[wire.Rat | None],
-    imei: str | None,
-    findings: Findings,
+    index: int, serving: CellTower, towers: Sequence[CellTower], imei: str | None, findings: Findings
 ) -> wire.CellMeasurements:
     rat = _to_rat(serving.radio)
-    mcc, mnc = serving.mobile_country_code, serving.mobile_network_code
     assert rat is not None
-    assert mcc is not None
-    assert mnc is not None
-    alike = [
+    assert serving.mobile_country_code is not None
+    assert serving.mobile_network_code is not None
+    for allowed in _out_of_range(serving, rat):
+        findings.refuse(f"/cellTowers/{index}/{allowed.member}", "OUT_OF_RANGE", f"{allowed}.")
+    neighbours = [
         tower
-        for tower, its_rat in zip(towers, rats, strict=True)
-        if tower is not serving and its_rat == rat and _is_same_network(tower, mcc, mnc)
+        for its_index, tower in enumerate(towers)
+        if its_index != index and _is_usable_neighbour(its_index, tower, serving, rat, findings)
     ]
-    neighbours = [tower for tower in alike if tower.physical_cell_id is not None and tower.channel is not None]
-    if len(alike) < len(towers) - 1:
-        findings.hint("cell: only towers of the serving cell's radioType and network were used")
-    if len(neighbours) < len(alike):
-        findings.hint("cell: neighbours without physicalCellId and channel were left out")
     _lint(serving, findings)
     return wire.CellMeasurements(
-        home_mcc=mcc,
-        home_mnc=mnc,
+        home_mcc=serving.mobile_country_code,
+        home_mnc=serving.mobile_network_code,
         imei=imei,
         rat=rat,
         network_cells=[_to_serving(serving), *map(_to_neighbour, neighbours)],
     )
 
 
-def _is_same_network(tower: CellTower, mcc: int, mnc: int) -> bool:
-    return tower.mobile_country_code in {None, mcc} and tower.mobile_network_code in {None, mnc}
+def _is_usable_neighbour(index: int, tower: CellTower, serving: CellTower, rat: wire.Rat, findings: Findings) -> bool:
+    member, code, reason = _fault_of(tower, serving, rat)
+    if member:
+        findings.omit("cell", f"/cellTowers/{index}", member, code, reason)
+    return not member
+
+
+def _fault_of(tower: CellTower, serving: CellTower, rat: wire.Rat) -> tuple[str, str, str]:
+    """Name the member for which a neighbour cannot be sent, a code and the reason; empty when it can."""
+    if tower.radio is not None and _to_rat(tower.radio) != rat:
+        return "radioType", "UNSUPPORTED", "only towers of the serving cell's radioType can be used"
+    if tower.mobile_country_code not in {None, serving.mobile_country_code}:
+        return "mobileCountryCode", "UNSUPPORTED", "only towers of the serving cell's network can be used"
+    if tower.mobile_network_code not in {None, serving.mobile_network_code}:
+        return "mobileNetworkCode", "UNSUPPORTED", "only towers of the serving cell's network can be used"
+    if tower.physical_cell_id is None or tower.channel is None:
+        member = "channel" if tower.channel is None else "physicalCellId"
+        return member, "MISSING", "a neighbour needs physicalCellId and channel"
+    for allowed in _out_of_range(tower, rat):
+        return allowed.member, "OUT_OF_RANGE", str(allowed)
+    return "", "", ""
+
+
+def _out_of_range(tower: CellTower, rat: wire.Rat) -> list[_Range]:
+    values = [(allowed, getattr(tower, allowed.attribute)) for allowed in _RANGES[rat]]
+    return [allowed for allowed, value in values if value is not None and not allowed.least <= value <= allowed.most]
 
 
 def _lint(serving: CellTower, findings: Findings) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from app.model import Evidence, GnssEvidence
 from app.providers.cloudlocate import ubx, wire
 from app.providers.cloudlocate.findings import Findings
-from app.providers.cloudlocate.settings import CloudLocateSettings
+from app.providers.cloudlocate.settings import ChecksumPolicy, CloudLocateSettings
 
 _POINTER = "/gnss/payload"
 _OLD_S = 3600
@@ -20,13 +20,16 @@ def to_measurements(
     gnss = evidence.gnss
     if gnss is None:
         return None
-    frames = _frames(gnss, settings, findings)
     observed_at = gnss.observed_at or evidence.observed_at
-    if frames is None or not _is_worth_sending(frames, observed_at, settings, now, findings):
+    frames = _read(gnss, settings, findings)
+    if frames is None or not _is_worth_sending(frames, gnss, observed_at, settings, now, findings):
+        return None
+    frames = _with_trusted_checksums(frames, settings, findings)
+    if not frames:
         return None
     _lint(frames, observed_at, now, findings)
     return wire.GnssMeasurements(
-        payload=_payload(gnss.payload, frames, settings, findings),
+        payload=_payload(frames, settings),
         date_time=None if observed_at is None else to_vendor_time(observed_at),
     )
 
@@ -36,40 +39,70 @@ def to_vendor_time(at: datetime) -> str:
     return at.astimezone(UTC).isoformat()[:19]
 
 
-def _frames(gnss: GnssEvidence, settings: CloudLocateSettings, findings: Findings) -> list[ubx.Frame] | None:
+def _read(gnss: GnssEvidence, settings: CloudLocateSettings, findings: Findings) -> list[ubx.Frame] | None:
     if not gnss.payload:
-        findings.leave_out("gnss: the payload is empty")
+        findings.leave_out("gnss: the payload is empty", _POINTER, "TOO_SHORT")
         return None
     if len(gnss.payload) > settings.max_payload_bytes:
         findings.refuse(_POINTER, "TOO_LONG", f"At most {settings.max_payload_bytes} bytes are taken.")
         return None
     try:
-        frames = ubx.read(gnss.payload)
+        return ubx.read(gnss.payload)
     except ubx.MalformedUbx as error:
         findings.refuse(_POINTER, error.code, error.detail)
         return None
-    if settings.checksum_policy == "reject" and not all(frame.is_sound for frame in frames):
-        findings.refuse(_POINTER, "CHECKSUM_MISMATCH", "The checksum of a UBX frame is wrong.")
-        return None
-    return frames
 
 
 def _is_worth_sending(
     frames: list[ubx.Frame],
+    gnss: GnssEvidence,
     observed_at: datetime | None,
     settings: CloudLocateSettings,
     now: datetime,
     findings: Findings,
 ) -> bool:
     if any(frame.identity not in settings.allowed_ubx_ids for frame in frames):
-        findings.leave_out("gnss: this UBX message is not accepted; send RXM-MEASX, -MEAS50, -MEAS20 or -MEASC12")
+        reason = "gnss: this UBX message is not accepted; send RXM-MEASX, -MEAS50, -MEAS20 or -MEASC12"
+        findings.leave_out(reason, _POINTER, "UNSUPPORTED")
     elif not any(ubx.has_satellites(frame) for frame in frames):
-        findings.leave_out("gnss: the measurement holds no satellites; wait until the receiver tracks some")
+        reason = "gnss: the measurement holds no satellites; wait until the receiver tracks some"
+        findings.leave_out(reason, _POINTER, "NO_SATELLITES")
     elif observed_at is not None and (now - observed_at).total_seconds() > settings.max_age_s:
-        findings.leave_out("gnss: the measurement is too old to be solved")
+        pointer = "/gnss/observedAt" if gnss.observed_at else "/observedAt"
+        findings.leave_out("gnss: the measurement is too old to be solved", pointer, "TOO_OLD")
     else:
         return True
     return False
+
+
+def _with_trusted_checksums(
+    frames: list[ubx.Frame], settings: CloudLocateSettings, findings: Findings
+) -> list[ubx.Frame]:
+    """Treat frames with a wrong checksum as the policy for their message says; return those that are sent."""
+    wrong = {index for index, frame in enumerate(frames) if not frame.is_sound}
+    if not wrong:
+        return frames
+    policies = {index: _checksum_policy(frames[index], settings) for index in wrong}
+    rejected = {index for index, policy in policies.items() if policy == "reject"}
+    if "repair" in policies.values():
+        findings.hint("gnss: the checksum of a frame was wrong and has been put right")
+    if "warn" in policies.values():
+        findings.has_wrong_checksum = True
+        findings.hint("gnss: the checksum of a frame is wrong; it was sent as it came")
+    if len(rejected) == len(frames):
+        reason = "gnss: the checksum of the UBX frame is wrong; its bytes were altered on their way here"
+        findings.leave_out(reason, _POINTER, "CHECKSUM_MISMATCH")
+    elif rejected:
+        findings.hint("gnss: frames with a wrong checksum were left out")
+    return [
+        ubx.repair(frame) if policies.get(index) == "repair" else frame
+        for index, frame in enumerate(frames)
+        if index not in rejected
+    ]
+
+
+def _checksum_policy(frame: ubx.Frame, settings: CloudLocateSettings) -> ChecksumPolicy:
+    return settings.measx_checksum_policy if frame.identity == ubx.MEASX else settings.checksum_policy
 
 
 def _lint(frames: list[ubx.Frame], observed_at: datetime | None, now: datetime, findings: Findings) -> None:
@@ -83,15 +116,9 @@ def _lint(frames: list[ubx.Frame], observed_at: datetime | None, now: datetime, 
         findings.hint("gnss: fewer than five satellites are received well; measure longer or under open sky")
 
 
-def _payload(payload: bytes, frames: list[ubx.Frame], settings: CloudLocateSettings, findings: Findings) -> bytes:
-    if not ubx.is_framed(payload):
-        return ubx.to_bytes(frames[0]) if settings.frame_policy == "wrap" else payload
-    if all(frame.is_sound for frame in frames):
-        return payload
-    if settings.checksum_policy == "repair":
-        findings.hint("gnss: the checksum of a frame was wrong and has been put right")
-        return b"".join(map(ubx.to_bytes, frames))
-    if settings.checksum_policy == "warn":
-        findings.has_wrong_checksum = True
-        findings.hint("gnss: the checksum of a frame is wrong; it was sent as it came")
-    return payload
+def _payload(frames: list[ubx.Frame], settings: CloudLocateSettings) -> bytes:
+    if settings.frame_policy == "strip" and len(frames) == 1 and frames[0].is_compact:
+        return frames[0].payload
+    if settings.frame_policy != "passthrough" and frames[0].trailer is None:
+        return ubx.to_bytes(frames[0])
+    return b"".join(map(ubx.as_it_came, frames))

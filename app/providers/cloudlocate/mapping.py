@@ -58,6 +58,8 @@ def prepare(query: LocationQuery, settings: CloudLocateSettings, now: datetime) 
     to_wifi = wifi.to_measurements(evidence.access_points, findings)
     to_cell = cell.to_measurements(evidence.cell_towers, query.device.imei if settings.send_imei else None, findings)
     findings.raise_errors()
+    if not (evidence.gnss or evidence.access_points or evidence.cell_towers):
+        findings.leave_out("measurements: no GNSS, Wi-Fi or cell measurement was sent", "", "MISSING")
     return Prepared(
         gnss=to_gnss,
         wifi=to_wifi,
@@ -75,11 +77,13 @@ def _check_times(evidence: Evidence, settings: CloudLocateSettings, now: datetim
 
 
 def _to_assessment(findings: Findings, *, usable: bool) -> Assessment:
-    hints = (*findings.left_out, *findings.hints)
+    hints = findings.all_hints()
     if usable:
         return Assessment(usable=True, hints=hints)
-    reason = "; ".join(findings.left_out) or "no GNSS, Wi-Fi or cell measurement was sent"
-    return Assessment(usable=False, reason=f"Nothing can be located by: {reason}.", hints=hints)
+    reason = "; ".join(findings.left_out)
+    return Assessment(
+        usable=False, reason=f"Nothing can be located by: {reason}.", hints=hints, errors=tuple(findings.unusable)
+    )
 
 
 def to_request(query: LocationQuery, prepared: Prepared, request_id: str) -> wire.PositionRequest:

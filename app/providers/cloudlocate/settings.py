@@ -11,6 +11,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from app.settings import ENVIRONMENT, ProviderSettings, is_loopback
 
 ChecksumPolicy = Literal["reject", "warn", "repair", "ignore"]
+FramePolicy = Literal["wrap", "strip", "passthrough"]
 
 
 class CloudLocateSettings(ProviderSettings):
@@ -57,10 +58,17 @@ class CloudLocateSettings(ProviderSettings):
     )
 
     checksum_policy: ChecksumPolicy = Field(
-        default="warn", description="UBX frame with a wrong checksum: reject, warn (sent unchanged), repair or ignore"
+        default="warn",
+        description="compact UBX message with a wrong checksum: reject (not sent), warn (sent, with a hint), repair or "
+        "ignore",
     )
-    frame_policy: Literal["wrap", "passthrough"] = Field(
-        default="wrap", description="bare 20- and 50-byte payloads: wrap into a UBX frame, or passthrough"
+    measx_checksum_policy: ChecksumPolicy = Field(
+        default="reject", description="the same for UBX-RXM-MEASX, whose checksum the service checks"
+    )
+    frame_policy: FramePolicy = Field(
+        default="wrap",
+        description="how compact messages are sent: wrap (in UBX frames), strip (a single one as its payload alone; "
+        "several, and MEASX, stay framed) or passthrough (as they came)",
     )
     allowed_ubx_ids: Annotated[frozenset[int], NoDecode] = Field(
         default=frozenset({0x0214, 0x0284, 0x0286, 0x0282}),

@@ -4,7 +4,7 @@ Layout and lengths as in the u-blox M10 interface description (UBX-21035062); th
 messages is not published, so they are opaque here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 SYNC = b"\xb5\x62"
@@ -53,12 +53,22 @@ class Frame:
 
     Attributes:
         identity: Class and id as one number, e.g. 0x0286.
-        is_sound: Whether the checksum that came with it is right; true for a bare payload, which has none.
+        trailer: The checksum that came with it; None for a payload that came without header and checksum.
     """
 
     identity: int
     payload: bytes
-    is_sound: bool = True
+    trailer: bytes | None = None
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether it is one of the messages whose content is not published."""
+        return self.identity in COMPACT_LENGTHS
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the checksum that came with it is right; true where none came."""
+        return self.trailer is None or self.trailer == checksum(_span(self))
 
 
 def checksum(span: bytes) -> bytes:
@@ -68,8 +78,23 @@ def checksum(span: bytes) -> bytes:
 
 def to_bytes(frame: Frame) -> bytes:
     """Write a frame with its header and the right checksum."""
-    span = frame.identity.to_bytes(2, "big") + len(frame.payload).to_bytes(2, "little") + frame.payload
+    span = _span(frame)
     return SYNC + span + checksum(span)
+
+
+def as_it_came(frame: Frame) -> bytes:
+    """Write a frame with the checksum that came with it, or a bare payload."""
+    return frame.payload if frame.trailer is None else SYNC + _span(frame) + frame.trailer
+
+
+def repair(frame: Frame) -> Frame:
+    """Put the checksum right."""
+    return replace(frame, trailer=checksum(_span(frame)))
+
+
+def _span(frame: Frame) -> bytes:
+    """Write what the checksum is made of: class, id, length and payload."""
+    return frame.identity.to_bytes(2, "big") + len(frame.payload).to_bytes(2, "little") + frame.payload
 
 
 def is_framed(data: bytes) -> bool:
@@ -98,14 +123,8 @@ def _walk(data: bytes) -> list[Frame]:
         end = start + _OVERHEAD + int.from_bytes(data[start + 4 : start + _HEADER], "little")
         if end > len(data):
             raise MalformedUbx("TRUNCATED", "A UBX frame is shorter than its header says; send it whole.")
-        span = data[start + 2 : end - 2]
-        frames.append(
-            Frame(
-                identity=int.from_bytes(span[:2], "big"),
-                payload=span[4:],
-                is_sound=data[end - 2 : end] == checksum(span),
-            )
-        )
+        identity = int.from_bytes(data[start + 2 : start + 4], "big")
+        frames.append(Frame(identity=identity, payload=data[start + _HEADER : end - 2], trailer=data[end - 2 : end]))
         start = end
     return frames
 

@@ -21,7 +21,10 @@ def to_measurements(points: Sequence[AccessPoint], findings: Findings) -> list[w
         return None
     strongest = _strongest(points, findings)
     if len(strongest) < _LEAST:
-        findings.leave_out("wifi: fewer than two distinct access points with a signalStrength were sent")
+        reason = (
+            f"wifi: at least two distinct access points are needed; {len(points)} sent, {len(strongest)} can be used"
+        )
+        findings.leave_out(reason, "/wifiAccessPoints", "TOO_FEW")
         return None
     _lint(points, strongest, findings)
     return [
@@ -34,18 +37,12 @@ def _strongest(points: Sequence[AccessPoint], findings: Findings) -> list[tuple[
     by_mac: dict[str, tuple[int, AccessPoint]] = {}
     for index, point in enumerate(points):
         signal_dbm = point.signal_dbm
-        if signal_dbm is None:
+        if signal_dbm is None or not _is_usable(point.mac, signal_dbm):
+            _omit(index, point, findings)
             continue
-        if not _WEAKEST_DBM <= signal_dbm <= _STRONGEST_DBM:
-            findings.refuse(
-                f"/wifiAccessPoints/{index}/signalStrength",
-                "OUT_OF_RANGE",
-                "Must be in dBm, -120 to -1; zero and above look like another unit.",
-            )
-        elif _is_one_access_point(point.mac):
-            known = by_mac.get(point.mac)
-            if known is None or known[0] < signal_dbm:
-                by_mac[point.mac] = (signal_dbm, point)
+        known = by_mac.get(point.mac)
+        if known is None or known[0] < signal_dbm:
+            by_mac[point.mac] = (signal_dbm, point)
     return sorted(by_mac.values(), key=_strength, reverse=True)
 
 
@@ -53,16 +50,29 @@ def _strength(entry: tuple[int, AccessPoint]) -> int:
     return entry[0]
 
 
-def _is_one_access_point(mac: str) -> bool:
-    return mac[1] not in _GROUP_DIGITS and mac != _ZERO
+def _is_usable(mac: str, signal_dbm: int) -> bool:
+    return _WEAKEST_DBM <= signal_dbm <= _STRONGEST_DBM and mac[1] not in _GROUP_DIGITS and mac != _ZERO
+
+
+def _omit(index: int, point: AccessPoint, findings: Findings) -> None:
+    entry = f"/wifiAccessPoints/{index}"
+    if point.mac == _ZERO:
+        findings.omit("wifi", entry, "macAddress", "NOT_AN_ACCESS_POINT", "the MAC address is all zeros")
+    elif point.mac[1] in _GROUP_DIGITS:
+        reason = "the MAC address is a multicast address (lowest bit of its first octet set), which no access point has"
+        findings.omit("wifi", entry, "macAddress", "NOT_AN_ACCESS_POINT", reason)
+    elif point.signal_dbm is None:
+        findings.omit("wifi", entry, "signalStrength", "MISSING", "an access point needs its signalStrength")
+    else:
+        reason = "signalStrength must be in dBm, -120 to -1; zero and above look like another unit"
+        findings.omit("wifi", entry, "signalStrength", "OUT_OF_RANGE", reason)
 
 
 def _lint(points: Sequence[AccessPoint], strongest: list[tuple[int, AccessPoint]], findings: Findings) -> None:
     if len(strongest) < _GOOD:
-        findings.hint("wifi: only two access points were sent; three or more improve accuracy")
+        what = "were sent" if len(points) == len(strongest) else "can be used"
+        findings.hint(f"wifi: only two access points {what}; three or more improve accuracy")
     if len(strongest) > _MOST:
         findings.hint("wifi: more than 25 access points were sent; the strongest 25 were used")
-    if any(point.signal_dbm is None for point in points):
-        findings.hint("wifi: access points without signalStrength were left out")
     if not all(point.channel for _, point in strongest):
         findings.hint("wifi: the channel of every access point helps")

@@ -64,6 +64,8 @@ def test_a_scan_that_cannot_be_used_says_why(towers: list[CellTower], says: str,
     assert not assessment.usable
     assert assessment.hints[0].startswith("cell: ")
     assert says in assessment.reason
+    assert all(error.pointer.startswith("/measurements/cellTowers") for error in assessment.errors)
+    assert assessment.errors
 
 
 def test_a_scan_that_cannot_be_used_is_left_out_beside_good_parts(assess: Assess) -> None:
@@ -99,35 +101,32 @@ def test_a_value_out_of_the_radios_range_is_refused_with_a_pointer_to_it(
     assert [error.pointer for error in caught.value.errors] == [f"/measurements/cellTowers/0/{member}"]
 
 
-def test_a_neighbour_is_held_to_the_serving_cells_ranges(assess: Assess) -> None:
-    with pytest.raises(InvalidArgument) as caught:
-        assess(by_cells(replace(GSM, physical_cell_id=5), replace(NEIGHBOUR, physical_cell_id=288, channel=5)))
-
-    assert [error.pointer for error in caught.value.errors] == [
-        "/measurements/cellTowers/1/physicalCellId",
-    ]
-
-
 @pytest.mark.parametrize(
-    "stranger",
+    ("stranger", "reason"),
     [
-        replace(NEIGHBOUR, radio="gsm", physical_cell_id=7, channel=7),
-        replace(NEIGHBOUR, radio="nr"),
-        replace(NEIGHBOUR, mobile_network_code=2),
-        replace(NEIGHBOUR, physical_cell_id=None),
+        (replace(NEIGHBOUR, radio="gsm", physical_cell_id=7, channel=7), "serving cell's radioType"),
+        (replace(NEIGHBOUR, radio="nr"), "serving cell's radioType"),
+        (replace(NEIGHBOUR, mobile_country_code=263), "serving cell's network"),
+        (replace(NEIGHBOUR, mobile_network_code=2), "serving cell's network"),
+        (replace(NEIGHBOUR, physical_cell_id=None), "needs physicalCellId and channel"),
+        (replace(NEIGHBOUR, channel=None), "needs physicalCellId and channel"),
+        (replace(NEIGHBOUR, physical_cell_id=2_147_483_647), "physicalCellId must be 0 to 503"),
+        (replace(NEIGHBOUR, signal_dbm=99), "signalStrength must be -156 to -31"),
+        (replace(SERVING, serving=False, cell_id=1, physical_cell_id=None), "needs physicalCellId and channel"),
     ],
 )
-async def test_neighbours_that_do_not_fit_are_left_out_with_a_hint(
-    stranger: CellTower, locator: MakeLocator, vendor: Vendor
+async def test_neighbours_that_do_not_fit_are_left_out_with_a_hint_that_names_them(
+    stranger: CellTower, reason: str, locator: MakeLocator, vendor: Vendor
 ) -> None:
-    query = by_cells(SERVING, stranger)
+    query = by_cells(SERVING, stranger, NEIGHBOUR, stranger)
     cloudlocate = locator()
 
     hints = cloudlocate.assess(query).hints
     await cloudlocate.locate(query, request_id="r", deadline=soon())
 
-    assert len(vendor.asked["CellMeasurements"]["NetworkCells"]) == 1
-    assert any(hint.startswith("cell: ") for hint in hints)
+    assert len(vendor.asked["CellMeasurements"]["NetworkCells"]) == 2
+    named = "/measurements/cellTowers/1, /measurements/cellTowers/3"
+    assert [hint for hint in hints if hint.startswith(f"cell: left out {named}: ") and reason in hint]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,10 @@ MEASX_WITHOUT_SATELLITES = ubx.to_bytes(ubx.Frame(identity=ubx.MEASX, payload=by
 MEASX_WITHOUT_TIME = ubx.to_bytes(ubx.Frame(identity=ubx.MEASX, payload=bytes(34) + b"\x01" + bytes(33)))
 
 
+def altered(frame: bytes) -> bytes:
+    return frame[:-1] + bytes([frame[-1] ^ 1])
+
+
 async def test_the_vendors_own_sample_passes_by_default_as_it_came(locator: MakeLocator, vendor: Vendor) -> None:
     await locator().locate(by_gnss(vector("OFFICIAL")), request_id="r", deadline=soon())
 
@@ -51,11 +55,50 @@ def test_a_wrong_checksum_is_mentioned_by_policy(*, policy: str, mentions: bool,
     assert any("checksum" in hint for hint in hints) is mentions
 
 
-def test_a_wrong_checksum_is_refused_where_devices_are_known_to_be_right(assess: Assess) -> None:
-    with pytest.raises(InvalidArgument) as caught:
-        assess(by_gnss(vector("OFFICIAL")), checksum_policy="reject")
+@pytest.mark.parametrize(
+    ("payload", "policy"),
+    [
+        pytest.param(vector("OFFICIAL"), {"checksum_policy": "reject"}, id="compact, where devices are always right"),
+        pytest.param(altered(vector("MEASX")), {}, id="MEASX, whose checksum the service checks"),
+        pytest.param(altered(vector("MEASX")), {"checksum_policy": "ignore"}, id="MEASX, whatever compact ones may be"),
+    ],
+)
+def test_a_message_whose_checksum_has_to_be_right_is_not_sent_with_a_wrong_one(
+    payload: bytes, policy: dict[str, str], assess: Assess
+) -> None:
+    alone = assess(by_gnss(payload), **policy)
+    beside_others = assess(measured(gnss=GnssEvidence(payload=payload), access_points=TWO_POINTS), **policy)
 
-    assert caught.value.errors[0].code == "CHECKSUM_MISMATCH"
+    assert not alone.usable
+    assert [(error.pointer, error.code) for error in alone.errors] == [
+        ("/measurements/gnss/payload", "CHECKSUM_MISMATCH")
+    ]
+    assert beside_others.usable
+    assert any("checksum" in hint for hint in beside_others.hints)
+
+
+async def test_epochs_with_a_wrong_checksum_are_left_out_of_a_row(locator: MakeLocator, vendor: Vendor) -> None:
+    query = by_gnss(vector("MEASX") + altered(vector("MEASX")) + vector("MEASX"))
+    cloudlocate = locator()
+
+    hints = cloudlocate.assess(query).hints
+    await cloudlocate.locate(query, request_id="r", deadline=soon())
+
+    assert base64.b64decode(vendor.asked["GNSSMeasurements"]["Payload"]) == vector("MEASX") * 2
+    assert "gnss: frames with a wrong checksum were left out" in hints
+
+
+async def test_a_measx_message_with_a_wrong_checksum_is_treated_by_its_own_policy(
+    locator: MakeLocator, vendor: Vendor
+) -> None:
+    wrong = by_gnss(altered(vector("MEASX")))
+
+    await locator(measx_checksum_policy="warn").locate(wrong, request_id="r", deadline=soon())
+    as_it_came = vendor.asked["GNSSMeasurements"]["Payload"]
+    await locator(measx_checksum_policy="repair").locate(wrong, request_id="r", deadline=soon())
+
+    assert base64.b64decode(as_it_came) == altered(vector("MEASX"))
+    assert vendor.asked["GNSSMeasurements"]["Payload"] == VECTORS["MEASX"]
 
 
 @pytest.mark.parametrize("name", ["MEAS20", "MEAS50", "MEASC12", "MEASX"])
@@ -77,6 +120,25 @@ async def test_a_bare_payload_is_wrapped(locator: MakeLocator, vendor: Vendor) -
     await locator().locate(by_gnss(vector("MEAS50")[6:-2]), request_id="r", deadline=soon())
 
     assert vendor.asked["GNSSMeasurements"]["Payload"] == VECTORS["MEAS50"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "sent"),
+    [
+        pytest.param(vector("MEAS50"), vector("MEAS50")[6:-2], id="MEAS50"),
+        pytest.param(vector("MEASC12"), vector("MEASC12")[6:-2], id="MEASC12"),
+        pytest.param(vector("OFFICIAL"), vector("OFFICIAL")[6:-2], id="the vendor's sample"),
+        pytest.param(vector("MEAS20")[6:-2], vector("MEAS20")[6:-2], id="a bare one"),
+        pytest.param(vector("MEASX"), vector("MEASX"), id="MEASX stays framed"),
+        pytest.param(vector("MEAS50") * 2, vector("MEAS50") * 2, id="two of them stay framed"),
+    ],
+)
+async def test_frames_are_stripped_where_the_service_takes_payloads_alone(
+    payload: bytes, sent: bytes, locator: MakeLocator, vendor: Vendor
+) -> None:
+    await locator(frame_policy="strip").locate(by_gnss(payload), request_id="r", deadline=soon())
+
+    assert base64.b64decode(vendor.asked["GNSSMeasurements"]["Payload"]) == sent
 
 
 async def test_a_bare_payload_stays_bare_when_so_configured(locator: MakeLocator, vendor: Vendor) -> None:
@@ -122,6 +184,7 @@ def test_a_payload_that_cannot_be_solved_is_unusable(payload: bytes, assess: Ass
     assert not assessment.usable
     assert assessment.hints[0].startswith("gnss: ")
     assert assessment.hints[0] in assessment.reason
+    assert [error.pointer for error in assessment.errors] == ["/measurements/gnss/payload"]
 
 
 def test_a_payload_that_cannot_be_solved_is_left_out_beside_good_parts(assess: Assess) -> None:
@@ -140,9 +203,13 @@ def test_further_messages_are_accepted_by_setting(assess: Assess) -> None:
 
 
 def test_a_measurement_older_than_the_limit_is_unusable(assess: Assess) -> None:
-    assessment = assess(by_gnss(vector("MEAS50"), NOW - timedelta(days=8)))
+    old = NOW - timedelta(days=8)
+    of_its_own = assess(by_gnss(vector("MEAS50"), old))
+    of_the_scan = assess(measured(gnss=GnssEvidence(payload=vector("MEAS50")), observed_at=old))
 
-    assert not assessment.usable
+    assert (of_its_own.usable, of_the_scan.usable) == (False, False)
+    assert [error.pointer for error in of_its_own.errors] == ["/measurements/gnss/observedAt"]
+    assert [error.pointer for error in of_the_scan.errors] == ["/measurements/observedAt"]
 
 
 def test_a_measurement_older_than_an_hour_is_usable_with_a_hint(assess: Assess) -> None:

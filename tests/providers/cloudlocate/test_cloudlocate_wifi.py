@@ -4,7 +4,6 @@ from cloudlocate_stage import ubx as vector
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import InvalidArgument
 from app.model import AccessPoint, GnssEvidence
 from app.providers.cloudlocate import wifi
 from app.providers.cloudlocate.findings import Findings
@@ -56,29 +55,75 @@ async def test_the_strongest_sight_of_an_access_point_is_kept(locator: MakeLocat
     assert [one["SignalStrength"] for one in vendor.asked["WiFiMeasurements"]] == [-40, -61]
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        pytest.param(TWO_POINTS[0], id="twice the same"),
-        pytest.param(AccessPoint(mac="000000000000", signal_dbm=-50), id="zeros"),
-        pytest.param(AccessPoint(mac="ffffffffffff", signal_dbm=-50), id="broadcast"),
-        pytest.param(AccessPoint(mac="01005e000001", signal_dbm=-50), id="multicast"),
-        pytest.param(AccessPoint(mac="02a1b2c3d4f6"), id="without strength"),
-    ],
-)
-def test_fewer_than_two_distinct_access_points_are_unusable(other: AccessPoint, assess: Assess) -> None:
-    assessment = assess(by_wifi(TWO_POINTS[0], other))
+def test_the_same_access_point_twice_is_one(assess: Assess) -> None:
+    assessment = assess(by_wifi(TWO_POINTS[0], TWO_POINTS[0]))
 
     assert not assessment.usable
     assert assessment.hints[0].startswith("wifi: ")
 
 
-@pytest.mark.parametrize("strength", [0, 1, 58, -121])
-def test_a_strength_in_another_unit_is_refused_with_a_pointer_to_it(strength: int, assess: Assess) -> None:
-    with pytest.raises(InvalidArgument) as caught:
-        assess(by_wifi(*TWO_POINTS, AccessPoint(mac="02a1b2c3d4aa", signal_dbm=strength)))
+UNUSABLE_POINTS = [
+    pytest.param(AccessPoint(mac="000000000000", signal_dbm=-50), "macAddress", "all zeros", id="zeros"),
+    pytest.param(AccessPoint(mac="ffffffffffff", signal_dbm=-50), "macAddress", "multicast", id="broadcast"),
+    pytest.param(AccessPoint(mac="01005e000001", signal_dbm=-50), "macAddress", "multicast", id="multicast"),
+    pytest.param(AccessPoint(mac="02a1b2c3d4aa"), "signalStrength", "needs its signalStrength", id="no strength"),
+    *(
+        pytest.param(AccessPoint(mac="02a1b2c3d4aa", signal_dbm=dbm), "signalStrength", "must be in dBm", id=f"{dbm}")
+        for dbm in (0, 1, 58, -121)
+    ),
+]
 
-    assert [error.pointer for error in caught.value.errors] == ["/measurements/wifiAccessPoints/2/signalStrength"]
+
+@pytest.mark.parametrize(("point", "member", "reason"), UNUSABLE_POINTS)
+async def test_an_access_point_that_cannot_be_used_is_left_out_with_a_hint_that_names_it(
+    point: AccessPoint, member: str, reason: str, locator: MakeLocator, vendor: Vendor
+) -> None:
+    query = by_wifi(TWO_POINTS[0], point, TWO_POINTS[1])
+    cloudlocate = locator()
+
+    hints = cloudlocate.assess(query).hints
+    await cloudlocate.locate(query, request_id="r", deadline=soon())
+
+    assert [one["BSSID"] for one in vendor.asked["WiFiMeasurements"]] == [one.mac for one in TWO_POINTS]
+    assert any(
+        hint.startswith("wifi: left out /measurements/wifiAccessPoints/1: ") and reason in hint for hint in hints
+    )
+    assert not any("were sent" in hint for hint in hints)
+
+
+@pytest.mark.parametrize(("point", "member", "reason"), UNUSABLE_POINTS)
+def test_a_scan_that_is_too_small_says_which_access_points_do_not_count(
+    point: AccessPoint, member: str, reason: str, assess: Assess
+) -> None:
+    assessment = assess(by_wifi(TWO_POINTS[0], point))
+
+    assert "2 sent, 1 can be used" in assessment.reason
+    assert [error.pointer for error in assessment.errors] == [
+        f"/measurements/wifiAccessPoints/1/{member}",
+        "/measurements/wifiAccessPoints",
+    ]
+    assert reason in assessment.errors[0].detail
+
+
+def test_the_vendors_own_sample_names_the_multicast_address_in_it(assess: Assess) -> None:
+    # S5, Using Wi-Fi RAW data: the lowest bit of 0xa1 marks a group of stations.
+    sample = [AccessPoint(mac=mac, signal_dbm=dbm) for mac, dbm in (("a1b2c3d4e6f7", -64), ("a8b9c6f2d3e8", -71))]
+
+    assessment = assess(by_wifi(*sample))
+
+    assert (assessment.errors[0].pointer, assessment.errors[0].code) == (
+        "/measurements/wifiAccessPoints/0/macAddress",
+        "NOT_AN_ACCESS_POINT",
+    )
+
+
+def test_hints_about_a_long_scan_stay_short(assess: Assess) -> None:
+    points = [AccessPoint(mac=f"02a1b2c3d{n:03x}", signal_dbm=58) for n in range(1000)]
+
+    hints = assess(by_wifi(*TWO_POINTS, *points)).hints
+
+    assert any(hint.endswith("like another unit") and "and 990 more" in hint for hint in hints)
+    assert len(assess(by_wifi(*points)).errors) == 100
 
 
 @pytest.mark.parametrize(
