@@ -1,14 +1,17 @@
-"""Background work of every process: what recurs, who runs it, and what happens when it fails."""
+"""Background work of every process: what recurs, what outlives its caller, and what happens when it fails."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import structlog
 
 from app.errors import GatewayError
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -51,3 +54,43 @@ async def _repeat(job: Job) -> None:
             log.warning("background job failed", job=job.name, code=error.code)
         except Exception as error:  # noqa: BLE001 -- one failed run must not end the job for good
             log.error("background job failed", job=job.name, error=type(error).__name__)
+
+
+class Background:
+    """Owns work that goes on when its caller has gone away; `running` waits for it at the end."""
+
+    def __init__(self, *, patience_s: float) -> None:
+        """Make an owner that waits `patience_s` seconds for the last tasks when it ends."""
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._patience_s = patience_s
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Start work that is not cancelled with its caller; await the task through `asyncio.shield`."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        # Whoever still waits raises it; nobody may be left to.
+        if error is not None and not isinstance(error, GatewayError):
+            log.error("work failed in the background", error=type(error).__name__)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Let tasks run while the block lasts, and a little longer."""
+        try:
+            yield
+        finally:
+            loop = asyncio.get_running_loop()
+            until = loop.time() + self._patience_s
+            # The last tasks may begin others.
+            while self._tasks and (left_s := until - loop.time()) > 0:
+                await asyncio.wait(self._tasks, timeout=left_s)
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -11,7 +11,6 @@ from app.caller import ANYONE, EVERYTHING, Caller, Reach
 from app.errors import GatewayError, NotFound
 from app.model import AccountName, PeriodicPlan
 from app.periodic.answers import Answer, AnswerWriter
-from app.periodic.background import Background
 from app.periodic.claim import SessionClaims
 from app.periodic.context import SessionContext, utc_now
 from app.periodic.permissions import AuditOutcome, permit, to_outcome
@@ -27,7 +26,7 @@ from app.storage.rows import device_key
 from app.storage.session_views import DeviceView, SessionView
 from app.storage.sessions import Clock
 from app.storage.writer import Writer
-from app.worker import Job
+from app.worker import Background, Job
 
 _LAST_TASKS_S = 20
 _NO_SESSION = "There is no session with this id or transaction id."

@@ -16,7 +16,7 @@ from app.errors import (
 )
 from app.model import Deadline, Mdn, PeriodicPlan
 from app.periodic.answers import Answer, AnswerWriter
-from app.periodic.background import Background, persistently
+from app.periodic.background import persistently
 from app.periodic.context import START_LIMIT_S, SessionContext
 from app.periodic.ledger import Accepted, Intent, Recording
 from app.storage import aliases, idempotency, session_views, sessions
@@ -25,6 +25,7 @@ from app.storage.rows import from_milliseconds, milliseconds, new_id
 from app.storage.session_views import Counts, SessionView
 from app.storage.tables import IdempotencyRow, SessionRow
 from app.storage.writer import Writer
+from app.worker import Background
 
 log = structlog.get_logger()
 

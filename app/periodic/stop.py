@@ -10,12 +10,13 @@ import structlog
 
 from app.errors import FieldError, GatewayError, IncompatibleState, MissingIdentifier, NotFound, ProviderTimeout
 from app.model import AccountName, Deadline, Mdn, TransactionId
-from app.periodic.background import Background, persistently
+from app.periodic.background import persistently
 from app.periodic.claim import SessionClaims
 from app.periodic.context import SessionContext
 from app.storage import aliases, session_views, sessions
 from app.storage.session_views import SessionView
 from app.storage.tables import SessionRow
+from app.worker import Background
 
 log = structlog.get_logger()
 
