@@ -22,7 +22,7 @@ RUN awk '/^[a-z]/ { wanted = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trov
     && python -m venv /opt/backend \
     && /opt/backend/bin/pip install --no-deps --require-hashes --only-binary :all: -r backend.txt
 
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY migrations migrations
 RUN /opt/backend/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \

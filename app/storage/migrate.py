@@ -17,7 +17,10 @@ from app.storage.urls import to_async_url, to_dsn
 
 __all__ = ["current", "downgrade", "is_current", "partitions", "revision", "to_async_url", "to_dsn", "upgrade"]
 
-MIGRATIONS = Path(__file__).parents[2] / "migrations"
+_PACKAGE = Path(__file__).parents[1]
+MIGRATIONS = next(place for place in (_PACKAGE / "migrations", _PACKAGE.parent / "migrations") if place.is_dir())
+"""Within the package where it is installed, beside it in the repository."""
+
 _LOCK = 0x6C6F_6361_7465_0000
 
 
