@@ -2,20 +2,20 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import structlog
 
+from app.callbacks.signatures import Signature
 from app.callbacks.tokens import Address
-from app.errors import GatewayError, Unauthenticated, UnexpectedReply
-from app.model import Headers, Report
+from app.errors import GatewayError, UnexpectedReply
+from app.model import Report
 from app.storage.callbacks import OTHER_ACCOUNT
 from app.storage.rows import NewCallback, NewReport, from_milliseconds, new_digits, to_row, to_simple_fix_row
 from app.storage.writer import Entry
 
 log = structlog.get_logger()
 
-Signature = Literal["valid", "invalid", "missing", "unchecked"]
 T = TypeVar("T")
 
 LARGEST_ON_LOOP = 4096
@@ -36,14 +36,12 @@ class DecodingThread:
             return await asyncio.to_thread(work)
 
 
-def to_fast_entry(address: Address, body: bytes, headers: Headers, now_ms: int) -> Entry:
+def to_fast_entry(address: Address, body: bytes, signature: Signature, now_ms: int) -> Entry:
     """Make an entry of a callback of which something can be made, of an ordinary one in the shortest way.
 
     Raises:
-        Unauthenticated: The signature is enforced, and missing or wrong.
         GatewayError: Nothing can be made of it.
     """
-    signature = accepted_signature(address, body, headers)
     report = address.reader.read_simple_fix(body)
     if report is not None and report.account == address.account:
         row = to_simple_fix_row(
@@ -54,18 +52,9 @@ def to_fast_entry(address: Address, body: bytes, headers: Headers, now_ms: int) 
     return Entry(reports=decode(address, body, callback), callback=callback, body=address.reader.redacted(body))
 
 
-def to_entry(
-    address: Address, body: bytes, headers: Headers, now_ms: int, *, signed: bytes
-) -> tuple[Entry, GatewayError | None]:
-    """Make an entry of any callback, and return why it is one for quarantine, if it is.
-
-    Args:
-        signed: The bytes as they came, before their content coding was undone.
-
-    Raises:
-        Unauthenticated: The signature is enforced, and missing or wrong.
-    """
-    callback = arrived(address, accepted_signature(address, signed, headers), now_ms)
+def to_entry(address: Address, body: bytes, signature: Signature, now_ms: int) -> tuple[Entry, GatewayError | None]:
+    """Make an entry of any callback, and return why it is one for quarantine, if it is."""
+    callback = arrived(address, signature, now_ms)
     kept = address.reader.redacted(body)
     try:
         return Entry(reports=decode(address, body, callback), callback=callback, body=kept), None
@@ -85,28 +74,6 @@ def arrived(address: Address, signature: Signature, now_ms: int) -> NewCallback:
         signature=signature,
         account=address.account,
     )
-
-
-def accepted_signature(address: Address, body: bytes, headers: Headers) -> Signature:
-    """Judge the signature of a callback, and refuse it where that has to be.
-
-    Raises:
-        Unauthenticated: The signature is enforced, and missing or wrong.
-    """
-    signature = verdict(address, body, headers)
-    if address.reader.signature_mode == "enforce" and signature != "valid":
-        raise Unauthenticated("The callback's signature is missing or wrong.")
-    return signature
-
-
-def verdict(address: Address, body: bytes, headers: Headers) -> Signature:
-    """Judge the signature of a callback over its raw bytes."""
-    if address.reader.signature_mode == "off" or address.secret is None:
-        return "unchecked"
-    authentic = address.reader.is_authentic(body, headers, address.secret)
-    if authentic is None:
-        return "missing"
-    return "valid" if authentic else "invalid"
 
 
 def decode(address: Address, body: bytes, callback: NewCallback) -> tuple[NewReport, ...]:

@@ -7,6 +7,7 @@ from typing import Protocol
 import structlog
 
 from app.callbacks.decoding import DecodingThread, to_entry, to_fast_entry
+from app.callbacks.signatures import SignatureLog, check_signature, verdict
 from app.callbacks.tokens import Address
 from app.errors import GatewayError, MalformedJson
 from app.model import Headers
@@ -29,6 +30,7 @@ class Ingest:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._thread = DecodingThread()
+        self._signatures = SignatureLog()
         self._arrivals: list[tuple[Address, bytes, Headers, Sender, Trace | None]] = []
 
     async def take(self, address: Address, body: bytes, headers: Headers, *, signed: bytes) -> bool:
@@ -44,9 +46,10 @@ class Ingest:
             Overloaded, Unavailable: Too much is waiting, or the database is away; nothing is stored.
         """
         now_ms = time_ns() // 1_000_000
-        entry, error = await self._thread.run(
-            len(body), lambda: to_entry(address, body, headers, now_ms, signed=signed)
-        )
+        signature = verdict(address, signed, headers)
+        self._signatures.note([(address, signature)])
+        check_signature(address, signature)
+        entry, error = await self._thread.run(len(body), lambda: to_entry(address, body, signature, now_ms))
         await self._writer.submit(entry)
         return not isinstance(error, MalformedJson)
 
@@ -70,11 +73,17 @@ class Ingest:
     def _take_arrivals(self) -> None:
         arrivals, self._arrivals = self._arrivals, []
         now_ms = time_ns() // 1_000_000
+        judged = []
         for address, body, headers, sender, trace in arrivals:
             try:
-                self._writer.submit(to_fast_entry(address, body, headers, now_ms), trace, sender)
+                signature = verdict(address, body, headers)
+                check_signature(address, signature)
+                self._writer.submit(to_fast_entry(address, body, signature, now_ms), trace, sender)
+                judged.append((address, signature))
             except GatewayError:
                 sender.pass_on()
             except Exception as error:  # noqa: BLE001 -- a mistake with one must not keep the others waiting
                 log.error("callback not taken at once", provider=address.provider, error=type(error).__name__)
                 sender.pass_on()
+        # Those that are passed on are noted by `take`.
+        self._signatures.note(judged)

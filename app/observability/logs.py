@@ -8,6 +8,7 @@ import orjson
 import structlog
 from structlog.typing import Processor
 
+from app.observability.floods import FloodLimit
 from app.observability.tracing import add_trace_id
 from app.settings import Settings
 
@@ -36,6 +37,7 @@ def configure_logs(settings: Settings) -> None:
     """Set structlog up for this process, readable on a terminal and JSON elsewhere."""
     as_json = settings.log_format == "json" or (settings.log_format is None and not sys.stderr.isatty())
     shared: list[Processor] = [
+        FloodLimit(),
         structlog.contextvars.merge_contextvars,
         add_trace_id,
         structlog.processors.add_log_level,

@@ -48,6 +48,12 @@ UNSTORED_AUDIT = Counter(
     "gateway_unstored_audit_rows", "Audit rows that the database could not take.", registry=REGISTRY
 )
 CALLBACKS = Counter("gateway_callbacks", "Callbacks answered, by result.", ("provider", "result"), registry=REGISTRY)
+CALLBACK_SIGNATURES = Counter(
+    "gateway_callback_signatures",
+    "Callbacks by the verdict on their signature; none where signatures are not looked at.",
+    ("provider", "signature"),
+    registry=REGISTRY,
+)
 REPORTS = Counter("gateway_reports_stored", "New reports committed.", registry=REGISTRY)
 BATCH_SIZE = Histogram(
     "gateway_commit_batch_size",

@@ -3,15 +3,20 @@
 import asyncio
 import hmac
 import json
+import re
+from collections import Counter
+from collections.abc import AsyncIterator
 from hashlib import sha256
 from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from app.main import create_app
 from tests.support.gateways import asking, settings
@@ -260,6 +265,57 @@ async def test_signatures(
 
     assert response.status_code == status
     assert [callback["signature"] for callback in callbacks] == ([verdict] if verdict else [])
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def watching(
+    database_url: str, vendors: Vendors, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A gateway that logs what is wrong with signatures, and refuses nothing for it."""
+    monkeypatch.setenv("THINGSPACE_CALLBACK_SIGNATURE", "log")
+    monkeypatch.setenv("THINGSPACE_CALLBACK_SIGNATURE_HEADER", "X-Signature")
+    monkeypatch.setenv("THINGSPACE_CALLBACK_SECRET", "shared")
+    async with asking(create_app(settings(database_url, log_level="info"), vendors.transport())) as gateway:
+        yield gateway
+
+
+async def post_with_each_verdict(gateway: httpx.AsyncClient) -> None:
+    """Send one callback that is signed rightly, two that are signed wrongly, and three that are not signed."""
+    body = json.dumps(message()).encode()
+    for headers in ({"X-Signature": signed(body)}, *[{"X-Signature": "wrong"}] * 2, *[{}] * 3):
+        assert (await post(gateway, body, **headers)).status_code == 200
+
+
+async def test_verdicts_on_signatures_are_logged_once_a_minute(watching: httpx.AsyncClient) -> None:
+    with capture_logs() as lines:
+        await post_with_each_verdict(watching)
+
+    logged = [(line["signature"], line["log_level"]) for line in lines if "signature" in line]
+    assert logged == [("valid", "info"), ("invalid", "warning"), ("missing", "warning")]
+    assert "shared" not in str(lines)
+
+
+async def test_verdicts_on_signatures_are_counted(watching: httpx.AsyncClient) -> None:
+    def counts(text: str) -> Counter[str]:
+        found = re.findall(r'^gateway_callback_signatures_total{.*signature="(\w+)"} ([0-9.]+)$', text, re.MULTILINE)
+        return Counter({verdict: int(float(count)) for verdict, count in found})
+
+    before = counts((await watching.get("/metrics")).text)
+    await post_with_each_verdict(watching)
+    after = counts((await watching.get("/metrics")).text)
+
+    assert after - before == {"valid": 1, "invalid": 2, "missing": 3}
+
+
+async def test_callbacks_are_found_by_the_verdict_on_their_signature(watching: httpx.AsyncClient) -> None:
+    await post_with_each_verdict(watching)
+
+    found = {verdict: len(await kept(watching, signature=verdict)) for verdict in ("valid", "invalid", "missing")}
+    unknown = await watching.get("/callbacks", params={"signature": "good"})
+
+    assert found == {"valid": 1, "invalid": 2, "missing": 3}
+    assert await kept(watching, signature="unchecked") == []
+    assert (unknown.status_code, unknown.json()["errors"][0]["pointer"]) == (422, "/query/signature")
 
 
 async def test_replay_makes_reports_of_what_can_be_read_now(gateway: httpx.AsyncClient, gateway_app: FastAPI) -> None:

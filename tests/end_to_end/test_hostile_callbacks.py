@@ -4,6 +4,8 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +14,7 @@ import pytest
 from tests.support.gateways import AUTHORIZED, KEY, any_port
 from tests.support.servers import Program, running
 from tests.support.vendors import ACCOUNT, CALLBACK_PATH, TOKEN, message
+from tests.support.waiting import until
 
 MEBIBYTE = 1024 * 1024
 PATIENCE_S = 3.0
@@ -52,13 +55,14 @@ BODIES: dict[str, tuple[int, str, bytes]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Program, str]]:
-    port, folder = any_port(), tmp_path_factory.mktemp("gateway")
+@contextmanager
+def serving(folder: Path) -> Iterator[tuple[Program, str]]:
+    """Run a gateway with a database of its own; return it and its address."""
+    port = any_port()
     environment = {
         "GATEWAY_API_KEY": KEY,
         "GATEWAY_PORT": str(port),
-        "GATEWAY_LOG_LEVEL": "error",
+        "GATEWAY_LOG_LEVEL": "warning",
         "THINGSPACE_ACCOUNT": ACCOUNT,
         "THINGSPACE_CALLBACK_TOKEN": TOKEN,
     }
@@ -66,6 +70,18 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Program,
         url = f"http://127.0.0.1:{port}"
         asyncio.run(program.answers(f"{url}/readyz"))
         yield program, url
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Program, str]]:
+    with serving(tmp_path_factory.mktemp("gateway")) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def gateway_to_end(tmp_path: Path) -> Iterator[tuple[Program, str]]:
+    with serving(tmp_path) as gateway:
+        yield gateway
 
 
 @pytest.mark.parametrize(("status", "state", "body"), BODIES.values(), ids=BODIES.keys())
@@ -80,8 +96,27 @@ async def test_others_are_answered_while_a_callback_is_handled(
     assert (handled.result().status_code, latest["state"], longest_s < PATIENCE_S) == (status, state, True)
 
 
-async def test_a_gateway_that_handles_the_worst_ends_when_it_is_asked_to(gateway: tuple[Program, str]) -> None:
+async def test_a_flood_of_refused_callbacks_leaves_a_few_lines_and_a_count(gateway: tuple[Program, str]) -> None:
     program, url = gateway
+    count = 500
+    async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
+        answers = [await client.post(f"{CALLBACK_PATH}-{number}", content=b"{}") for number in range(count)]
+    assert {answer.status_code for answer in answers} == {404}
+
+    await until(lambda: sum(lines_about_unknown_addresses(program)) == count)
+    assert len(lines_about_unknown_addresses(program)) < count / 2
+
+
+def lines_about_unknown_addresses(program: Program) -> list[int]:
+    """For each line of the log about such callbacks, how many callbacks it is about."""
+    lines = [json.loads(line) for line in program.output().splitlines() if '"code":"NOT_FOUND"' in line]
+    return [line.get("count", 1) for line in lines]
+
+
+async def test_a_gateway_that_handles_the_worst_ends_when_it_is_asked_to(
+    gateway_to_end: tuple[Program, str],
+) -> None:
+    program, url = gateway_to_end
     async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
         handled = asyncio.create_task(client.post(CALLBACK_PATH, content=BODIES["devices as texts"][2]))
         await asyncio.sleep(0.5)

@@ -33,7 +33,11 @@ router = APIRouter(tags=["callbacks"])
 
 State = Annotated[Literal["stored", "quarantined"] | None, Query(description="only callbacks in this state")]
 Signature = Annotated[
-    Literal["valid", "invalid", "missing", "unchecked"] | None, Query(description="only this verdict on the signature")
+    Literal["valid", "invalid", "missing", "unchecked"] | None,
+    Query(
+        description="only callbacks with this verdict on their signature; `unchecked` where"
+        " `THINGSPACE_CALLBACK_SIGNATURE` is `off`, or the listener's secret is not known"
+    ),
 ]
 Id = Annotated[str, Path(max_length=64)]
 Token = Annotated[str, Path(max_length=200)]
