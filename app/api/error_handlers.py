@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
 from app.api.gateway import request_id_of
-from app.api.problems import code_of, problem_response, to_pointer
-from app.errors import FieldError, GatewayError, InvalidArgument, MethodNotAllowed, NotFound, RequestError
+from app.api.problems import problem_response, to_fields_error
+from app.errors import GatewayError, MethodNotAllowed, NotFound, RequestError
 
 
 def add_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
@@ -43,11 +43,8 @@ async def _answer_gateway_error(request: Request, error: Exception) -> Response:
 
 async def _answer_invalid_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    fields = tuple(
-        FieldError(pointer=to_pointer(one["loc"]), code=code_of(one["type"]), detail=one["msg"])
-        for one in error.errors()
-    )
-    return problem_response(InvalidArgument("Some parameters are not valid.", errors=fields), request_id_of(request))
+    problem = to_fields_error("Some parameters are not valid.", error.errors())
+    return problem_response(problem, request_id_of(request))
 
 
 def _allowed(request: Request, routes: Sequence[BaseRoute]) -> str:

@@ -1,5 +1,6 @@
 """Problem documents (RFC 9457): one table from error class to HTTP status, one place that writes them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -7,7 +8,15 @@ import pydantic
 from starlette.responses import Response
 
 from app import errors
-from app.errors import Attempt, FieldError, GatewayError, InvalidArgument, ProviderError
+from app.errors import (
+    Attempt,
+    FieldError,
+    GatewayError,
+    InvalidArgument,
+    ProviderError,
+    RequestError,
+    UnsupportedIdentifier,
+)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -56,16 +65,8 @@ _HEADERS: dict[type[GatewayError], dict[str, str]] = {
 
 _DEFAULT_RETRY_AFTER_S = {429: 5, 503: 5}
 
-PATTERNS: dict[str, str] = {
-    r"^[0-9]{14,16}$": "must be 14 to 16 digits",
-    r"^[0-9A-Fa-f]{14}$": "must be 14 hexadecimal characters",
-    r"^([0-9]{11}|[0-9A-Fa-f]{8})$": "must be 11 decimal digits or 8 hexadecimal ones",
-    r"^[0-9]{10}$": "must be 10 digits, without the country code",
-    r"^\+[1-9][0-9]{4,14}$": "must be in E.164: a plus sign, the country code and the number, digits only",
-}
-"""What the patterns of the schemas mean, in words."""
-
 _CODES = {
+    "foreign_number": "UNSUPPORTED",
     "missing": "MISSING",
     "extra_forbidden": "UNKNOWN_FIELD",
     "greater_than": "OUT_OF_RANGE",
@@ -132,13 +133,17 @@ def problem_response(error: GatewayError, request_id: str, *, headers: dict[str,
     return Response(orjson.dumps(to_problem(error, request_id)), status, sent, MEDIA_TYPE)
 
 
-def to_request_error(error: pydantic.ValidationError) -> InvalidArgument:
+def to_request_error(error: pydantic.ValidationError) -> RequestError:
     """Turn a failed validation into a problem that points at every wrong field and repeats no value."""
-    details = error.errors(include_url=False)
-    return InvalidArgument(
-        "Some fields are not valid; `errors` points at each of them.",
-        errors=tuple(_to_field_error(one) for one in details),
-    )
+    return to_fields_error("Some fields are not valid; `errors` points at each of them.", error.errors())
+
+
+def to_fields_error(detail: str, found: Sequence[Any]) -> RequestError:
+    """Make the problem of what pydantic found wrong; nothing but numbers of other countries is a case of its own."""
+    errors = tuple(_to_field_error(one) for one in found)
+    if all(one["type"] == "foreign_number" for one in found):
+        return UnsupportedIdentifier("The number cannot be an MDN.", errors=errors)
+    return InvalidArgument(detail, errors=errors)
 
 
 def _to_field_error(error: Any) -> FieldError:
@@ -155,7 +160,7 @@ def _words(error: Any) -> str:
     if error["type"] == "missing":
         return "is required"
     if error["type"] == "string_pattern_mismatch":
-        return PATTERNS.get(error["ctx"]["pattern"], "does not have the form that is documented")
+        return "does not have the form that is documented"
     message: str = error["msg"]
     subject, should, what = message.partition(" should ")
     return f"must {what}" if should and subject.isalpha() else message

@@ -8,38 +8,33 @@ import orjson
 from fastapi import Query
 
 from app.api.parameters import place_of
+from app.api.schemas import identifiers
 from app.errors import FieldError, InvalidArgument
 from app.model import ReportStatus, ReportType
 from app.storage.reports import Box, Holder, Place
 from app.storage.rows import instant_of, parse_id
 
-_NO_NUL = r"^[^\x00]*$"
-
 Transaction = Annotated[
-    str | None,
+    identifiers.Transaction | None,
     Query(
         alias="transactionId",
-        max_length=256,
-        pattern=_NO_NUL,
         description="the provider's transaction id; white space around it is cut",
     ),
 ]
 SessionId = Annotated[
     str | None, Query(alias="sessionId", max_length=64, description="reports of this periodic session")
 ]
-Imei = Annotated[str | None, Query(pattern=r"^[0-9]{14,16}$", description="14 to 16 digits")]
-Meid = Annotated[str | None, Query(pattern=r"^[0-9A-Fa-f]{14}$", description="14 hexadecimal characters")]
-Esn = Annotated[
-    str | None, Query(pattern=r"^([0-9]{11}|[0-9A-Fa-f]{8})$", description="11 decimal digits or 8 hexadecimal ones")
+Imei = Annotated[
+    identifiers.Imei | None,
+    Query(description="14 to 16 digits, of which the first 14 name the device where the check digit is right"),
 ]
+Meid = Annotated[identifiers.Meid | None, Query(description="14 hexadecimal characters")]
+Esn = Annotated[identifiers.Esn | None, Query(description="11 decimal digits or 8 hexadecimal ones")]
 Mdn = Annotated[
-    str | None,
-    Query(
-        pattern=r"^[0-9]{10}$",
-        description="10 digits; finds reports that state it, and those that state none of a device seen with it",
-    ),
+    identifiers.MdnText | None,
+    Query(description="10 digits; finds reports that state it, and those that state none of a device seen with it"),
 ]
-Account = Annotated[str | None, Query(min_length=1, max_length=64, pattern=_NO_NUL, description="exactly this account")]
+Account = Annotated[identifiers.Account | None, Query(description="exactly this account")]
 BoxText = Annotated[
     str | None,
     Query(
@@ -67,7 +62,7 @@ def session_id_of(text: str | None) -> UUID | None:
 
 
 def device_id_of(*, imei: str | None, meid: str | None, esn: str | None) -> str | None:
-    """Choose the one identifier that is given, in the case in which it is stored.
+    """Choose the one identifier that is given.
 
     Raises:
         InvalidArgument: There are several.
@@ -75,7 +70,7 @@ def device_id_of(*, imei: str | None, meid: str | None, esn: str | None) -> str 
     given = [text for text in (imei, meid, esn) if text is not None]
     if len(given) > 1:
         _refuse("imei" if imei is not None else "meid", "CONFLICT", "send only one of imei, meid and esn")
-    return given[0].upper() if given else None
+    return given[0] if given else None
 
 
 def after_of(cursor: str | None) -> Place | None:

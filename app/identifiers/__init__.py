@@ -14,12 +14,14 @@ identifier; none of them raises, and what they return reads to itself. The canon
 
 from app.identifiers.hardware import esn, hardware_id, imei, meid
 from app.identifiers.names import account, device_name, transaction_id
-from app.identifiers.phone import is_foreign, mdn
+from app.identifiers.patterns import canonical_patterns
+from app.identifiers.phone import is_foreign, mdn, phone_number
 from app.identifiers.unspecified import Readings, readings
 
 __all__ = [
     "Readings",
     "account",
+    "canonical_patterns",
     "device_name",
     "esn",
     "hardware_id",
@@ -27,6 +29,7 @@ __all__ = [
     "is_foreign",
     "mdn",
     "meid",
+    "phone_number",
     "readings",
     "transaction_id",
 ]

@@ -21,6 +21,11 @@ def mdn(value: object) -> str | None:
     return found[1] if found else None
 
 
+def phone_number(value: object) -> str | None:
+    """Read a number that is written with its country code as an MDN."""
+    return None if len(_dialled(value)) == _MDN_DIGITS else mdn(value)
+
+
 def is_foreign(value: object) -> bool:
     """Tell whether this is a number of another country code than 1, which no MDN has."""
     return mdn(value) is None and _INTERNATIONAL.fullmatch(_dialled(value)) is not None

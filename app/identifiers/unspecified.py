@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
-from app.identifiers.hardware import READERS
+from app.identifiers.hardware import hardware_id, meid
 from app.identifiers.names import device_name
 from app.identifiers.phone import mdn
+from app.identifiers.spelling import unwrapped
 
 
 class Readings(NamedTuple):
@@ -23,6 +24,9 @@ class Readings(NamedTuple):
 
 def readings(written: str) -> Readings:
     """Read a text as every kind of identifier that it can be."""
-    found = (read(written) for read in READERS.values())
-    ids = tuple(dict.fromkeys(one for one in found if one is not None))
+    found = hardware_id(written)
+    ids = () if found is None else (found[1],)
+    # Fourteen digits are an IMEI without its check digit, or a MEID without letters.
+    if found is not None and found[0] == "imei" and (same := meid(unwrapped(written))) == unwrapped(written):
+        ids = (*ids, same)
     return Readings(ids=ids, mdn=mdn(written), name=device_name(written))

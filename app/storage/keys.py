@@ -8,6 +8,7 @@ from sqlalchemy import func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.caller import Caller, Reach
+from app.identifiers import canonical_patterns
 from app.storage.database import Connection
 from app.storage.rows import public_id
 from app.storage.tables import KeyRow
@@ -74,7 +75,7 @@ def _to_caller(
         scopes=frozenset(scopes),
         reach=Reach(
             accounts=None if accounts is None else frozenset(accounts),
-            devices=None if devices is None else tuple(devices),
+            devices=None if devices is None else canonical_patterns(devices),
         ),
         rate_per_minute=rate_per_minute,
         daily_fixes=daily_fixes,

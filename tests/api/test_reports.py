@@ -156,7 +156,7 @@ async def test_filters_narrow_the_list_down(
         ("until", "2026-03-02"),
         ("since", "0001-01-01T00:00:00+14:00"),
         ("imei", "12345"),
-        ("mdn", "+15085550101"),
+        ("mdn", "508555010"),
         ("meid", "nothing"),
         ("sessionId", "session"),
         ("transactionId", "a\0b"),

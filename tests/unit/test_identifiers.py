@@ -304,3 +304,29 @@ def test_names_lose_what_surrounds_them_unseen_and_nothing_else() -> None:
         identifiers.device_name("Gara\u0302ge \U0001f468\u200d\U0001f469\u200e")
         == "Gar\u00e2ge \U0001f468\u200d\U0001f469"
     )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "canonical"),
+    [
+        pytest.param("99-000112-345678-2", (IMEI,), id="IMEI with separators"),
+        pytest.param("9900011234567801", (IMEI,), id="IMEI with a software version"),
+        pytest.param("a10000ee77ff88", (MEID,), id="MEID in lower case"),
+        pytest.param("+1 (508) 555-0101", (MDN,), id="number with a country code"),
+        pytest.param("15085550101", (MDN,), id="eleven digits are a number rather than an ESN"),
+        pytest.param("99-000112-*", ("99000112*",), id="beginning of an IMEI with separators"),
+        pytest.param("a10000*", ("A10000*",), id="beginning of a MEID in lower case"),
+        pytest.param("+1508555*", ("508555*",), id="beginning of a number with a country code"),
+        pytest.param("9900011234567*", (), id="canonical already"),
+        pytest.param("pump-*", (), id="names"),
+        pytest.param("a-*", (), id="names of letters that are digits, too"),
+        pytest.param(".*", (), id="next to nothing"),
+    ],
+)
+def test_a_pattern_allows_what_it_is_written_for(pattern: str, canonical: tuple[str, ...]) -> None:
+    assert identifiers.canonical_patterns([pattern]) == (pattern, *canonical)
+
+
+def test_a_phone_number_needs_its_country_code() -> None:
+    assert identifiers.phone_number("+1 508 555 0101") == identifiers.phone_number("15085550101") == MDN
+    assert identifiers.phone_number(MDN) is None

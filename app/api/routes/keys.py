@@ -17,7 +17,7 @@ from app.api.gateway import gateway_of, request_id_of
 from app.api.parameters import Cursor, Limit, id_of, next_of, place_of, refuse_unknown
 from app.api.rendering import instant, json_response
 from app.api.schemas.base import Schema
-from app.api.schemas.locate import Account, Text128
+from app.api.schemas.identifiers import Account, Text128
 from app.errors import IncompatibleState, InvalidArgument, NotFound
 from app.storage.rows import public_id
 from app.storage.tables import KeyRow

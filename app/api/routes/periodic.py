@@ -19,7 +19,7 @@ from app.api.rendering import json_response
 from app.api.report_parameters import Account, BoxText, Status, Type, box_of
 from app.api.routes import reports
 from app.api.schemas import periodic as schemas
-from app.api.schemas.locate import MdnText
+from app.api.schemas.identifiers import MdnText
 from app.api.schemas.reports import REPORTS_RESPONSES, ReportsAnswer
 from app.periodic import Answer
 from app.storage.reports import ReportFilter

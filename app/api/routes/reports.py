@@ -89,7 +89,7 @@ async def get_reports(
     """
     refuse_unknown(request, (*_WHOSE_REPORTS, *_PAGE_OF_REPORTS))
     wanted = ReportFilter(
-        transaction_id=transaction.strip() if transaction is not None else None,
+        transaction_id=transaction,
         session_id=session_id_of(session),
         device_id=device_id_of(imei=imei, meid=meid, esn=esn),
         mdn=mdn,

@@ -23,7 +23,8 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from app.api.schemas.base import Schema
-from app.errors import FieldError, InvalidArgument, UnsupportedIdentifier
+from app.api.schemas.identifiers import Account, DeviceName, Esn, Imei, MdnText, Meid, PhoneNumber
+from app.errors import FieldError, InvalidArgument
 from app.model import (
     AccessPoint,
     AccountName,
@@ -43,7 +44,6 @@ _NOT_HEX = str.maketrans("", "", ":.-")
 # Base64 of a whole UBX frame starts with "tWI", which is no hexadecimal; a bare payload is at least 16 characters.
 _HEXADECIMAL = re.compile(r"(?=.*[0-9])(0[xX])?([0-9A-Fa-f]{2}[:-]?){8,}")
 _URL_SAFE = str.maketrans("-_", "+/")
-_COUNTRY_CODE = "+1"
 _MOST_SCANNED = 1000
 
 
@@ -71,14 +71,6 @@ def _to_mac(value: str) -> str:
     return text.translate(_NOT_HEX)
 
 
-def _is_text(value: str) -> str:
-    if "\x00" in value:
-        raise PydanticCustomError("no_nul", "must not contain NUL characters")
-    return value
-
-
-Text128 = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_is_text)]
-Account = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_is_text)]
 Payload = Annotated[
     bytes,
     BeforeValidator(_decode_base64),
@@ -87,10 +79,6 @@ Payload = Annotated[
 Mac = Annotated[str, AfterValidator(_to_mac)]
 Dbm = Annotated[float, Field(ge=-(2**31), le=2**31)]
 Natural = Annotated[int, Field(ge=0, le=2**53)]
-Meid = Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{14}$")]
-Imei = Annotated[str, Field(pattern=r"^[0-9]{14,16}$")]
-Esn = Annotated[str, Field(pattern=r"^([0-9]{11}|[0-9A-Fa-f]{8})$")]
-MdnText = Annotated[str, Field(pattern=r"^[0-9]{10}$")]
 
 
 class DeviceSchema(Schema):
@@ -100,13 +88,11 @@ class DeviceSchema(Schema):
     meid: Annotated[Meid | None, Field(description="14 hexadecimal characters")] = None
     esn: Annotated[Esn | None, Field(description="11 decimal digits or 8 hexadecimal ones")] = None
     mdn: Annotated[MdnText | None, Field(description="10 digits, without the country code")] = None
-    phone_number: Annotated[
-        str | None, Field(pattern=r"^\+[1-9][0-9]{4,14}$", description="instead of mdn, in E.164: +15085550101")
-    ] = None
+    phone_number: Annotated[PhoneNumber | None, Field(description="instead of mdn, in E.164: +15085550101")] = None
     account: Annotated[Account | None, Field(description="ThingSpace billing account; default THINGSPACE_ACCOUNT")] = (
         None
     )
-    name: Annotated[Text128 | None, Field(description="your own name for the device")] = None
+    name: Annotated[DeviceName | None, Field(description="your own name for the device")] = None
 
     @model_validator(mode="after")
     def _names_one_identifier(self) -> Self:
@@ -117,28 +103,16 @@ class DeviceSchema(Schema):
         return self
 
     def to_device(self) -> Device:
-        """Turn it into the gateway's device.
-
-        Raises:
-            UnsupportedIdentifier: The phone number is not one of North America, where MDNs are.
-        """
-        mdn = self.mdn
-        if self.phone_number is not None:
-            mdn = self.phone_number.removeprefix(_COUNTRY_CODE)
-            if not self.phone_number.startswith(_COUNTRY_CODE) or len(mdn) != 10:  # noqa: PLR2004 -- an MDN's digits
-                detail = "must be +1 and ten digits; ThingSpace knows no other numbers"
-                raise UnsupportedIdentifier(
-                    "The phone number cannot be an MDN.",
-                    errors=(FieldError(pointer="/device/phoneNumber", code="UNSUPPORTED", detail=detail),),
-                )
-        account = AccountName(self.account) if self.account else None
+        """Turn it into the gateway's device."""
+        mdn = self.mdn or self.phone_number
         number = Mdn(mdn) if mdn else None
+        account = AccountName(self.account) if self.account else None
         if self.imei is not None:
             return Device(id=self.imei, kind="imei", mdn=number, account=account, name=self.name)
         if self.meid is not None:
-            return Device(id=self.meid.upper(), kind="meid", mdn=number, account=account, name=self.name)
+            return Device(id=self.meid, kind="meid", mdn=number, account=account, name=self.name)
         if self.esn is not None:
-            return Device(id=self.esn.upper(), kind="esn", mdn=number, account=account, name=self.name)
+            return Device(id=self.esn, kind="esn", mdn=number, account=account, name=self.name)
         return Device(mdn=number, account=account, name=self.name)
 
 

@@ -2,20 +2,20 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Literal, NoReturn, Self
+from typing import Annotated, Any, Literal, NoReturn, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from app.api.schemas.base import Schema
-from app.api.schemas.locate import Account, Esn, Imei, LocationAnswer, MdnText, Meid, ProblemAnswer
+from app.api.schemas.identifiers import Account, Esn, Imei, MdnText, Meid, PhoneNumber
+from app.api.schemas.locate import LocationAnswer, ProblemAnswer
 from app.errors import FieldError, InvalidArgument, MissingIdentifier, RequestError, UnsupportedIdentifier
 from app.model import AccountName, Device, Mdn, PeriodicPlan
 
 SessionState = Literal["requested", "active", "completed", "stopping", "stopped", "failed", "unknown"]
 
-_NORTH_AMERICAN = r"^\+1[0-9]{10}$"
 _MOST_SHOWN = 100
 
 
@@ -24,9 +24,7 @@ class PeriodicDevice(Schema):
 
     imei: Annotated[Imei | None, Field(description="14 to 16 digits; required")] = None
     mdn: Annotated[MdnText | None, Field(description="10 digits, without the country code")] = None
-    phone_number: Annotated[
-        str | None, Field(pattern=r"^\+[1-9][0-9]{4,14}$", description="instead of mdn, in E.164: +15085550101")
-    ] = None
+    phone_number: Annotated[PhoneNumber | None, Field(description="instead of mdn, in E.164: +15085550101")] = None
     meid: Annotated[Meid | None, Field(description="refused: periodic location knows devices by IMEI only")] = None
     esn: Annotated[Esn | None, Field(description="refused: periodic location knows devices by IMEI only")] = None
 
@@ -36,10 +34,15 @@ class PeriodicDevice(Schema):
             raise PydanticCustomError("one_number", "send only one of mdn and phoneNumber")
         return self
 
+    @model_serializer(mode="wrap")
+    def _write_number_once(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write the same device alike, so that it has one fingerprint."""
+        return {**write(self), "mdn": self.number, "phoneNumber": None}
+
     @property
     def number(self) -> Mdn | None:
         """The MDN, however it was written."""
-        written = self.mdn or (self.phone_number or "").removeprefix("+1")
+        written = self.mdn or self.phone_number
         return Mdn(written) if written else None
 
 
@@ -88,10 +91,6 @@ class PeriodicRequest(Schema):
         for place, device in enumerate(self.devices):
             if device.imei is None or device.meid is not None or device.esn is not None:
                 _refuse_identifiers(device, place)
-            if device.phone_number is not None and device.number is not None and len(device.number) != 10:  # noqa: PLR2004 -- an MDN's digits
-                detail = "must be +1 and ten digits; ThingSpace knows no other numbers"
-                fields = _fields(f"/devices/{place}/phoneNumber", "UNSUPPORTED", detail)
-                _refuse(UnsupportedIdentifier, "The phone number cannot be an MDN.", fields)
         self._refuse_doubles()
         return tuple([Device(id=device.imei, kind="imei", mdn=device.number) for device in self.devices])
 

@@ -1,0 +1,32 @@
+"""Patterns that allow devices: `*` for any characters, `?` for one."""
+
+import re
+from collections.abc import Iterable
+
+from app.identifiers.spelling import unwrapped, without_separators
+from app.identifiers.unspecified import readings
+
+_WILDCARDS = "*?"
+_DIGITS = re.compile(r"[0-9*?]+")
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f*?]+")
+_COUNTRY_CODE = re.compile(r"\+1(?=[0-9?*])")
+_FEWEST_KNOWN = 6
+"""Digits that a pattern must show to be one of identifiers, and not of names."""
+
+
+def canonical_patterns(patterns: Iterable[str]) -> tuple[str, ...]:
+    """Add to patterns the canonical form of the identifiers that they are written for."""
+    return tuple(dict.fromkeys(form for pattern in patterns for form in (pattern, *_canonical(pattern))))
+
+
+def _canonical(pattern: str) -> Iterable[str]:
+    if not any(wildcard in pattern for wildcard in _WILDCARDS):
+        found = readings(pattern)
+        return (found.mdn,) if found.mdn is not None else found.ids
+    plain = unwrapped(pattern)
+    digits = _COUNTRY_CODE.sub("", without_separators(plain), count=1)
+    # Letters may be words, so only digits are freed of what stands between them.
+    for form, shape in ((digits, _DIGITS), (plain, _HEXADECIMAL)):
+        if shape.fullmatch(form) and sum(character not in _WILDCARDS for character in form) >= _FEWEST_KNOWN:
+            return (form.upper(),)
+    return ()
