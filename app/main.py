@@ -1,50 +1,26 @@
-"""`create_app` wires the gateway; nowhere else are its parts put together."""
+"""`create_app` makes the application: the routes, what stands in front of them, and its lifespan (see `wiring`)."""
 
-import contextlib
 import gc
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 
-import asyncpg
 import httpx
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from app.access import Authenticator, KeyStore, RateLimits
-from app.api.access import Access
 from app.api.error_handlers import add_error_handlers
-from app.api.gateway import Gateway
-from app.api.gauges import Gauges
 from app.api.middleware import Middleware, direct_routes
 from app.api.paths import canonical_path
 from app.api.routes import audit, callbacks, docs, erasure, keys, listeners, locate, operations, periodic, reports
 from app.api.webhook import Webhook
-from app.callbacks.ingest import Ingest
-from app.callbacks.replay import Replay
-from app.callbacks.tokens import CallbackTokens
-from app.devices.erase import Erase
-from app.embedded_postgres import EmbeddedPostgres
-from app.listeners import ListenerRegistry, ListenerTest
-from app.locate import Locate
-from app.observability import logs, metrics
+from app.observability import logs
 from app.observability.tracing import CURRENT, Recorder, exporting
-from app.periodic import Periodic
 from app.provider import ProviderModule
 from app.registry import PROVIDERS
 from app.settings import Settings
-from app.storage import partitions, retention
-from app.storage.database import AWAY, Database
-from app.storage.journal import Journal
-from app.storage.migrate import upgrade
-from app.storage.seal import Seal
-from app.storage.vault import DatabaseVault
-from app.storage.writer import Writer
-from app.upstream import guarded
-from app.worker import Job, running
+from app.wiring import open_gateway
 
 DESCRIPTION = """
 One question, *where is this device?*, and one answer, whoever can give it: **u-blox CloudLocate** from the device's own
@@ -66,9 +42,6 @@ ROUTERS = (
     keys.router,
     audit.router,
 )
-
-_RETENTION_EVERY_S = 300
-_FOLLOW_KEYS_EVERY_S = 0.2
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -146,7 +119,7 @@ def _lifespan(
             # The background tasks, which begin from here, take it with them.
             CURRENT.set(recorder.background() if recorder else None)
             stack.callback(CURRENT.set, None)
-            app.state.gateway = await _open(settings, transport, providers, stack, recorder)
+            app.state.gateway = await open_gateway(settings, providers, stack, transport=transport, recorder=recorder)
             # What exists now lives as long as the process; the collector need not look at it again and again.
             gc.collect()
             gc.freeze()
@@ -154,90 +127,3 @@ def _lifespan(
             yield
 
     return lifespan
-
-
-async def _open(
-    settings: Settings,
-    transport: httpx.AsyncBaseTransport | None,
-    modules: Sequence[ProviderModule],
-    stack: AsyncExitStack,
-    recorder: Recorder | None,
-) -> Gateway:
-    database = Database(await _database_url(settings, stack), pool_size=settings.database_pool)
-    stack.push_async_callback(database.aclose)
-    seal = Seal(settings.encryption_key.get_secret_value() if settings.encryption_key else None)
-    built = [module.build(transport, vault=DatabaseVault(database, seal)) for module in modules]
-    for provider in built:
-        stack.push_async_callback(provider.aclose)
-    if settings.cooldown_after:
-        built = [
-            guarded(provider, after=settings.cooldown_after, cooldown_s=settings.cooldown_seconds) for provider in built
-        ]
-    writer = await stack.enter_async_context(
-        Writer(database.connect, bound=settings.callback_queue, recorder=recorder).running()
-    )
-    locate = Locate(built, database, writer, recent_s=settings.recent_seconds, reuse_s=settings.reuse_seconds)
-    periodic = await stack.enter_async_context(Periodic(built, database, writer, settings).running())
-    writer.unclaimed = periodic.claim
-    with contextlib.suppress(*AWAY, asyncpg.UndefinedTableError):
-        await _keep_partitions(database)
-    addresses = CallbackTokens(built, database, seal)
-    registering = ListenerRegistry(built, database, seal, addresses, public_url=settings.public_url)
-    ring = Authenticator(database, settings.api_key.get_secret_value() if settings.api_key else None)
-    limiting = RateLimits(database)
-    jobs = [
-        *periodic.jobs(),
-        Job(name="API keys", every_s=_FOLLOW_KEYS_EVERY_S, run=ring.follow),
-        Job(name="daily budgets", every_s=3600, run=limiting.forget_old),
-        Job(name="partitions", every_s=3600, run=lambda: _keep_partitions(database)),
-        Job(name="retention", every_s=_RETENTION_EVERY_S, run=lambda: retention.run(database, settings.retention())),
-        Job(name="callback addresses", every_s=10, run=addresses.refresh),
-        Job(name="listener check", every_s=30, run=registering.check),
-    ]
-    measuring = Gauges(database, built)
-    if metrics.SHARED_FOLDER in os.environ:
-        jobs.append(Job(name="gauges", every_s=5, run=measuring.measure_process))
-    await stack.enter_async_context(running(jobs))
-    return Gateway(
-        settings=settings,
-        providers=built,
-        database=database,
-        writer=writer,
-        locate=locate,
-        periodic=periodic,
-        access=Access(settings, ring),
-        limiting=limiting,
-        keys=KeyStore(database, ring.forget),
-        journal=Journal(writer),
-        replay=Replay(database, writer, addresses),
-        registering=registering,
-        trying=ListenerTest(built, database, addresses, registering),
-        erase=Erase(database, writer, periodic, locate),
-        measuring=measuring,
-        webhook=Webhook(
-            Ingest(writer),
-            addresses,
-            [provider.name for provider in built if provider.callbacks],
-            limit=settings.callback_max_body_bytes,
-            recorder=recorder,
-        ),
-        recorder=recorder,
-    )
-
-
-async def _database_url(settings: Settings, stack: AsyncExitStack) -> str:
-    """Find the configured database, or start the embedded one, migrated and watched over."""
-    if settings.database_url is not None:
-        return settings.database_url.get_secret_value()
-    server = await stack.enter_async_context(EmbeddedPostgres(settings.data_dir, bin_dir=settings.postgres_bin))
-    await upgrade(server.url)
-    await stack.enter_async_context(server.watched())
-    return server.url
-
-
-async def _keep_partitions(database: Database) -> None:
-    connection = await database.connect()
-    try:
-        await partitions.keep_ready(connection, datetime.now(UTC))
-    finally:
-        await connection.close()

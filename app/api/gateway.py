@@ -1,4 +1,4 @@
-"""What the routes work with: one object, made in `main`, found through the application."""
+"""What the routes work with: one object, made in `wiring`, found through the application."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from app.access import KeyStore, RateLimits
+from app.access import Authenticator, KeyStore, RateLimits
 from app.api.access import Access
 from app.api.gauges import Gauges
 from app.api.report_streams import MOST_STREAMS
 from app.api.webhook import Webhook
 from app.callbacks.replay import Replay
+from app.callbacks.tokens import CallbackTokens
 from app.devices.erase import Erase
 from app.listeners import ListenerRegistry, ListenerTest
 from app.locate import Locate
@@ -39,14 +40,16 @@ class Gateway:
     locate: Locate
     periodic: Periodic
     access: Access
-    limiting: RateLimits
+    authenticator: Authenticator
+    rate_limits: RateLimits
     keys: KeyStore
     journal: Journal
     replay: Replay
-    registering: ListenerRegistry
-    trying: ListenerTest
+    tokens: CallbackTokens
+    listeners: ListenerRegistry
+    listener_test: ListenerTest
     erase: Erase
-    measuring: Gauges
+    gauges: Gauges
     webhook: Webhook
     recorder: Recorder | None = None
     streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_STREAMS))

@@ -142,7 +142,7 @@ async def _count(gateway: Gateway, caller: Caller, headers: list[tuple[bytes, by
         RateExceeded: It is one too many.
         Unavailable: It cannot be counted.
     """
-    rate = await gateway.limiting.count(caller)
+    rate = await gateway.rate_limits.count(caller)
     if rate is not None:
         headers += rate_headers(rate)
         rate.check()

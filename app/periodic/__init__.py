@@ -3,5 +3,6 @@
 from app.periodic.answers import Answer, AnswerWriter
 from app.periodic.sessions import Periodic
 from app.periodic.stop import StopFailure, Stopped
+from app.periodic.unclaimed import UnclaimedTransactions
 
-__all__ = ["Answer", "AnswerWriter", "Periodic", "StopFailure", "Stopped"]
+__all__ = ["Answer", "AnswerWriter", "Periodic", "StopFailure", "Stopped", "UnclaimedTransactions"]

@@ -1,7 +1,6 @@
 """Reports that came before their session was known: claimed by transaction id, or adopted by a session that fits."""
 
-import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -9,12 +8,12 @@ import structlog
 from app.model import TransactionId
 from app.periodic.background import persistently
 from app.periodic.context import SessionContext
+from app.periodic.unclaimed import UnclaimedTransactions
 from app.storage import claims, sessions
 from app.storage.claims import Candidate, Stranger
 
 log = structlog.get_logger()
 
-_MOST_NOTICED = 50_000
 _AT_ONCE = 1000
 _PATIENCE_S = 5
 _LATEST = timedelta(days=1)
@@ -24,30 +23,18 @@ _RECENT = timedelta(hours=1)
 class SessionClaims:
     """Gives reports to their sessions, after the writer has stored them without one."""
 
-    def __init__(self, parts: SessionContext) -> None:
+    def __init__(self, parts: SessionContext, unclaimed: UnclaimedTransactions) -> None:
         self._parts = parts
-        self._noticed: set[str] = set()
-        self._wake = asyncio.Event()
+        self._unclaimed = unclaimed
 
-    def notice(self, transaction_ids: Iterable[str]) -> None:
-        """Take note of transactions that no session was known for; returns at once.
-
-        What is more than can be noted is found by `sweep`.
-        """
-        if len(self._noticed) < _MOST_NOTICED:
-            self._noticed.update(transaction_ids)
-            self._wake.set()
-
-    async def settle_noticed(self) -> None:
-        """Wait until something has been noticed, and settle it."""
-        await self._wake.wait()
-        self._wake.clear()
-        noticed, self._noticed = list(self._noticed), set()
+    async def settle_unclaimed(self) -> None:
+        """Wait until the writer has stored reports without a session, and settle their transactions."""
+        transaction_ids = await self._unclaimed.take()
         try:
-            for begin in range(0, len(noticed), _AT_ONCE):
-                await self.settle(noticed[begin : begin + _AT_ONCE])
+            for begin in range(0, len(transaction_ids), _AT_ONCE):
+                await self.settle(transaction_ids[begin : begin + _AT_ONCE])
         except BaseException:
-            self.notice(noticed)
+            self._unclaimed.note(transaction_ids)
             raise
 
     async def settle(self, transaction_ids: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """Periodic location, as the routes and the worker use it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
@@ -16,6 +16,7 @@ from app.periodic.context import SessionContext, utc_now
 from app.periodic.permissions import AuditOutcome, permit, to_outcome
 from app.periodic.start import SessionStart
 from app.periodic.stop import SessionStop, Stopped
+from app.periodic.unclaimed import UnclaimedTransactions
 from app.provider import Provider, metered
 from app.settings import Settings
 from app.storage import audit, idempotency, session_views, sessions
@@ -42,12 +43,14 @@ class Periodic:
         writer: Writer,
         settings: Settings,
         *,
+        unclaimed: UnclaimedTransactions | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Wire the use case.
 
         Args:
             providers: In the order of preference; the first configured one that can track is used.
+            unclaimed: Where the writer notes transactions that belong to no known session.
             now: Tells the time; the states and counts of sessions follow it.
         """
         self._parts = SessionContext(
@@ -56,7 +59,7 @@ class Periodic:
         self._writer = writer
         self._journal = Journal(writer)
         self._background = Background(patience_s=_LAST_TASKS_S)
-        self._claiming = SessionClaims(self._parts)
+        self._claiming = SessionClaims(self._parts, unclaimed or UnclaimedTransactions())
         self._starting = SessionStart(self._parts, writer, self._background)
         self._stopping = SessionStop(self._parts, self._background, self._claiming)
 
@@ -69,15 +72,11 @@ class Periodic:
     def jobs(self) -> list[Job]:
         """List what has to be done again and again; it bears running in several processes."""
         return [
-            Job(name="periodic claims", every_s=0.1, run=self._claiming.settle_noticed),
+            Job(name="periodic claims", every_s=0.1, run=self._claiming.settle_unclaimed),
             Job(name="periodic states", every_s=3, run=self.advance),
             Job(name="periodic sweep", every_s=60, run=self._claiming.sweep),
             Job(name="idempotency keys", every_s=3600, run=self._forget_old_keys),
         ]
-
-    def claim(self, transaction_ids: Iterable[str]) -> None:
-        """Take note of stored reports that belong to no session; the writer's hook, returns at once."""
-        self._claiming.notice(transaction_ids)
 
     def default_account(self) -> AccountName | None:
         """Name the account of those who name none.

@@ -113,7 +113,7 @@ async def test_the_secret_is_stored_sealed_and_never_shown(
     gateway: httpx.AsyncClient, app: FastAPI, simulator: Starlette
 ) -> None:
     answer = await gateway.put(LISTENER)
-    secret = app.state.gateway.trying._addresses.secret_of(ACCOUNT, "DeviceLocation")
+    secret = app.state.gateway.listener_test._addresses.secret_of(ACCOUNT, "DeviceLocation")
 
     async with app.state.gateway.database.session() as session:
         row = (await session.execute(text("SELECT * FROM listeners"))).mappings().one()
@@ -216,7 +216,7 @@ async def test_a_registration_that_was_lost_is_noticed(
         await session.execute(text("UPDATE listeners SET checked_at = checked_at - interval '1 day'"))
     simulator.state.simulator.faults.put("listener_forgotten")
 
-    await app.state.gateway.registering.check()
+    await app.state.gateway.listeners.check()
 
     [listener] = await listed(gateway)
     assert listener["problem"] == "the provider has no registration; register again"

@@ -68,7 +68,7 @@ async def test_the_pool_and_the_tokens_are_shown(client: httpx.AsyncClient) -> N
 
 async def test_without_a_database_the_metrics_say_so(client: httpx.AsyncClient, app: FastAPI) -> None:
     away = Database("postgresql://nobody@127.0.0.1:1/none")
-    app.state.gateway.measuring._database = away
+    app.state.gateway.gauges._database = away
 
     found = await series(client)
     await away.aclose()

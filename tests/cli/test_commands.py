@@ -38,7 +38,7 @@ def gateway_url(
             patch.setenv("THINGSPACE_CALLBACK_TOKEN", TOKEN)
             app = create_app(settings(database_url))
             async with serving(app) as url:
-                app.state.gateway.registering._public_url = url
+                app.state.gateway.listeners._public_url = url
                 yield url
 
     database_url = database_server.create(template_url)

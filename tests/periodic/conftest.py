@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator
 import pytest
 from stage import Stage
 
+from app.periodic import UnclaimedTransactions
 from app.storage.database import Database
 from app.storage.writer import Writer
 from tests.support.trackers import HandClock, StubTracker
@@ -21,7 +22,8 @@ def clock() -> HandClock:
 @pytest.fixture
 async def stage(database: Database, tracker: StubTracker, clock: HandClock) -> AsyncIterator[Stage]:
     """The use case with a stub provider, a real database, and a clock of the test's own."""
-    async with Writer(database.connect).running() as writer:
-        stage = Stage(database, writer, tracker, clock)
+    unclaimed = UnclaimedTransactions()
+    async with Writer(database.connect, unclaimed=unclaimed.note).running() as writer:
+        stage = Stage(database, writer, tracker, clock, unclaimed)
         async with stage.periodic.running():
             yield stage

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from app.api.periodic_rendering import SessionAnswerWriter, to_session
 from app.model import AccountName, Device, Fix, Mdn, PeriodicPlan, Report, ReportType, TransactionId
-from app.periodic import Answer, Periodic, Stopped
+from app.periodic import Answer, Periodic, Stopped, UnclaimedTransactions
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.idempotency import Key
@@ -37,22 +37,31 @@ def key(text: str = "once", *, body: bytes = b"one", owner: str = "me") -> Key:
 class Stage:
     """A gateway's periodic location, with shortcuts for what happens around it."""
 
-    def __init__(self, database: Database, writer: Writer, tracker: StubTracker, clock: HandClock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer,
+        tracker: StubTracker,
+        clock: HandClock,
+        unclaimed: UnclaimedTransactions,
+    ) -> None:
         self.database = database
         self.writer = writer
         self.tracker = tracker
         self.clock = clock
-        self.unclaimed: list[str] = []
-        self.periodic = self.replica()
-        writer.unclaimed = self._note
+        self.unclaimed = unclaimed
+        self.periodic = self.replica(unclaimed)
 
-    def replica(self) -> Periodic:
+    def replica(self, unclaimed: UnclaimedTransactions | None = None) -> Periodic:
         """Make another process's worth of the use case, on the same database."""
-        return Periodic([provider_with(self.tracker)], self.database, self.writer, Settings(), now=self.clock)
-
-    def _note(self, transaction_ids: list[str]) -> None:
-        self.unclaimed += transaction_ids
-        self.periodic.claim(transaction_ids)
+        return Periodic(
+            [provider_with(self.tracker)],
+            self.database,
+            self.writer,
+            Settings(),
+            unclaimed=unclaimed,
+            now=self.clock,
+        )
 
     async def start(self, plan: PeriodicPlan = PLAN, *, key: Key | None = None) -> dict[str, Any]:
         """Start a session and read the answer."""
@@ -108,10 +117,8 @@ class Stage:
 
     async def settle(self) -> None:
         """Do what the worker does about reports without a session."""
-        unclaimed, self.unclaimed = self.unclaimed, []
-        if unclaimed:
+        if self.unclaimed.pending():
             jobs = {job.name: job for job in self.periodic.jobs()}
-            self.periodic.claim(unclaimed)
             await jobs["periodic claims"].run()
 
     async def sweep(self) -> None:

@@ -6,6 +6,7 @@ from stage import MDNS, Stage, plan
 
 from app.errors import OutcomeUnknown
 from app.model import PeriodicPlan, TransactionId
+from app.periodic import UnclaimedTransactions
 from app.storage.tables import ReportRow, SessionRow
 from tests.support.trackers import StubTracker
 
@@ -24,6 +25,12 @@ async def start_unknown(stage: Stage, wanted: PeriodicPlan | None = None) -> dic
 async def claimed(stage: Stage) -> int | None:
     async with stage.database.session() as db:
         return await db.scalar(select(func.count()).where(ReportRow.session_id.is_not(None)))
+
+
+def unclaimed(*transaction_ids: str) -> UnclaimedTransactions:
+    noted = UnclaimedTransactions()
+    noted.note(transaction_ids)
+    return noted
 
 
 async def test_a_callback_before_the_reply_belongs_to_the_session(stage: Stage, tracker: StubTracker) -> None:
@@ -56,10 +63,7 @@ async def test_a_report_that_missed_the_reply_is_claimed_by_the_writers_hook(sta
 async def test_reports_are_counted_once_however_many_claim_them(stage: Stage) -> None:
     for number in range(20):
         await stage.report("start-1", number % 4, number=number)
-    noticed = list(stage.unclaimed)
-    replicas = [stage.replica() for _ in range(4)]
-    for replica in replicas:
-        replica.claim(noticed)
+    replicas = [stage.replica(unclaimed("start-1")) for _ in range(4)]
     jobs = [next(job for job in replica.jobs() if job.name == "periodic claims") for replica in replicas]
 
     await asyncio.gather(stage.start(plan(4)), *(job.run() for job in jobs))
@@ -100,7 +104,7 @@ async def test_reports_that_follow_are_the_adopted_sessions_own(stage: Stage) ->
     await stage.report("t-7", number=1)
 
     assert (await stage.show(session["id"]))["reports"]["received"] == 2
-    assert stage.unclaimed == []
+    assert stage.unclaimed.pending() == 0
 
 
 async def test_a_session_left_behind_is_adopted_when_its_call_cannot_last_any_longer(
@@ -237,9 +241,7 @@ async def test_many_processes_adopt_a_transaction_once(stage: Stage) -> None:
     for _ in range(3):
         await start_unknown(stage)
     await stage.report("t-1")
-    replicas = [stage.replica() for _ in range(4)]
-    for replica in replicas:
-        replica.claim(["t-1"])
+    replicas = [stage.replica(unclaimed("t-1")) for _ in range(4)]
     jobs = [next(job for job in replica.jobs() if job.name == "periodic claims") for replica in replicas]
 
     await asyncio.gather(*(job.run() for job in jobs))
@@ -254,7 +256,7 @@ async def test_a_flood_of_unknown_transactions_is_noted_within_bounds(stage: Sta
     session = await start_unknown(stage)
     await stage.report("t-1")
 
-    stage.periodic.claim(f"nobody's {number}" for number in range(60_000))
+    stage.unclaimed.note(f"nobody's {number}" for number in range(60_000))
     await stage.settle()
 
     assert (await stage.show(session["id"]))["transactionId"] in ("t-1", None)

@@ -10,6 +10,7 @@ from stage import Stage, key, plan
 from app.api.periodic_rendering import SessionAnswerWriter
 from app.errors import OutcomeUnknown
 from app.model import PeriodicPlan, TransactionId
+from app.periodic import UnclaimedTransactions
 from app.storage.database import Database
 from app.storage.writer import Writer
 from tests.support.trackers import HandClock, StubTracker
@@ -69,7 +70,7 @@ async def wire(database_url: str) -> AsyncIterator[Wire]:
 async def stage(wire: Wire, tracker: StubTracker, clock: HandClock) -> AsyncIterator[Stage]:
     database = Database(wire.url)
     async with Writer(database.connect).running() as writer:
-        stage = Stage(database, writer, tracker, clock)
+        stage = Stage(database, writer, tracker, clock, UnclaimedTransactions())
         async with stage.periodic.running():
             yield stage
     await database.aclose()

@@ -352,8 +352,7 @@ async def test_drained_means_that_earlier_entries_can_be_read(database: Database
 
 async def test_unknown_transactions_are_told(database: Database) -> None:
     told: list[str] = []
-    async with Writer(database.connect).running() as writer:
-        writer.unclaimed = told.extend
+    async with Writer(database.connect, unclaimed=told.extend).running() as writer:
         await writer.submit(entry(located(transaction="t-9")))
         await writer.submit(entry(located(transaction=None)))
 

@@ -38,7 +38,7 @@ class ListenerRequest(Schema):
 async def list_listeners(request: Request) -> Response:
     """List the listeners, those fixed by the settings included; secrets are never shown."""
     reach = caller_of(request).reach
-    listed = [one for one in await gateway_of(request).registering.every() if reach.has_account(one.account)]
+    listed = [one for one in await gateway_of(request).listeners.every() if reach.has_account(one.account)]
     return json_response({"listeners": [to_json(one) for one in listed], "next": None})
 
 
@@ -53,7 +53,7 @@ async def delete_listener(account: Account, service: Service, request: Request) 
     """Remove our registration at the provider; callbacks to its address get 404 from then on."""
     async with AuditTrail(request, "listener.remove", account=account, subject=service):
         check_account(caller_of(request), account)
-        await gateway_of(request).registering.remove(AccountName(account), service)
+        await gateway_of(request).listeners.remove(AccountName(account), service)
     return Response(status_code=204)
 
 
@@ -66,7 +66,7 @@ async def test_listener(account: Account, service: Service, request: Request) ->
     """Send a signed synthetic callback through the public address, and say whether it arrived."""
     async with AuditTrail(request, "listener.test", account=account, subject=service):
         check_account(caller_of(request), account)
-        trial = await gateway_of(request).trying.one(AccountName(account), service)
+        trial = await gateway_of(request).listener_test.one(AccountName(account), service)
     return json_response(
         {
             "arrived": trial.arrived,
@@ -82,7 +82,7 @@ async def put_listener(body: ListenerRequest, request: Request, account: Account
     """Register our address at the provider, or register it anew; the secret it hands out is stored, never shown."""
     async with AuditTrail(request, "listener.register", account=account, subject=service):
         check_account(caller_of(request), account)
-        listener = await gateway_of(request).registering.register(AccountName(account), service, body.url)
+        listener = await gateway_of(request).listeners.register(AccountName(account), service, body.url)
     return json_response(to_json(listener))
 
 

@@ -53,7 +53,7 @@ async def metrics(request: Request) -> Response:
     They are those of all processes of this server (`GATEWAY_WORKERS`), and some of the database.
     """
     gateway = gateway_of(request)
-    await gateway.measuring.measure(gateway.periodic.clock())
+    await gateway.gauges.measure(gateway.periodic.clock())
     return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -65,7 +65,7 @@ async def providers(request: Request) -> dict[str, Any]:
     """
     gateway = gateway_of(request)
     try:
-        listeners: list[Listener] | None = await gateway.registering.every()
+        listeners: list[Listener] | None = await gateway.listeners.every()
     except Unavailable:
         listeners = None
     return {

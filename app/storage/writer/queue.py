@@ -39,15 +39,13 @@ class Writer:
     process answers and takes in the other. Were all that is there stored at once, both would take turns at being idle.
     Where the disk is slow, the other half is stored meanwhile over a second connection; elsewhere both would be done,
     and leave the database idle, at the same time.
-
-    Attributes:
-        unclaimed: Called after a commit with transaction ids that belong to no known session.
     """
 
     def __init__(
         self,
         connect: Callable[[], Awaitable[Connection]],
         *,
+        unclaimed: Callable[[list[str]], None] = lambda _: None,
         bound: int = 20_000,
         batch_limit: int = 512,
         patience_s: float = 3.0,
@@ -58,13 +56,13 @@ class Writer:
 
         Args:
             connect: Opens a connection; asked again after each loss.
+            unclaimed: Called after a commit with transaction ids that belong to no known session.
             bound: How many entries may wait; more are refused.
             batch_limit: How many entries share a commit at most.
             patience_s: How long entries are held while the database restarts, before they fail.
             statement_timeout_s: After so long a statement counts as lost.
             recorder: Makes a span of each commit; None: nobody does.
         """
-        self.unclaimed: Callable[[list[str]], None] = lambda _: None
         self._bound = bound
         self._batch_limit = batch_limit
         self._recorder = recorder
@@ -73,7 +71,7 @@ class Writer:
             Store(
                 connect,
                 self._known_aliases,
-                unclaimed=self._tell,
+                unclaimed=unclaimed,
                 patience_s=patience_s,
                 statement_timeout_s=statement_timeout_s,
             )
@@ -225,9 +223,6 @@ class Writer:
             metrics.COMMIT_WAIT_SECONDS.observe(started - batch.begun_at)
             metrics.COMMIT_SECONDS.observe(time.perf_counter() - started)
             metrics.BATCH_SIZE.observe(len(batch.entries))
-
-    def _tell(self, unclaimed: list[str]) -> None:
-        self.unclaimed(unclaimed)
 
     def _fail(self, batch: Batch, error: Unavailable) -> None:
         self._close(batch, error)

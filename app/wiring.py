@@ -1,0 +1,187 @@
+"""Where the gateway's parts are connected: the database, then the providers, the use cases, and the background jobs.
+
+Every part gets what it needs when it is made; what has to be closed is left to the exit stack, in reverse order.
+"""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import asyncpg
+import httpx
+
+from app.access import Authenticator, KeyStore, RateLimits
+from app.api.access import Access
+from app.api.gateway import Gateway
+from app.api.gauges import Gauges
+from app.api.webhook import Webhook
+from app.callbacks.ingest import Ingest
+from app.callbacks.replay import Replay
+from app.callbacks.tokens import CallbackTokens
+from app.devices.erase import Erase
+from app.embedded_postgres import EmbeddedPostgres
+from app.listeners import ListenerRegistry, ListenerTest
+from app.locate import Locate
+from app.observability import metrics
+from app.observability.tracing import Recorder
+from app.periodic import Periodic, UnclaimedTransactions
+from app.provider import Provider, ProviderModule
+from app.settings import Settings
+from app.storage import partitions, retention
+from app.storage.database import AWAY, Database
+from app.storage.journal import Journal
+from app.storage.migrate import upgrade
+from app.storage.seal import Seal
+from app.storage.vault import DatabaseVault
+from app.storage.writer import Writer
+from app.upstream import guarded
+from app.worker import Job, running
+
+_RETENTION_EVERY_S = 300
+_FOLLOW_KEYS_EVERY_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """The database, and what stores into it.
+
+    Attributes:
+        unclaimed: Where the writer notes transactions that belong to no known session.
+    """
+
+    database: Database
+    writer: Writer
+    seal: Seal
+    unclaimed: UnclaimedTransactions
+
+
+async def open_gateway(
+    settings: Settings,
+    modules: Sequence[ProviderModule],
+    stack: AsyncExitStack,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+    recorder: Recorder | None = None,
+) -> Gateway:
+    """Connect everything; the exit stack closes it.
+
+    Args:
+        modules: The providers' folders, in the order of preference.
+        transport: Replaces the network towards all providers.
+        recorder: Makes the spans; None where nothing is traced.
+    """
+    storage = await open_storage(settings, stack, recorder)
+    providers = build_providers(settings, modules, storage, stack, transport)
+    gateway = await build_use_cases(settings, providers, storage, stack, recorder)
+    await start_jobs(gateway, stack)
+    return gateway
+
+
+async def open_storage(settings: Settings, stack: AsyncExitStack, recorder: Recorder | None) -> Storage:
+    """Open the configured database, or start the embedded one, and start the writer."""
+    database = Database(await _database_url(settings, stack), pool_size=settings.database_pool)
+    stack.push_async_callback(database.aclose)
+    unclaimed = UnclaimedTransactions()
+    writer = Writer(database.connect, unclaimed=unclaimed.note, bound=settings.callback_queue, recorder=recorder)
+    await stack.enter_async_context(writer.running())
+    with contextlib.suppress(*AWAY, asyncpg.UndefinedTableError):
+        await _keep_partitions(database)
+    seal = Seal(settings.encryption_key.get_secret_value() if settings.encryption_key else None)
+    return Storage(database=database, writer=writer, seal=seal, unclaimed=unclaimed)
+
+
+def build_providers(
+    settings: Settings,
+    modules: Sequence[ProviderModule],
+    storage: Storage,
+    stack: AsyncExitStack,
+    transport: httpx.AsyncBaseTransport | None,
+) -> list[Provider]:
+    """Build the providers, each behind a circuit breaker unless that is turned off."""
+    built = [module.build(transport, vault=DatabaseVault(storage.database, storage.seal)) for module in modules]
+    for provider in built:
+        stack.push_async_callback(provider.aclose)
+    after, cooldown_s = settings.cooldown_after, settings.cooldown_seconds
+    return [guarded(provider, after=after, cooldown_s=cooldown_s) for provider in built] if after else built
+
+
+async def build_use_cases(
+    settings: Settings,
+    providers: Sequence[Provider],
+    storage: Storage,
+    stack: AsyncExitStack,
+    recorder: Recorder | None,
+) -> Gateway:
+    """Build what the routes call."""
+    database, writer = storage.database, storage.writer
+    locate = Locate(providers, database, writer, recent_s=settings.recent_seconds, reuse_s=settings.reuse_seconds)
+    periodic = Periodic(providers, database, writer, settings, unclaimed=storage.unclaimed)
+    await stack.enter_async_context(periodic.running())
+    tokens = CallbackTokens(providers, database, storage.seal)
+    registry = ListenerRegistry(providers, database, storage.seal, tokens, public_url=settings.public_url)
+    authenticator = Authenticator(database, settings.api_key.get_secret_value() if settings.api_key else None)
+    webhook = Webhook(
+        Ingest(writer),
+        tokens,
+        [provider.name for provider in providers if provider.callbacks],
+        limit=settings.callback_max_body_bytes,
+        recorder=recorder,
+    )
+    return Gateway(
+        settings=settings,
+        providers=providers,
+        database=database,
+        writer=writer,
+        locate=locate,
+        periodic=periodic,
+        access=Access(settings, authenticator),
+        authenticator=authenticator,
+        rate_limits=RateLimits(database),
+        keys=KeyStore(database, authenticator.forget),
+        journal=Journal(writer),
+        replay=Replay(database, writer, tokens),
+        tokens=tokens,
+        listeners=registry,
+        listener_test=ListenerTest(providers, database, tokens, registry),
+        erase=Erase(database, writer, periodic, locate),
+        gauges=Gauges(database, providers),
+        webhook=webhook,
+        recorder=recorder,
+    )
+
+
+async def start_jobs(gateway: Gateway, stack: AsyncExitStack) -> None:
+    """Start what every process does again and again; each job bears running in several processes."""
+    database, settings = gateway.database, gateway.settings
+    jobs = [
+        *gateway.periodic.jobs(),
+        Job(name="API keys", every_s=_FOLLOW_KEYS_EVERY_S, run=gateway.authenticator.follow),
+        Job(name="daily budgets", every_s=3600, run=gateway.rate_limits.forget_old),
+        Job(name="partitions", every_s=3600, run=lambda: _keep_partitions(database)),
+        Job(name="retention", every_s=_RETENTION_EVERY_S, run=lambda: retention.run(database, settings.retention())),
+        Job(name="callback addresses", every_s=10, run=gateway.tokens.refresh),
+        Job(name="listener check", every_s=30, run=gateway.listeners.check),
+    ]
+    if metrics.SHARED_FOLDER in os.environ:
+        jobs.append(Job(name="gauges", every_s=5, run=gateway.gauges.measure_process))
+    await stack.enter_async_context(running(jobs))
+
+
+async def _database_url(settings: Settings, stack: AsyncExitStack) -> str:
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    server = await stack.enter_async_context(EmbeddedPostgres(settings.data_dir, bin_dir=settings.postgres_bin))
+    await upgrade(server.url)
+    await stack.enter_async_context(server.watched())
+    return server.url
+
+
+async def _keep_partitions(database: Database) -> None:
+    connection = await database.connect()
+    try:
+        await partitions.keep_ready(connection, datetime.now(UTC))
+    finally:
+        await connection.close()
