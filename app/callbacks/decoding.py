@@ -49,15 +49,17 @@ def to_fast_entry(address: Address, body: bytes, signature: Signature, now_ms: i
         )
         return Entry(ordinary=row)
     callback = arrived(address, signature, now_ms)
-    return Entry(reports=decode(address, body, callback), callback=callback, body=address.reader.redacted(body))
+    kept = address.reader.redacted(body)
+    return Entry(reports=decode(address, kept, callback), callback=callback, body=kept)
 
 
 def to_entry(address: Address, body: bytes, signature: Signature, now_ms: int) -> tuple[Entry, GatewayError | None]:
     """Make an entry of any callback, and return why it is one for quarantine, if it is."""
     callback = arrived(address, signature, now_ms)
+    # Read as it is kept, so that a replay makes the same reports of it.
     kept = address.reader.redacted(body)
     try:
-        return Entry(reports=decode(address, body, callback), callback=callback, body=kept), None
+        return Entry(reports=decode(address, kept, callback), callback=callback, body=kept), None
     except GatewayError as error:
         callback.state, callback.reason = "quarantined", error.detail
         return Entry(callback=callback, body=kept), error

@@ -318,6 +318,27 @@ async def test_callbacks_are_found_by_the_verdict_on_their_signature(watching: h
     assert (unknown.status_code, unknown.json()["errors"][0]["pointer"]) == (422, "/query/signature")
 
 
+@pytest.mark.parametrize(
+    ("body", "state"),
+    [
+        (b'{"reportType":"CONSENT_RESPONSE","pass\\u0077ord":"hush","USERNAME":"hu\\u0073h"}', "stored"),
+        (b'{"pass\\u0077ord":"hush","USERNAME":"hush', "quarantined"),
+    ],
+)
+async def test_credentials_are_not_kept_and_replays_change_nothing(
+    gateway: httpx.AsyncClient, body: bytes, state: str
+) -> None:
+    await post(gateway, body)
+    before = await reports(gateway)
+
+    [callback] = await kept(gateway)
+    await gateway.post(f"/callbacks/{callback['id']}/replay")
+
+    assert callback["state"] == state
+    assert "hush" not in callback["body"]
+    assert await reports(gateway) == before
+
+
 async def test_replay_makes_reports_of_what_can_be_read_now(gateway: httpx.AsyncClient, gateway_app: FastAPI) -> None:
     await post(gateway, b"{")
     database = gateway_app.state.gateway.database

@@ -1,6 +1,5 @@
 """Reads ThingSpace's callbacks (reference, sections 9 and 12)."""
 
-import re
 from datetime import UTC, datetime
 
 import msgspec
@@ -10,6 +9,7 @@ from app.errors import MalformedJson, UnexpectedReply
 from app.model import AccountName, Headers, Report, ReportType, SimpleFix, TransactionId
 from app.provider import SignatureMode
 from app.providers.thingspace import reading, wire
+from app.providers.thingspace.credentials import without_credentials
 from app.providers.thingspace.ordinary import to_ordinary_report
 from app.providers.thingspace.reports import Envelope, to_reports
 from app.providers.thingspace.settings import ThingSpaceSettings, secret_text
@@ -20,7 +20,6 @@ _TYPES: dict[str, ReportType] = {
     "STOP_PERIODIC_LOCATION_RESPONSE": "stopped",
     "CONSENT_RESPONSE": "consent",
 }
-_CREDENTIALS = re.compile(rb'("(?:username|password)"\s*:\s*)(?:"(?:[^"\\]|\\.)*"|[^\s,}]+)', re.IGNORECASE)
 _MOST_DEVICES = 50_000
 """Five times what one transaction of ThingSpace's can hold."""
 _ABOUT_A_DEVICE = frozenset({"id", "deviceid", "deviceids", "mdn", "msid", "pd", "positiondata", "error"})
@@ -49,7 +48,7 @@ class ThingSpaceCallbacks:
 
     def redacted(self, body: bytes) -> bytes:
         """Blot out `username` and `password`, which Verizon may send back in clear (reference, section 8.1)."""
-        return _CREDENTIALS.sub(rb'\1"***"', body) if b"assword" in body or b"sername" in body else body
+        return without_credentials(body)
 
     def sign(self, body: bytes, secret: str) -> Headers:
         """Make the header that ThingSpace would sign this body with, as far as the settings know."""
