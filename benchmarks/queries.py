@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.embedded_postgres import EmbeddedPostgres
+from app.identifiers import readings
 from app.storage import partitions, reports
 from app.storage.database import Database
 from app.storage.migrate import upgrade
@@ -103,7 +104,7 @@ def _imei(dice: random.Random) -> str:
 
 def _latest(dice: random.Random) -> tuple[Run, str]:
     imei = _imei(dice)
-    return lambda database: reports.latest_of_device(database, imei), f"/devices/{imei}/location"
+    return lambda database: reports.latest_of_device(database, readings(imei)), f"/devices/{imei}/location"
 
 
 def _device(dice: random.Random) -> tuple[Run, str]:

@@ -8,6 +8,7 @@ import typer
 from app.cli.client import call
 from app.cli.options import AsJson, Url
 from app.cli.output import say, show_json
+from app.identifiers import readings
 
 
 def erase(
@@ -23,7 +24,10 @@ def erase(
     """
     if not yes:
         typer.confirm("Erase everything that is kept of this device, for good?", abort=True)
-    answer = call("DELETE", f"/devices/{quote(device, safe='')}", url=url, params={"force": "true"} if force else None)
+    known = readings(device)
+    # A slash between digits would part the path.
+    name = known.mdn or next(iter(known.ids), device)
+    answer = call("DELETE", f"/devices/{quote(name, safe='')}", url=url, params={"force": "true"} if force else None)
     if as_json:
         show_json(answer)
         return

@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import insert, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.identifiers import readings
 from app.storage import aliases
 from app.storage.rows import from_milliseconds, instant_of, new_digits
 from app.storage.tables import AuditRow, SessionDeviceRow
@@ -126,7 +127,7 @@ async def page(session: AsyncSession, wanted: AuditFilter, limit: int) -> Sequen
         if value is not None:
             query = query.where(getattr(AuditRow, column) == value)
     if wanted.device is not None:
-        keys = [*await aliases.keys_of(session, wanted.device.upper()), f"name:{wanted.device}"]
+        keys = await _keys_of(session, wanted.device)
         sessions = select(SessionDeviceRow.session_id).where(SessionDeviceRow.device.in_(keys))
         query = query.where(or_(AuditRow.device.in_(keys), AuditRow.session_id.in_(sessions)))
     if wanted.since is not None:
@@ -136,3 +137,13 @@ async def page(session: AsyncSession, wanted: AuditFilter, limit: int) -> Sequen
     if wanted.before is not None:
         query = query.where(tuple_(AuditRow.at, AuditRow.id) < tuple_(instant_of(wanted.before), wanted.before))
     return (await session.scalars(query)).all()
+
+
+async def _keys_of(session: AsyncSession, device: str) -> list[str]:
+    """List every device key that a text can mean; what stands there for an erased device is one, too."""
+    known = readings(device)
+    keys = [device, f"name:{known.name}"]
+    for identifier in (*known.ids, known.mdn):
+        if identifier is not None:
+            keys += await aliases.keys_of(session, identifier)
+    return keys

@@ -11,11 +11,11 @@ from uuid import UUID
 
 import orjson
 
+from app.identifiers import readings
 from app.storage.database import Connection
 from app.storage.rows import EPOCH, public_id
 
-_MDN = re.compile(r"[0-9]{10}", re.ASCII)
-_ID = re.compile(r"[0-9A-Fa-f]{8,18}", re.ASCII)
+_BODY_OF_IMEI = 14
 _PAGE = 500
 _FIRST = UUID(int=0)
 
@@ -69,16 +69,16 @@ class Traces:
 
 async def traces_of(connection: Connection, identifier: str) -> Traces:
     """Find out by what a device is known, from an identifier, a number or the caller's own name for it."""
-    if _MDN.fullmatch(identifier):
-        found = await connection.fetch("SELECT DISTINCT device FROM aliases WHERE mdn = $1", identifier)
+    known = readings(identifier)
+    if (mdn := known.mdn) is not None:
+        found = await connection.fetch("SELECT DISTINCT device FROM aliases WHERE mdn = $1", mdn)
         devices = tuple(row["device"] for row in found)
-        return Traces(names=(identifier, *devices), keys=(f"mdn:{identifier}",), mdn=identifier, devices=devices)
-    found = await connection.fetch("SELECT DISTINCT mdn FROM aliases WHERE device = $1", identifier)
+        return Traces(names=(mdn, *devices), keys=(f"mdn:{mdn}",), mdn=mdn, devices=devices)
+    found = await connection.fetch("SELECT DISTINCT mdn FROM aliases WHERE device = ANY ($1)", list(known.ids))
     mdns = tuple(row["mdn"] for row in found)
-    keys = (identifier, f"name:{identifier}", *(f"mdn:{mdn}" for mdn in mdns))
+    keys = (*known.ids, f"name:{known.name}", *(f"mdn:{mdn}" for mdn in mdns))
     # The callers' own names never reach a provider's callbacks, and may be any word that does.
-    names = (identifier, *mdns) if _ID.fullmatch(identifier) else mdns
-    return Traces(names=names, keys=keys, name=identifier)
+    return Traces(names=(*known.ids, *mdns), keys=keys, name=known.name)
 
 
 async def sessions_at_work(connection: Connection, traces: Traces) -> list[tuple[str, str | None]]:
@@ -132,7 +132,8 @@ async def _erase_from_callbacks(connection: Connection, names: Sequence[str], of
     partitions = await connection.fetch(
         "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'callbacks'::regclass ORDER BY 1"
     )
-    wanted = [spelling.encode() for name in names for spelling in {name, name.upper(), name.lower()}]
+    # The beginning of an IMEI finds it without its check digit, and with a software version.
+    wanted = [spelling.encode() for name in names for spelling in {name[:_BODY_OF_IMEI], name.lower()}]
     changed = 0
     for partition in partitions:
         query = _MENTIONING.format(partition=partition["name"], page=_PAGE)
@@ -161,8 +162,7 @@ def without(body: bytes, names: Iterable[str]) -> bytes | None:
     Elements of lists that name it go, as long as their list has others; a body that names it outside of such a list,
     or that is no JSON, goes as a whole. A body that does not name it stays as it is, byte for byte.
     """
-    one_of = "|".join(map(re.escape, names))
-    named = re.compile(rf"(?<![0-9A-Za-z])(?:\+?1)?(?:{one_of})(?![0-9A-Za-z])", re.IGNORECASE)
+    named = _Names(names)
     try:
         value = orjson.loads(body)
         if not _is_named(value, named):
@@ -170,21 +170,37 @@ def without(body: bytes, names: Iterable[str]) -> bytes | None:
         left = _pruned(value, named)
         return None if _is_named(left, named) else orjson.dumps(left)
     except (ValueError, TypeError, RecursionError):
-        return None if named.search(body.decode("latin-1")) else body
+        return None if named.stand_in(body.decode("latin-1")) else body
 
 
-def _is_named(value: Any, named: re.Pattern[str]) -> bool:
+class _Names:
+    """The names of a device, to be found in texts."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(names)
+        one_of = "|".join(map(re.escape, self._names))
+        self._found = re.compile(rf"(?<![0-9A-Za-z])(?:\+?1)?(?:{one_of})(?![0-9A-Za-z])", re.IGNORECASE).search
+
+    def stand_in(self, text: str) -> bool:
+        """Tell whether a text holds one of them, or is one of them in another spelling."""
+        if self._found(text) is not None:
+            return True
+        known = readings(text)
+        return known.mdn in self._names or not self._names.isdisjoint(known.ids)
+
+
+def _is_named(value: Any, named: _Names) -> bool:
     match value:
         case dict():
-            return any(named.search(key) or _is_named(member, named) for key, member in value.items())
+            return any(named.stand_in(key) or _is_named(member, named) for key, member in value.items())
         case list():
             return any(_is_named(element, named) for element in value)
         case bool() | None:
             return False
-    return named.search(str(value)) is not None
+    return named.stand_in(str(value))
 
 
-def _pruned(value: Any, named: re.Pattern[str]) -> Any:
+def _pruned(value: Any, named: _Names) -> Any:
     match value:
         case dict():
             return {key: _pruned(member, named) for key, member in value.items()}

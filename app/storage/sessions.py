@@ -10,6 +10,7 @@ from sqlalchemy import ARRAY, ColumnElement, Text, and_, case, exists, func, ins
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app import identifiers
 from app.caller import EVERYTHING, Reach
 from app.model import TransactionId
 from app.storage.reach import sessions_within
@@ -74,7 +75,8 @@ async def _key_of(db: AsyncSession, reference: str) -> UUID | None:
         return None
     if (key := parse_id(reference)) is not None and await db.get(SessionRow, key) is not None:
         return key
-    owner = select(SessionTransactionRow.session_id).where(SessionTransactionRow.transaction_id == reference)
+    transaction = identifiers.transaction_id(reference)
+    owner = select(SessionTransactionRow.session_id).where(SessionTransactionRow.transaction_id == transaction)
     found: UUID | None = await db.scalar(owner)
     return found
 

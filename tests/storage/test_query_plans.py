@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from app.identifiers import readings
 from app.storage import partitions, reports
 from app.storage.database import Database
 from app.storage.reports import Box, Holder, Place, ReportFilter
@@ -166,7 +167,7 @@ async def test_a_report_is_looked_up_in_its_own_day(filled_url: str) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        pytest.param(lambda database: reports.latest_of_device(database, IMEI), id="imei"),
+        pytest.param(lambda database: reports.latest_of_device(database, readings(IMEI)), id="imei"),
         pytest.param(lambda database: reports.latest_of_mdn(database, MDN, NOON), id="mdn"),
     ],
 )

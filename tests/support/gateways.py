@@ -62,6 +62,7 @@ async def emptied(app: FastAPI) -> None:
     """Forget the reports, callbacks, listeners and sessions of a running gateway; tokens stay."""
     gateway = app.state.gateway
     await gateway.writer.drained()
+    gateway.writer.forget_aliases()
     async with gateway.database.session() as session:
         for table in ("reports", "undated_reports", "positions", "aliases", "callbacks", "listeners", "sessions"):
             await session.execute(text(f"DELETE FROM {table}"))  # noqa: S608 -- the names stand above

@@ -13,6 +13,7 @@ from app.api.audit_trail import AuditTrail
 from app.api.body import JsonRoute
 from app.api.gateway import gateway_of
 from app.api.rendering import instant, json_response
+from app.api.schemas import identifiers
 from app.api.schemas.base import Schema
 from app.errors import InvalidArgument, NotFound
 from app.listeners import Listener
@@ -20,7 +21,7 @@ from app.model import AccountName
 
 router = APIRouter(tags=["listeners"])
 
-Account = Annotated[str, Path(min_length=1, max_length=64, description="the provider's billing account")]
+Account = Annotated[identifiers.Account, Path(description="the provider's billing account")]
 Service = Annotated[str, Path(max_length=64, description="`DeviceLocation` or `Location`")]
 
 

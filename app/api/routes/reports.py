@@ -1,6 +1,5 @@
 """Reports and positions: as pages, as streams, and one by one."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -40,7 +39,8 @@ from app.api.report_rendering import to_report, to_report_feature
 from app.api.report_streams import CSV, NDJSON, stream
 from app.api.routes.callbacks import raw_body
 from app.api.schemas import reports as schemas
-from app.errors import NotFound
+from app.errors import FieldError, NotFound, RequestError, UnsupportedIdentifier
+from app.identifiers import is_foreign, readings
 from app.storage import callbacks, reports
 from app.storage.reports import ReportFilter, ReportRecord
 from app.storage.rows import public_id
@@ -51,7 +51,6 @@ JSON = "application/json"
 _PAGE_OF_REPORTS = ("cursor", "limit", "since", "until", "type", "status", "bbox", "account")
 _WHOSE_REPORTS = ("transactionId", "sessionId", "imei", "meid", "esn", "mdn")
 _PAGE_OF_POSITIONS = ("cursor", "limit", "bbox", "account")
-_MDN = re.compile(r"[0-9]{10}", re.ASCII)
 
 
 @router.get(
@@ -159,7 +158,7 @@ async def get_report(request: Request, id: Annotated[str, Path(max_length=64)]) 
 
 
 @router.get(
-    "/devices/{identifier}/location",
+    "/devices/{identifier:path}/location",
     summary="The latest known position of a device",
     response_model=schemas.ReportAnswer,
     responses=schemas.LOCATION_RESPONSES,
@@ -174,15 +173,15 @@ async def get_location(
     gateway = gateway_of(request)
     reach = caller_of(request).reach
     await gateway.writer.drained()
-    if _MDN.fullmatch(identifier):
-        report = await reports.latest_of_mdn(gateway.database, identifier, datetime.now(UTC), reach=reach)
-    else:
-        # No text in the database holds a NUL, and none may be sent to it.
-        report = (
-            None if "\x00" in identifier else await reports.latest_of_device(gateway.database, identifier, reach=reach)
-        )
+    # No text in the database holds a NUL, and none may be sent to it.
+    known = readings(identifier.replace("\x00", ""))
+    report = None
+    if known.mdn is not None:
+        report = await reports.latest_of_mdn(gateway.database, known.mdn, datetime.now(UTC), reach=reach)
     if report is None:
-        raise NotFound("No position of this device is stored.")
+        report = await reports.latest_of_device(gateway.database, known, reach=reach)
+    if report is None:
+        raise _without_position(identifier)
     row = row_about(
         request,
         "position.read",
@@ -194,6 +193,13 @@ async def get_location(
     )
     gateway.journal.note(row)
     return _answered(to_report_feature(report) if media_type == GEOJSON else to_report(report), media_type)
+
+
+def _without_position(identifier: str) -> RequestError:
+    if is_foreign(identifier):
+        field = FieldError(pointer="/path/identifier", code="UNSUPPORTED", detail="must be +1 and ten digits")
+        return UnsupportedIdentifier("ThingSpace knows no numbers of other countries.", errors=(field,))
+    return NotFound("No position of this device is stored.")
 
 
 @router.get(

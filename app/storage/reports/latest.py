@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from app.caller import EVERYTHING, Reach
+from app.identifiers import Readings
 from app.storage.database import Database
 from app.storage.reach import within
 from app.storage.reports.filters import Box, ReportFilter
@@ -49,12 +50,12 @@ class Positions:
     next: Holder | None = None
 
 
-async def latest_of_device(database: Database, identifier: str, *, reach: Reach = EVERYTHING) -> ReportRecord | None:
+async def latest_of_device(database: Database, known: Readings, *, reach: Reach = EVERYTHING) -> ReportRecord | None:
     """Find the report with the latest fix of a device, by IMEI, MEID or ESN, or by the caller's name for it."""
     given = Arguments()
-    known_as = keys_of_device(given.add(identifier.upper()))
-    statement = _latest(f"{known_as} UNION SELECT 'name:' || {given.add(identifier)}::text", given, reach)
-    rows = await database.fetch(*statement)
+    keys = [keys_of_device(given.add(device_id)) for device_id in known.ids]
+    keys.append(f"SELECT 'name:' || {given.add(known.name)}::text")
+    rows = await database.fetch(*_latest(" UNION ".join(keys), given, reach))
     return ReportRecord._make(rows[0].values()) if rows else None
 
 
