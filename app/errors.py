@@ -2,6 +2,7 @@
 
     GatewayError
     ├── RequestError            the caller has to change something
+    │   ├── MalformedRequest, RequestTimeout, HeadersTooLarge, UnsupportedVersion
     │   ├── MalformedJson, UnsupportedMediaType, UnsupportedCoding, BodyTooLarge
     │   ├── InvalidArgument, MissingIdentifier, UnsupportedIdentifier, UnusableMeasurements
     │   ├── Unauthenticated, PermissionDenied, NotFound, NotAcceptable
@@ -95,6 +96,35 @@ class GatewayError(Exception):
 
 class RequestError(GatewayError):
     """The caller has to change the request before sending it again."""
+
+
+class MalformedRequest(RequestError):
+    """What came is no HTTP request; the connection ends."""
+
+    code = "MALFORMED_REQUEST"
+    title = "The request is not valid HTTP"
+
+
+class RequestTimeout(RequestError):
+    """The request did not arrive as a whole in time; the connection ends."""
+
+    code = "REQUEST_TIMEOUT"
+    title = "The request did not arrive in time"
+    retryable = True
+
+
+class HeadersTooLarge(RequestError):
+    """The request line and the headers exceed their limit; the connection ends."""
+
+    code = "HEADERS_TOO_LARGE"
+    title = "The headers are too large"
+
+
+class UnsupportedVersion(RequestError):
+    """The request is in a version of HTTP that is not spoken here; the connection ends."""
+
+    code = "HTTP_VERSION_NOT_SUPPORTED"
+    title = "This version of HTTP is not supported"
 
 
 class MalformedJson(RequestError):

@@ -10,6 +10,7 @@ import httpx
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
+from app.api import examples
 from app.api.error_handlers import add_error_handlers
 from app.api.middleware import Middleware, direct_routes
 from app.api.paths import canonical_path
@@ -47,7 +48,7 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 class GatewayApp(FastAPI):
-    """The application, with the door for callbacks and the front before the framework's own layers."""
+    """The application, with the webhook and the middleware before the framework's own layers."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -56,15 +57,15 @@ class GatewayApp(FastAPI):
             return
         scope["app"] = self
         scope["path"] = canonical_path(scope["path"])
-        front: Middleware = self.state.front
-        door = self.webhook
-        await (door if door.opens(scope) else front)(scope, receive, send)
+        middleware: Middleware = self.state.middleware
+        webhook = self.webhook
+        await (webhook if webhook.is_callback(scope) else middleware)(scope, receive, send)
 
     @property
     def webhook(self) -> Webhook:
-        """Where callbacks come in, for a server that brings them there itself."""
-        door: Webhook = self.state.gateway.webhook
-        return door
+        """What answers callbacks; the server hands most of them over itself."""
+        webhook: Webhook = self.state.gateway.webhook
+        return webhook
 
     def stop_being_ready(self) -> None:
         """Let `/readyz` say from now on that no new work should be sent here, because the server is about to stop."""
@@ -95,13 +96,14 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        responses=examples.problems(*examples.SERVER),
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     for router in ROUTERS:
         app.include_router(router)
     docs.add_docs(app)
     add_error_handlers(app, [route for router in ROUTERS for route in router.routes])
-    app.state.front = Middleware(partial(FastAPI.__call__, app), direct_routes(ROUTERS))
+    app.state.middleware = Middleware(partial(FastAPI.__call__, app), direct_routes(ROUTERS))
     return app
 
 

@@ -117,8 +117,23 @@ def problems(*kinds: type[GatewayError]) -> dict[int | str, dict[str, Any]]:
     return documented
 
 
+SERVER = (
+    errors.MalformedRequest,
+    errors.RequestTimeout,
+    errors.HeadersTooLarge,
+    errors.Unavailable,
+    errors.UnsupportedVersion,
+)
+"""What every operation may be answered with, because the server answers by itself."""
+
 ACCESS = (errors.Unauthenticated, errors.PermissionDenied, errors.Overloaded, GatewayError, errors.Unavailable)
-BODY = (errors.MalformedJson, errors.BodyTooLarge, errors.UnsupportedMediaType, errors.InvalidArgument)
+BODY = (
+    errors.MalformedRequest,
+    errors.MalformedJson,
+    errors.BodyTooLarge,
+    errors.UnsupportedMediaType,
+    errors.InvalidArgument,
+)
 PROVIDER = (
     errors.ConsentRequired,
     errors.DeviceNotOwned,

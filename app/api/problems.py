@@ -21,6 +21,7 @@ from app.errors import (
 MEDIA_TYPE = "application/problem+json"
 
 STATUSES: dict[type[GatewayError], int] = {
+    errors.MalformedRequest: 400,
     errors.MalformedJson: 400,
     errors.Unauthenticated: 401,
     errors.PermissionDenied: 403,
@@ -30,6 +31,7 @@ STATUSES: dict[type[GatewayError], int] = {
     errors.DeviceUnknown: 404,
     errors.MethodNotAllowed: 405,
     errors.NotAcceptable: 406,
+    errors.RequestTimeout: 408,
     errors.IncompatibleState: 409,
     errors.IdempotencyInProgress: 409,
     errors.BodyTooLarge: 413,
@@ -43,6 +45,7 @@ STATUSES: dict[type[GatewayError], int] = {
     errors.DeviceUnreachable: 422,
     errors.ServiceNotApplicable: 422,
     errors.IdempotencyKeyReused: 422,
+    errors.HeadersTooLarge: 431,
     errors.Overloaded: 429,
     errors.ProviderThrottled: 429,
     errors.UnexpectedReply: 502,
@@ -51,6 +54,7 @@ STATUSES: dict[type[GatewayError], int] = {
     errors.ProviderUnavailable: 503,
     errors.ProviderNotConfigured: 503,
     errors.Unavailable: 503,
+    errors.UnsupportedVersion: 505,
     errors.ProviderTimeout: 504,
     errors.OutcomeUnknown: 504,
     GatewayError: 500,

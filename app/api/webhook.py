@@ -1,4 +1,4 @@
-"""The door for providers' callbacks: plain ASGI in front of everything else, because bursts come through here.
+"""The webhook for providers' callbacks: plain ASGI beside the framework, because callbacks come in bursts.
 
 200 with an empty body means committed; 404 an unknown token; 401 a signature that is enforced and wrong; 413 too large;
 415 a content coding that is not undone here; 400 no JSON object, kept raw all the same; 503 not stored, try again.
@@ -35,7 +35,11 @@ class ClientGone(Exception):
 
 
 class Webhook:
-    """Answers `POST /callbacks/{provider}/{token}`."""
+    """Answers `POST /callbacks/{provider}/{token}`.
+
+    Attributes:
+        largest_on_fast_path: The largest body that `take` is given, in bytes.
+    """
 
     def __init__(
         self,
@@ -55,43 +59,38 @@ class Webhook:
         self._ingest = ingest
         self._addresses = addresses
         self._limit = limit
+        self.largest_on_fast_path = min(limit, LARGEST_ON_LOOP)
         self._spans = None if recorder is None else WebhookSpans(recorder)
         self._stored: Mapping[str, Any] = {name: metrics.CALLBACKS.labels(name, "stored") for name in providers}
 
-    def opens(self, scope: Scope) -> bool:
-        """Tell whether a request is a callback."""
+    def is_callback(self, scope: Scope) -> bool:
+        """Return whether a request is a callback."""
         if scope["method"] != "POST" or not scope["path"].startswith(PREFIX):
             return False
-        provider, token = _place(scope)
+        provider, token = _place(scope["path"])
         return provider in self._stored and bool(token) and "/" not in token
 
-    def recognise(self, scope: Scope) -> Address | None:
-        """Find the address at which a callback comes in, where it is one that is known already."""
-        path: str = scope["path"]
-        if not path.startswith(PREFIX) or scope["method"] != "POST":
-            return None
-        return self._addresses.known(*_place(scope))
+    def known_address(self, path: str) -> Address | None:
+        """Find the address of a callback by its path, without asking the database."""
+        return self._addresses.known(*_place(path))
 
-    def take_at_once(self, address: Address, scope: Scope, body: bytes, sender: Sender) -> bool:
-        """Take a callback whose body is complete, for a server that can answer without a task for each request.
+    def take(self, address: Address, scope: Scope, body: bytes, sender: Sender) -> None:
+        """Take a callback on the fast path: its body is complete, and no task waits for the answer.
 
-        Returns:
-            Whether the sender will be told; if not, the ordinary way is the only one.
+        Args:
+            sender: Called when the callback is stored or cannot be, or when it has to take the full path.
         """
-        if len(body) > min(self._limit, LARGEST_ON_LOOP):
-            return False
         trace = None if self._spans is None else self._spans.begin(scope)
         self._ingest.take_together(address, body, _Headers(scope["headers"]), sender, trace)
-        return True
 
     def count_stored(self, address: Address, scope: Scope) -> None:
-        """Count a callback that was taken at once and is committed."""
+        """Count a callback of the fast path that is committed."""
         self._stored[address.provider].inc()
         if self._spans is not None:
             self._spans.end(scope, address.provider, _OK)
 
     def refusal(self, address: Address, error: Unavailable) -> ASGIApp:
-        """Make what answers a callback that was taken at once and could not be committed."""
+        """Make what answers a callback of the fast path that could not be committed."""
 
         async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
             await self._refuse(error, address.provider, scope, receive, send)
@@ -99,13 +98,13 @@ class Webhook:
         return refuse if self._spans is None else self._spans.around(refuse, address.provider)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Take one callback."""
+        """Answer one callback on the full path."""
         if self._spans is None:
-            return self._take(scope, receive, send)
-        return self._spans.around(self._take, _place(scope)[0])(scope, receive, send)
+            return self._answer(scope, receive, send)
+        return self._spans.around(self._answer, _place(scope["path"])[0])(scope, receive, send)
 
-    async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
-        provider, token = _place(scope)
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        provider, token = _place(scope["path"])
         try:
             address = self._addresses.known(provider, token)
             if address is None:
@@ -116,7 +115,7 @@ class Webhook:
         except GatewayError as error:
             await self._refuse(error, provider, scope, receive, send)
         except ClientGone:
-            metrics.CALLBACKS.labels(provider, "broken_off").inc()
+            count_broken_off(provider)
         except Exception as error:  # noqa: BLE001 -- the last line of defence: not stored, so sent again
             log.error("callback failed", provider=provider, error=type(error).__name__)
             await self._refuse(Unavailable("The callback could not be stored."), provider, scope, receive, send)
@@ -160,9 +159,14 @@ class Webhook:
         await problem_response(error, request_id, headers={"X-Request-Id": request_id})(scope, receive, send)
 
 
-def _place(scope: Scope) -> tuple[str, str]:
-    """Read provider and token from the path; slashes that were doubled on the way do no harm."""
-    provider, _, token = scope["path"][len(PREFIX) :].lstrip("/").partition("/")
+def count_broken_off(provider: str) -> None:
+    """Count a callback whose sender left before its body was complete."""
+    metrics.CALLBACKS.labels(provider, "broken_off").inc()
+
+
+def _place(path: str) -> tuple[str, str]:
+    """Read provider and token from a path; slashes that were doubled on the way do no harm."""
+    provider, _, token = path[len(PREFIX) :].lstrip("/").partition("/")
     return provider, token.lstrip("/")
 
 

@@ -54,6 +54,9 @@ CALLBACK_SIGNATURES = Counter(
     ("provider", "signature"),
     registry=REGISTRY,
 )
+REFUSED = Counter(
+    "gateway_requests_refused", "Requests that the server refused by itself, by code.", ("code",), registry=REGISTRY
+)
 REPORTS = Counter("gateway_reports_stored", "New reports committed.", registry=REGISTRY)
 BATCH_SIZE = Histogram(
     "gateway_commit_batch_size",

@@ -1,170 +1,157 @@
-"""Connections that bring callbacks to their door themselves.
+"""The fast path of callbacks: from the parser to the writer's queue, without a task and past the application.
 
-For nearly all callbacks the whole request is there after one read, and the answer is empty. What the server makes of
-each request, a task, and a journey through the application would cost more than taking the callback in; so what is
-ordinary is queued from within the parser, and answered when its batch is committed. Whatever is not goes the ordinary
-way.
+Nearly all callbacks are small, and are answered with nothing but 200. What the server makes of each request would cost
+more than storing such a callback. So it is queued as soon as its body is complete, and acknowledged when its batch is
+committed. Everything else takes the full path, as any other request: larger bodies, bodies of which no report can be
+made, refusals, and whatever comes while another request is being answered.
 """
 
-import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from starlette.types import ASGIApp, Scope
 
-from app.api.webhook import Webhook
+from app.api.webhook import Webhook, count_broken_off
 from app.callbacks.tokens import Address
 from app.errors import Unavailable
-from app.server.protocol import PatientProtocol
+from app.server.protocol import GatewayProtocol
 
+_PREFIX = b"/callbacks/"
 _STORED = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n"
 
 
-class CallbackProtocol(PatientProtocol):
-    """HTTP/1.1 for an application that has a `webhook`, and is not wrapped into anything else."""
+class CallbackProtocol(GatewayProtocol):
+    """HTTP/1.1 for an application that has a `webhook`; one callback at a time takes the fast path."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        application: Any = self.app
-        self.door: Webhook = application.webhook
-        self._held: HeldCallback | None = None
+        self.webhook: Webhook = self.app.webhook
+        self._callback: FastCallback | None = None
         self._acknowledgement = b""
         self._acknowledged_with: list[tuple[bytes, bytes]] | None = None
 
-    def data_received(self, data: bytes) -> None:
-        """Take what has arrived; a callback of which more is to come is no longer held back."""
-        super().data_received(data)
-        if self._held is not None:
-            held, self._held = self._held, None
-            held.pass_on(more_body=True)
-
     def on_headers_complete(self) -> None:
-        """Hold a callback back until its body is there; begin to answer anything else."""
-        address = self._address()
+        """Wait for the body of a callback; begin to answer anything else."""
+        address = self._find_address() if self.url.startswith(_PREFIX) else None
         if address is None:
             super().on_headers_complete()
-        else:
-            keep_alive = self.parser.should_keep_alive() and not self._state.is_draining
-            self.cycle = self._held = HeldCallback(self, address, keep_alive=keep_alive)
-
-    def on_body(self, body: bytes) -> None:
-        """Take a piece of the body."""
-        if self._held is None:
-            super().on_body(body)
-        else:
-            self._held.arrived += body
-
-    def on_message_complete(self) -> None:
-        """Take a callback that has arrived in one piece."""
-        if self._held is None:
-            super().on_message_complete()
             return
-        held, self._held = self._held, None
-        self._is_arriving = False
-        held.take()
+        self.check_head()
+        scope = self.scope
+        scope["method"], scope["query_string"] = "POST", b""
+        scope["path"], scope["raw_path"] = self.url.decode("ascii"), self.url
+        self._callback = FastCallback(self, address, scope, keep_alive=self.keeps_alive)
+        self.headers = []  # Trailers are no headers.
 
-    def go_on(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Let an application answer in the ordinary way."""
-        self._start_asgi_task(cycle, app)
-
-    def acknowledgement(self) -> bytes:
-        """Give the head of the answer to a callback that is stored, as far as its last line."""
-        headers = self.server_state.default_headers
-        if headers is not self._acknowledged_with:
-            # Made anew each second, as the date is.
-            self._acknowledged_with = headers
-            self._acknowledgement = _STORED + b"".join(b"%b: %b\r\n" % header for header in headers)
-        return self._acknowledgement
-
-    def _address(self) -> Address | None:
-        """Find the address of an ordinary callback whose head is there; None for all other requests."""
+    def _find_address(self) -> Address | None:
+        """Find the address that a request is sent to; None if it has to take the full path."""
         if (
             self.parser.get_method() != b"POST"
             or self.parser.get_http_version() != "1.1"
             or self.parser.should_upgrade()
             or self.expect_100_continue
-            or self.root_path
-            or self._is_busy
+            or self.is_answering
+            or self.is_full
         ):
             return None
-        # Where the path says something else once it is parsed and unquoted, no address is known by it.
-        path = self.url.decode("latin-1")
-        self.scope |= {"method": "POST", "path": path, "raw_path": self.url, "query_string": b""}
-        return self.door.recognise(self.scope)  # type: ignore[arg-type]  # a scope of the server is one of Starlette's
+        # What is escaped, or has a query, is the path of no address as it stands.
+        return self.webhook.known_address(self.url.decode("ascii"))
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        callback = self._callback
+        if callback is None or callback.is_complete:
+            super().on_body(body)
+            return
+        callback.body += body
+        if len(callback.body) > self.webhook.largest_on_fast_path:
+            self.take_full_path(callback, self.app, is_complete=False)
+
+    def on_message_complete(self) -> None:
+        """Hand in a callback whose body is complete."""
+        callback = self._callback
+        if callback is None or callback.is_complete:
+            super().on_message_complete()
+            return
+        self.end_message()
+        callback.is_complete = True
+        self.webhook.take(callback.address, callback.scope, callback.body, callback)
 
     @property
-    def _is_busy(self) -> bool:
-        """Whether another request is being answered, or the server has as many as it takes."""
-        if self.cycle is not None and not self.cycle.response_complete:
-            return True
-        limit = self.limit_concurrency
-        return limit is not None and (len(self.connections) >= limit or len(self.tasks) >= limit)
+    def is_answering(self) -> bool:
+        """Whether an answer is due; the one to a callback is as soon as its head has arrived."""
+        return self._callback is not None or super().is_answering
+
+    def close_after_answer(self) -> None:
+        """Say `Connection: close` in the answer that is due, if one is."""
+        super().close_after_answer()
+        if self._callback is not None:
+            self._callback.keep_alive = False
+
+    def abandon(self) -> bool:
+        """Drop what has arrived of a request that will not arrive as a whole; return whether its answer has begun."""
+        if self._callback is None:
+            return super().abandon()
+        count_broken_off(self._callback.address.provider)
+        self._callback = None
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Drop a callback that is not complete; one that is will be stored all the same."""
+        if self._callback is not None and not self._callback.is_complete:
+            self.abandon()
+        super().connection_lost(exc)
+
+    def acknowledge(self, callback: "FastCallback") -> None:
+        """Answer a callback that is stored."""
+        self._callback = None
+        if self.transport.is_closing():
+            return
+        headers = self.server_state.default_headers
+        if headers is not self._acknowledged_with:
+            # Made anew each second, as the date is.
+            self._acknowledged_with = headers
+            self._acknowledgement = _STORED + b"".join(b"%b: %b\r\n" % header for header in headers)
+        if callback.keep_alive:
+            self.transport.write(self._acknowledgement + b"\r\n")
+        else:
+            self.transport.write(self._acknowledgement + b"connection: close\r\n\r\n")
+            self.transport.close()
+        self.on_response_complete()
+
+    def take_full_path(self, callback: "FastCallback", app: ASGIApp, *, is_complete: bool) -> None:
+        """Let an application answer a callback, as it answers any other request."""
+        self._callback = None
+        self.begin(callback.scope, app, callback.body, is_complete=is_complete, keep_alive=callback.keep_alive)
 
 
-class HeldCallback(RequestResponseCycle):
-    """A callback that waits for its commit; what any other request needs is made when it is passed on.
+class FastCallback:
+    """A callback on the fast path, from its head to its answer.
 
     Attributes:
-        arrived: The body, as far as it has arrived.
+        body: As far as it has arrived.
+        is_complete: Whether all of it has arrived.
+        keep_alive: Whether the connection goes on after the answer.
     """
 
-    message_event = asyncio.Event()  # nobody waits for what happens while it is held
+    __slots__ = ("_protocol", "address", "body", "is_complete", "keep_alive", "scope")
 
-    def __init__(self, protocol: CallbackProtocol, address: Address, *, keep_alive: bool) -> None:
-        self.scope = protocol.scope
-        self.keep_alive = keep_alive
-        self.disconnected = self.response_started = self.response_complete = False
-        self.arrived = b""
+    def __init__(self, protocol: CallbackProtocol, address: Address, scope: Scope, *, keep_alive: bool) -> None:
         self._protocol = protocol
-        self._address = address
-
-    def take(self) -> None:
-        """Hand it in: the body is there."""
-        if not self._protocol.door.take_at_once(self._address, self.scope, self.arrived, self):  # type: ignore[arg-type]
-            self.pass_on()
-
-    def pass_on(self, *, more_body: bool = False) -> None:
-        """Let it be taken in the ordinary way.
-
-        Args:
-            more_body: Whether the rest of the body is still to come.
-        """
-        self._let_answer(self._protocol.app, more_body=more_body)
+        self.address = address
+        self.scope = scope
+        self.body = b""
+        self.is_complete = False
+        self.keep_alive = keep_alive
 
     def stored(self) -> None:
-        """Acknowledge it."""
-        protocol = self._protocol
-        protocol.door.count_stored(self._address, self.scope)  # type: ignore[arg-type]
-        if self.disconnected:
-            return
-        self.response_started = self.response_complete = True
-        if self.keep_alive:
-            protocol.transport.write(protocol.acknowledgement() + b"\r\n")
-        else:
-            protocol.transport.write(protocol.acknowledgement() + b"connection: close\r\n\r\n")
-            protocol.transport.close()
-        protocol.on_response_complete()
+        """Acknowledge it: it is committed."""
+        self._protocol.webhook.count_stored(self.address, self.scope)
+        self._protocol.acknowledge(self)
 
     def not_stored(self, error: Unavailable) -> None:
-        """Tell why it should be sent again."""
-        self._let_answer(self._protocol.door.refusal(self._address, error), more_body=False)
+        """Answer why it should be sent again."""
+        self._protocol.take_full_path(self, self._protocol.webhook.refusal(self.address, error), is_complete=True)
 
-    def _let_answer(self, app: Any, *, more_body: bool) -> None:
-        protocol, disconnected = self._protocol, self.disconnected
-        super().__init__(
-            scope=self.scope,
-            transport=protocol.transport,
-            flow=protocol.flow,
-            logger=protocol.logger,
-            access_logger=protocol.access_logger,
-            access_log=protocol.access_log,
-            default_headers=protocol.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=self.keep_alive,
-            on_response=protocol.on_response_complete,
-        )
-        self.disconnected = disconnected
-        self.body += self.arrived
-        self.more_body = more_body
-        self.message_event.set()
-        protocol.go_on(self, app)
+    def pass_on(self) -> None:
+        """Let the application answer it: there is more to be said than that it is stored."""
+        self._protocol.take_full_path(self, self._protocol.app, is_complete=True)

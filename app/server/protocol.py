@@ -1,28 +1,37 @@
-"""Connections of the server: a request has to arrive within a time, and its head within a size.
+"""HTTP/1.1 as uvicorn speaks it, and what it lacks; the one module that leans on the inside of uvicorn's protocol.
 
-The server that this extends waits for ever for both. What arrives in one piece, as nearly all requests do, costs no
-timer.
+A request has to arrive within a time, and its head within a size. What cannot be given to the application is answered
+with a problem document, in its turn, and ends the connection. An offer of another protocol is passed over. What arrives
+in one piece, as nearly all requests do, costs no timer.
 """
 
 import asyncio
-from functools import cache
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Receive, Scope, Send
+from ulid import ULID
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from app.settings import Settings
+from app.api.problems import problem_response
+from app.errors import (
+    GatewayError,
+    HeadersTooLarge,
+    MalformedRequest,
+    RequestTimeout,
+    Unavailable,
+    UnsupportedVersion,
+)
+from app.observability import metrics
 
 LARGEST_HEAD = 64 * 1024
-_REFUSAL = b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-_TOO_SLOW = _REFUSAL % b"408 Request Timeout"
-_TOO_LARGE = _REFUSAL % b"431 Request Header Fields Too Large"
-
-
-@cache
-def _read_timeout_s() -> float:
-    return Settings().read_timeout_seconds
+_READ_TIMEOUT_S = 30.0
+_LINGER_S = 1.0
+"""How long what a client still sends is read and dropped after the last answer: closing at once would make the system
+break the connection off, and the client might never see the answer."""
+_VERSIONS = frozenset({"1.1", "1.0"})
 
 
 class State(ServerState):
@@ -37,21 +46,38 @@ class State(ServerState):
         self.is_draining = False
 
 
-class PatientProtocol(HttpToolsProtocol):
-    """HTTP/1.1 with an end to its patience."""
+class GatewayProtocol(HttpToolsProtocol):
+    """HTTP/1.1 with limits, and with problem documents for what never reaches the application."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    # uvicorn and Starlette have types of their own for the same scopes and applications.
+    app: Any
+    scope: Any
+
+    def __init__(self, *args: Any, read_timeout_s: float = _READ_TIMEOUT_S, **kwargs: Any) -> None:
+        """Serve one connection.
+
+        Args:
+            read_timeout_s: How long a request may take to arrive.
+        """
         super().__init__(*args, **kwargs)
-        self._is_arriving = False
+        self._read_timeout_s = read_timeout_s
+        self.is_arriving = False
+        self._is_refused = False
+        self._read_bytes = 0
+        self._has_ended_one = False
+        self._first_bytes = 0
         self._head_bytes = 0
+        self._last_answer: bytes | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._idle_since: float | None = None
         self._state = self.server_state if isinstance(self.server_state, State) else State()
 
+    # The connection
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        self._timer = self.loop.call_later(_read_timeout_s(), self._give_up)
+        self._timer = self.loop.call_later(self._read_timeout_s, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
@@ -61,36 +87,53 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived, and wait for the rest if there is one."""
-        self._unset_keepalive_if_required()
+        if self._is_refused:
+            return
+        self._idle_since = None
+        self._read_bytes = len(data)
+        self._has_ended_one = False
         try:
             self._parse(data)
-        except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
-        if not self._is_arriving:
+        except httptools.HttpParserError as error:
+            self._refuse(_to_refusal(error))
+            return
+        if not self.is_arriving:
             if self._timer is not None:
                 self._stop_timer()
             return
         if self._timer is None:
-            self._timer = self.loop.call_later(_read_timeout_s(), self._give_up)
-        if "method" not in self.scope:
+            self._timer = self.loop.call_later(self._read_timeout_s, self._give_up)
+        if not self._has_head:
             self._head_bytes += len(data)
             if self._head_bytes > LARGEST_HEAD:
-                self._refuse(_TOO_LARGE)
+                self._refuse(_too_large())
 
-    def _parse(self, data: bytes) -> None:
-        """Parse what has arrived; an offer to change the protocol is not taken (RFC 9110, section 7.8)."""
-        rest = memoryview(data)
+    def shutdown(self) -> None:
+        """Close the connection, unless a request is being answered or has begun to arrive."""
+        if self.is_arriving or self.is_answering:
+            self.close_after_answer()
+        else:
+            self.transport.close()
+
+    def close_after_answer(self) -> None:
+        """Say `Connection: close` in the answer that is due, if one is."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+
+    # The parser
+
+    def _parse(self, data: bytes | memoryview) -> None:
         while True:
             try:
-                self.parser.feed_data(rest)
+                self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as offer:
-                rest = rest[offer.args[0] :]
+                data = memoryview(data)[offer.args[0] :]
                 self._parse_head_again()
             else:
                 return
 
     def _parse_head_again(self) -> None:
-        """Parse the head that has just been read once more, without the offer.
+        """Parse the head that has just been read once more, without the offer in it (RFC 9110, section 7.8).
 
         The parser takes what follows such a head for another protocol, and reads no body.
         """
@@ -108,16 +151,124 @@ class PatientProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Note that a request has begun to arrive."""
         super().on_message_begin()
-        self._is_arriving = True
-        self._head_bytes = 0
+        self.is_arriving = True
+        self._first_bytes = self._read_bytes
+        # Nobody knows how much of what was read is the end of the request before.
+        self._head_bytes = -self._read_bytes if self._has_ended_one else 0
 
     def on_headers_complete(self) -> None:
-        """Begin to answer; where the server is about to stop, as the last thing on this connection."""
+        """Let the application answer, after the requests before; what the server cannot serve is refused instead."""
         if self.parser.should_upgrade():
             return
-        super().on_headers_complete()
-        if self._state.is_draining:
-            self.close_after_answer()
+        self._complete_scope()
+        app: Any = _refuse_for_now if self.is_full else self.app
+        keep_alive = self.keeps_alive and self.scope["http_version"] == "1.1"
+        cycle = self._new_cycle(self.scope, keep_alive=keep_alive, is_awaited=self.expect_100_continue)
+        if self.is_answering:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, app))
+        else:
+            self._start_asgi_task(cycle, app)
+        self.cycle = cycle
+        # The parser hands trailers over as it does headers, and they are none (RFC 9110, section 6.5.1).
+        self.headers = []
+
+    def on_message_complete(self) -> None:
+        """Note that all of a request is there."""
+        if self.parser.should_upgrade():
+            return
+        self.end_message()
+        super().on_message_complete()
+
+    def end_message(self) -> None:
+        """Stop waiting for the rest of the request."""
+        self.is_arriving = False
+        self._has_ended_one = True
+
+    @property
+    def _has_head(self) -> bool:
+        return "method" in self.scope
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether the connection goes on after the answer to the request that is arriving, in HTTP/1.1."""
+        return self.parser.should_keep_alive() and not self._state.is_draining
+
+    def _complete_scope(self) -> None:
+        """Write into the scope what the head says.
+
+        Raises:
+            UnsupportedVersion, HeadersTooLarge: It cannot be served.
+        """
+        version = self.parser.get_http_version()
+        if version not in _VERSIONS:
+            raise UnsupportedVersion("Speak HTTP/1.1 here.")
+        self.check_head()
+        url = httptools.parse_url(self.url)
+        raw_path = url.path or b"/"
+        path = raw_path.decode("ascii")
+        self.scope.update(
+            http_version=version,
+            method=self.parser.get_method().decode("ascii"),
+            path=unquote(path) if "%" in path else path,
+            raw_path=raw_path,
+            query_string=url.query or b"",
+        )
+
+    def check_head(self) -> None:
+        """Refuse a head that is too large.
+
+        Raises:
+            HeadersTooLarge: It is.
+        """
+        if self._first_bytes + self._head_bytes + self._read_bytes <= LARGEST_HEAD:
+            return  # Nearly always; what it really has is counted only where it may be too much.
+        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > LARGEST_HEAD:
+            raise _too_large()
+
+    # Answers
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether an answer is due, to a request whose head has arrived."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the server has as many connections or requests as it takes."""
+        limit = self.limit_concurrency
+        return limit is not None and (len(self.connections) >= limit or len(self.tasks) >= limit)
+
+    def begin(self, scope: Any, app: Any, body: bytes, *, is_complete: bool, keep_alive: bool) -> None:
+        """Let an application answer a request that was held until now; no other one is being answered."""
+        cycle = self._new_cycle(scope, keep_alive=keep_alive)
+        cycle.body += body
+        cycle.more_body = not is_complete
+        cycle.disconnected = self.transport.is_closing()
+        cycle.message_event.set()
+        if not self.pipeline:
+            self.cycle = cycle
+        self._start_asgi_task(cycle, app)
+
+    def _new_cycle(self, scope: Any, *, keep_alive: bool, is_awaited: bool = False) -> RequestResponseCycle:
+        """Make what carries one request to the application, and its answer back.
+
+        Args:
+            is_awaited: Whether the client waits to be asked for the body.
+        """
+        return RequestResponseCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=is_awaited,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or begin to wait for it."""
@@ -127,6 +278,9 @@ class PatientProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+            return
+        if self._last_answer is not None:
+            self._close_with(self._last_answer)
             return
         self._idle_since = self.loop.time()
         if self.timeout_keep_alive_task is None:
@@ -148,42 +302,77 @@ class PatientProtocol(HttpToolsProtocol):
     def _look_again_after(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
-    def close_after_answer(self) -> None:
-        """Say `Connection: close` in the answer that is due, if one is."""
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.keep_alive = False
-
-    def shutdown(self) -> None:
-        """Close the connection, unless a request is being answered or has begun to arrive."""
-        if self._is_arriving:
-            self.close_after_answer()
-        else:
-            super().shutdown()
-
-    def on_message_complete(self) -> None:
-        """Note that all of a request is there."""
-        if self.parser.should_upgrade():
-            return
-        self._is_arriving = False
-        super().on_message_complete()
+    # Refusals
 
     def _give_up(self) -> None:
         self._timer = None
-        if not self._is_arriving:
-            self.transport.close()
-        elif self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            self._refuse(_TOO_SLOW)
+        if self.is_arriving:
+            self._refuse(RequestTimeout(f"The request did not arrive within {self._read_timeout_s:g} seconds."))
         else:
-            # The answer is on its way already; all there is left to do is not to wait for the rest of the question.
             self.transport.close()
 
-    def _refuse(self, answer: bytes) -> None:
+    def _refuse(self, error: GatewayError) -> None:
+        """Answer what has arrived last with a problem, after the requests before it, and read no more."""
         self._stop_timer()
-        if not self.transport.is_closing():
-            self.transport.write(answer)
+        self._is_refused = True
+        if self.transport.is_closing():
+            return
+        metrics.REFUSED.labels(error.code).inc()
+        answer = self._write_refusal(error)
+        if self._has_head and self.pipeline:
+            self.pipeline.popleft()
+        elif self._has_head and self.is_answering and self.abandon():
+            # All there is left to do is not to wait for the rest of it.
+            answer = b""
+        if self.is_answering:
+            self._last_answer = answer
+        else:
+            self._close_with(answer)
+
+    def abandon(self) -> bool:
+        """Leave a request that will not arrive as a whole; return whether its answer has begun."""
+        self.cycle.disconnected = self.cycle.response_complete = True
+        self.cycle.message_event.set()
+        return self.cycle.response_started
+
+    def _write_refusal(self, error: GatewayError) -> bytes:
+        request_id = str(ULID())
+        response = problem_response(error, request_id, headers={"X-Request-Id": request_id, "Connection": "close"})
+        headers = [*self.server_state.default_headers, *response.raw_headers]
+        head = STATUS_LINE[response.status_code] + b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n"
+        # Before the request line has been read the parser knows of no method, and names another one.
+        return head if self.url and self.parser.get_method() == b"HEAD" else head + bytes(response.body)
+
+    def _close_with(self, answer: bytes) -> None:
+        self.transport.write(answer)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._timer = self.loop.call_later(_LINGER_S, self.transport.close)
+        else:
             self.transport.close()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _to_refusal(error: httptools.HttpParserError) -> GatewayError:
+    """Say what was wrong with a request that could not be parsed."""
+    if isinstance(error.__context__, GatewayError):
+        return error.__context__
+    if "PRI/Upgrade" in str(error):
+        return UnsupportedVersion("HTTP/2 is not spoken here; speak HTTP/1.1.")
+    return MalformedRequest("This is no HTTP/1.1 (RFC 9112); escape blanks and characters outside ASCII in addresses.")
+
+
+def _too_large() -> HeadersTooLarge:
+    return HeadersTooLarge(f"Send at most {LARGEST_HEAD} bytes before the body.")
+
+
+async def _refuse_for_now(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer when the server has as many connections as it takes."""
+    error = Unavailable("The gateway has as many connections as it takes.", retry_after_s=1)
+    metrics.REFUSED.labels(error.code).inc()
+    request_id = str(ULID())
+    await problem_response(error, request_id, headers={"X-Request-Id": request_id})(scope, receive, send)

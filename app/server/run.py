@@ -6,11 +6,13 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 
 import uvicorn
 
 from app.observability.metrics import SHARED_FOLDER
 from app.server import shutdown
+from app.server.fast_callbacks import CallbackProtocol
 from app.settings import Settings
 
 _SHUTDOWN_S = 30
@@ -53,7 +55,7 @@ def _run(settings: Settings) -> None:
         port=settings.port,
         workers=settings.workers,
         loop="auto",
-        http="app.server.fast_callbacks:CallbackProtocol",
+        http=partial(CallbackProtocol, read_timeout_s=settings.read_timeout_seconds),  # type: ignore[arg-type]  # is called
         limit_concurrency=settings.max_connections or None,
         ws="none",
         lifespan="on",

@@ -22,7 +22,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import multiprocess
 
-from app.server.protocol import PatientProtocol, State
+from app.server.protocol import GatewayProtocol, State
 from app.settings import Settings
 
 _LAST_TAKEN_S = 0.3
@@ -78,7 +78,7 @@ class DrainingServer(uvicorn.Server):
     async def _drain(self) -> None:
         cast("Any", self.config.loaded_app).stop_being_ready()
         for connection in self.server_state.connections:
-            if isinstance(connection, PatientProtocol):
+            if isinstance(connection, GatewayProtocol):
                 connection.close_after_answer()
         await self._serve_for(self._drain_s)
         if self._owns_socket:

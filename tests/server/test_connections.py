@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from app.server import protocol
-from app.server.protocol import LARGEST_HEAD, PatientProtocol
+from app.server.protocol import GatewayProtocol
+from tests.support.raw_http import place_of
 from tests.support.servers import answer_lifespan, serving
 from tests.support.waiting import until
 
@@ -27,13 +28,9 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.fixture
-async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, int]]:
-    monkeypatch.setenv("GATEWAY_READ_TIMEOUT_SECONDS", "0.3")
-    protocol._read_timeout_s.cache_clear()
-    async with serving(echo, http=PatientProtocol) as url:
-        host, _, port = url.removeprefix("http://").partition(":")
-        yield host, int(port)
-    protocol._read_timeout_s.cache_clear()
+async def place() -> AsyncIterator[tuple[str, int]]:
+    async with serving(echo, http=partial(GatewayProtocol, read_timeout_s=0.3)) as url:
+        yield place_of(url)
 
 
 async def answers_to(place: tuple[str, int], *pieces: bytes) -> bytes:
@@ -71,14 +68,6 @@ async def test_a_second_request_has_to_arrive_as_well(place: tuple[str, int]) ->
     assert (answer.count(b" 200 "), answer.count(b" 408 ")) == (1, 1)
 
 
-async def test_a_head_without_end_gets_431(place: tuple[str, int]) -> None:
-    line = b"X-A: " + b"a" * 1000 + b"\r\n"
-
-    answer = await answers_to(place, b"GET / HTTP/1.1\r\n", *[line * 8] * (LARGEST_HEAD // 8000 + 2))
-
-    assert answer.startswith(b"HTTP/1.1 431 ")
-
-
 async def test_requests_in_several_pieces_are_answered(place: tuple[str, int]) -> None:
     pieces = [b"POST / HTTP/1.1\r\nContent-", b"Length: 4\r\nConnection: close\r\n\r\n", b"ab", b"cd"]
 
@@ -87,11 +76,11 @@ async def test_requests_in_several_pieces_are_answered(place: tuple[str, int]) -
     assert answer.startswith(b"HTTP/1.1 200 ")
 
 
-class Connections(list[PatientProtocol]):
+class Connections(list[GatewayProtocol]):
     """Makes connections of a server, and keeps them."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> PatientProtocol:
-        self.append(PatientProtocol(*args, **kwargs))
+    def __call__(self, *args: Any, **kwargs: Any) -> GatewayProtocol:
+        self.append(GatewayProtocol(*args, **kwargs))
         return self[-1]
 
 

@@ -14,7 +14,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import SIGNALS
 
 from app.server import shutdown
-from app.server.protocol import PatientProtocol
+from app.server.protocol import GatewayProtocol
 from app.server.shutdown import DrainingServer, hold_back_connections
 from tests.support.pooling import Client
 from tests.support.servers import answer_lifespan
@@ -47,7 +47,7 @@ async def told_to_stop(drain_s: float, application: Application) -> AsyncIterato
     config = uvicorn.Config(
         application,
         port=0,
-        http=PatientProtocol,
+        http=GatewayProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

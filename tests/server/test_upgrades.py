@@ -1,6 +1,5 @@
 """Offers to change the protocol, none of which is taken: a request is served as if it had not made one."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.support.gateways import KEY
-from tests.support.raw_http import Place, RawAnswer, answer, answers, chunked_request, count_rows, request
+from tests.support.raw_http import Place, answered_until_closed, answers, chunked_request, count_rows, request
 from tests.support.vendors import CALLBACK_PATH, DEVICE, message
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -133,23 +132,16 @@ async def test_a_body_over_the_limit_is_refused(gateway_app: FastAPI, place: Pla
 
 
 @pytest.mark.parametrize(
-    "sent",
+    ("sent", "status", "code"),
     [
-        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="HTTP/2 from the start"),
-        pytest.param(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n", id="a tunnel"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "HTTP_VERSION_NOT_SUPPORTED", id="HTTP/2 at once"),
+        pytest.param(b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505, "HTTP_VERSION_NOT_SUPPORTED", id="HTTP/2 in words"),
+        pytest.param(b"GET /\r\n\r\n", 505, "HTTP_VERSION_NOT_SUPPORTED", id="HTTP/0.9"),
+        pytest.param(b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n", 400, "MALFORMED_REQUEST", id="a tunnel"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", 400, "MALFORMED_REQUEST", id="TLS"),
     ],
 )
-async def test_other_protocols_are_refused(place: Place, sent: bytes) -> None:
+async def test_other_protocols_are_refused(place: Place, sent: bytes, status: int, code: str) -> None:
     answered, rest = await answered_until_closed(place, sent)
 
-    assert (answered.status, rest) == (400, b"")
-
-
-async def answered_until_closed(place: Place, sent: bytes) -> tuple[RawAnswer, bytes]:
-    """Read one answer, and what comes until the connection ends."""
-    reader, writer = await asyncio.open_connection(*place)
-    writer.write(sent)
-    answered = await answer(reader)
-    rest = await asyncio.wait_for(reader.read(), 20)
-    writer.close()
-    return answered, rest
+    assert (answered.status, answered.json()["code"], rest) == (status, code, b"")

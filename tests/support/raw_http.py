@@ -62,6 +62,19 @@ async def answers(place: Place, *pieces: bytes, count: int = 1) -> list[RawAnswe
         writer.close()
 
 
+async def answered_until_closed(place: Place, *pieces: bytes) -> tuple[RawAnswer, bytes]:
+    """Send the pieces, read one answer, and what comes until the server ends the connection."""
+    reader, writer = await asyncio.open_connection(*place)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        return await answer(reader), await asyncio.wait_for(reader.read(), 20)
+    finally:
+        writer.close()
+
+
 async def answer(reader: asyncio.StreamReader) -> RawAnswer:
     """Read one answer."""
     status, *lines = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).decode().split("\r\n")

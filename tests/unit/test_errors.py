@@ -9,7 +9,7 @@ from app.api.problems import STATUSES, problem_response, status_of, to_pointer, 
 from app.errors import Attempt, FieldError, GatewayError, ProviderError, RequestError
 
 CONTRACT = {
-    400: {"MALFORMED_JSON"},
+    400: {"MALFORMED_JSON", "MALFORMED_REQUEST"},
     401: {"UNAUTHENTICATED"},
     403: {"PERMISSION_DENIED", "CONSENT_REQUIRED", "DEVICE_NOT_OWNED"},
     404: {"NOT_FOUND", "IDENTIFIER_NOT_FOUND"},

@@ -19,6 +19,7 @@ from app.errors import (
     GatewayError,
     InvalidArgument,
     MalformedJson,
+    MalformedRequest,
     NotFound,
     Unauthenticated,
     Unavailable,
@@ -42,6 +43,7 @@ Signature = Annotated[
 Id = Annotated[str, Path(max_length=64)]
 Token = Annotated[str, Path(max_length=200)]
 _REFUSALS = (
+    MalformedRequest,
     MalformedJson,
     Unauthenticated,
     NotFound,
