@@ -2,8 +2,6 @@
 
 from datetime import UTC, datetime
 
-import msgspec
-
 from app import identifiers
 from app.errors import MalformedJson, UnexpectedReply
 from app.model import AccountName, Headers, Report, ReportType, SimpleFix, TransactionId
@@ -77,62 +75,35 @@ class ThingSpaceCallbacks:
             MalformedJson: The body is no JSON object.
             UnexpectedReply: It is nested too deeply to be read, or lists too many devices.
         """
-        # Escapes can hide characters that Postgres refuses; only the lenient way cleans texts.
-        message = None if b"\\u" in body else _typed(body)
-        envelope, entries = (_as_documented(message) if message else None) or _as_whatever_it_is(body)
+        message = reading.decode(body)
+        if not isinstance(message, dict):
+            raise MalformedJson("The body is no JSON object.")
+        found = reading.members(message)
+        entries = _entries_in(found)
         if len(entries) > _MOST_DEVICES:
             raise UnexpectedReply(f"The message lists more than {_MOST_DEVICES} devices.")
-        return to_reports(envelope, entries, body, now=datetime.now(UTC))
+        return to_reports(_to_envelope(found, entries), entries, message, body, now=datetime.now(UTC))
 
 
-Message = tuple[Envelope, list[wire.CallbackEntry]]
-
-
-def _typed(body: bytes) -> wire.Callback | None:
-    try:
-        return wire.to_callback(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def _as_documented(message: wire.Callback) -> Message | None:
-    if not message.device_list or message.report_type not in _TYPES:
-        return None
-    envelope = Envelope(
-        type=_TYPES[message.report_type],
-        kind=message.report_type,
-        status=(reading.text(message.status) or "").upper(),
-        account=identifiers.account(reading.text(message.account_name) or ""),
-        transaction_id=identifiers.transaction_id(reading.text(message.transaction_id) or ""),
-    )
-    return envelope, message.device_list
-
-
-def _as_whatever_it_is(body: bytes) -> Message:
-    value = reading.decode(body)
-    if not isinstance(value, dict):
-        raise MalformedJson("The body is no JSON object.")
-    found = reading.members(value)
-    entries = _entries_in(found)
+def _to_envelope(found: dict[str, object], entries: list[wire.Entry]) -> Envelope:
     kind = reading.text(found.get("reporttype")) or ""
-    envelope = Envelope(
+    return Envelope(
         type=_TYPES.get(kind.upper(), "other") if kind else _type_of(entries),
         kind=kind,
         status=(reading.text(found.get("status")) or "").upper(),
         account=identifiers.account(reading.text(reading.first(found, "accountname", "account")) or ""),
         transaction_id=identifiers.transaction_id(reading.text(reading.first(found, "transactionid", "txid")) or ""),
     )
-    return envelope, entries
 
 
-def _entries_in(found: dict[str, object]) -> list[wire.CallbackEntry]:
+def _entries_in(found: dict[str, object]) -> list[wire.Entry]:
     """Find the devices: in the list, in one object instead of it, or in the message itself."""
     listed = reading.first(found, "devicelist", "devlocationlist")
     elements = listed if isinstance(listed, list) else [listed]
     entries = [wire.to_entry(element) for element in map(_as_object, elements) if element]
     if entries:
         return entries
-    return [wire.to_entry(found) if found.keys() & _ABOUT_A_DEVICE else wire.CallbackEntry()]
+    return [wire.to_entry(found) if found.keys() & _ABOUT_A_DEVICE else wire.Entry()]
 
 
 def _as_object(element: object) -> object:
@@ -140,6 +111,6 @@ def _as_object(element: object) -> object:
     return {"id": element} if isinstance(element, str) else element
 
 
-def _type_of(entries: list[wire.CallbackEntry]) -> ReportType:
+def _type_of(entries: list[wire.Entry]) -> ReportType:
     """Old-style bodies name no report type; what carries a position or an error is a position report."""
     return "location" if any(entry.position or entry.error for entry in entries) else "other"

@@ -5,7 +5,6 @@ import json
 from datetime import datetime
 from functools import cached_property
 
-from app.errors import MalformedJson, UnexpectedReply
 from app.providers.thingspace import reading
 from app.providers.thingspace.mapping import Sighting
 from app.providers.thingspace.wire import Entry, Scalar, to_json
@@ -16,12 +15,14 @@ _LONGEST = 512
 class ContentKeys:
     """Makes the content keys of one message's reports; what they have in common is hashed once for all of them."""
 
-    def __init__(self, body: bytes, about: tuple[str, ...]) -> None:
+    def __init__(self, message: object, body: bytes, about: tuple[str, ...]) -> None:
         """Make keys for the reports of a message.
 
         Args:
+            message: What the body holds, decoded.
             about: What the message says about all of its devices: account, transaction, report type.
         """
+        self._message = message
         self._body = body
         self._about = to_json(about)[:-1]
         self._hash = hashlib.sha256(self._about)
@@ -48,8 +49,8 @@ class ContentKeys:
     @cached_property
     def _body_hash(self) -> str:
         try:
-            canonical = json.dumps(reading.decode(self._body), sort_keys=True, separators=(",", ":")).encode()
-        except (MalformedJson, UnexpectedReply, RecursionError):
+            canonical = json.dumps(self._message, sort_keys=True, separators=(",", ":")).encode()
+        except RecursionError:
             canonical = self._body
         return hashlib.sha256(canonical).hexdigest()
 

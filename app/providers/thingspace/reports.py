@@ -33,9 +33,15 @@ class Envelope:
     transaction_id: str = ""
 
 
-def to_reports(envelope: Envelope, entries: Sequence[Entry], body: bytes, *, now: datetime) -> list[Report]:
-    """Make one report per device; a device that is named twice with the same words counts once."""
-    keys = ContentKeys(body, (envelope.account, envelope.transaction_id, envelope.type))
+def to_reports(
+    envelope: Envelope, entries: Sequence[Entry], message: object, body: bytes, *, now: datetime
+) -> list[Report]:
+    """Make one report per device; a device that is named twice with the same words counts once.
+
+    Args:
+        message: What the body holds, decoded.
+    """
+    keys = ContentKeys(message, body, (envelope.account, envelope.transaction_id, envelope.type))
     reports = (_to_report(envelope, entry, keys, place, now) for place, entry in enumerate(entries))
     return list({report.content_key: report for report in reports}.values())
 

@@ -4,8 +4,6 @@ What is sent is strict; what is read as documented goes through typed decoders, 
 name or type, and everything else goes through `to_entry`, which reads every spelling of the reference, section 12.
 """
 
-from typing import Protocol
-
 import msgspec
 
 from app.providers.thingspace import reading
@@ -76,19 +74,8 @@ class Failure(msgspec.Struct, forbid_unknown_fields=True):
     info: Scalar = None
 
 
-class Entry(Protocol):
-    """What is said about one device, in an answer or in a callback."""
-
-    id: Scalar
-    kind: Scalar
-    mdn: Scalar
-    position: Position | None
-    error: Failure | None
-    location_type: Scalar
-
-
-class AnswerEntry(msgspec.Struct, forbid_unknown_fields=True):
-    """One element of the answer to `POST /locations`, as documented."""
+class Entry(msgspec.Struct, forbid_unknown_fields=True):
+    """What is said about one device; as JSON, one element of the answer to `POST /locations` as documented."""
 
     mdn: Scalar = msgspec.field(default=None, name="msid")
     position: Position | None = msgspec.field(default=None, name="pd")
@@ -98,33 +85,12 @@ class AnswerEntry(msgspec.Struct, forbid_unknown_fields=True):
     location_type: Scalar = msgspec.field(default=None, name="locationType")
 
 
-class CallbackEntry(msgspec.Struct, forbid_unknown_fields=True):
-    """One element of a callback's `deviceList`, as documented."""
-
-    id: Scalar = None
-    kind: Scalar = None
-    mdn: Scalar = None
-    position: Position | None = msgspec.field(default=None, name="positionData")
-    error: Failure | None = None
-    location_type: Scalar = msgspec.field(default=None, name="locationType")
-
-
-class Callback(msgspec.Struct, forbid_unknown_fields=True):
-    """A callback as documented."""
-
-    report_type: str = msgspec.field(name="reportType")
-    device_list: list[CallbackEntry] = msgspec.field(name="deviceList")
-    account_name: Scalar = msgspec.field(default=None, name="accountName")
-    status: Scalar = None
-    transaction_id: Scalar = msgspec.field(default=None, name="transactionID")
-
-
-def to_entry(element: object) -> CallbackEntry:
+def to_entry(element: object) -> Entry:
     """Read one device's part of a message in any spelling; what is not understood is left out."""
     found = reading.members(element)
     nested = found.get("deviceids")
     found |= reading.members(nested[0] if isinstance(nested, list) and nested else nested)
-    return CallbackEntry(
+    return Entry(
         id=_scalar(reading.first(found, "id", "deviceid")),
         kind=_scalar(found.get("kind")),
         mdn=_scalar(reading.first(found, "mdn", "msid")),
@@ -166,7 +132,6 @@ def _scalar(value: object) -> Scalar:
     return value if isinstance(value, str | int | float | bool) else None
 
 
-to_callback = msgspec.json.Decoder(Callback).decode
-to_answer_entry = msgspec.json.Decoder(AnswerEntry).decode
+to_answer_entry = msgspec.json.Decoder(Entry).decode
 to_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 to_json = msgspec.json.Encoder().encode
