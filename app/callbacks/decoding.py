@@ -36,25 +36,14 @@ class DecodingThread:
             return await asyncio.to_thread(work)
 
 
-def to_fast_entry(address: Address, body: bytes, signature: Signature, now_ms: int) -> Entry:
-    """Make an entry of a callback of which something can be made, of an ordinary one in the shortest way.
-
-    Raises:
-        GatewayError: Nothing can be made of it.
-    """
-    report = address.reader.read_simple_fix(body)
-    if report is not None and report.account == address.account:
-        row = to_simple_fix_row(
-            report, body, provider=address.provider, service=address.service, signature=signature, received_ms=now_ms
-        )
-        return Entry(ordinary=row)
-    callback = arrived(address, signature, now_ms)
-    kept = address.reader.redacted(body)
-    return Entry(reports=decode(address, kept, callback), callback=callback, body=kept)
-
-
 def to_entry(address: Address, body: bytes, signature: Signature, now_ms: int) -> tuple[Entry, GatewayError | None]:
-    """Make an entry of any callback, and return why it is one for quarantine, if it is."""
+    """Make an entry of a callback, and return why it is one for quarantine, if it is."""
+    fix = address.reader.read_simple_fix(body)
+    if fix is not None and fix.account == address.account:
+        row = to_simple_fix_row(
+            fix, body, provider=address.provider, service=address.service, signature=signature, received_ms=now_ms
+        )
+        return Entry(ordinary=row), None
     callback = arrived(address, signature, now_ms)
     # Read as it is kept, so that a replay makes the same reports of it.
     kept = address.reader.redacted(body)

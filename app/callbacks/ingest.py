@@ -6,7 +6,7 @@ from typing import Protocol
 
 import structlog
 
-from app.callbacks.decoding import DecodingThread, to_entry, to_fast_entry
+from app.callbacks.decoding import DecodingThread, to_entry
 from app.callbacks.signatures import SignatureLog, check_signature, verdict
 from app.callbacks.tokens import Address
 from app.errors import GatewayError, MalformedJson
@@ -21,7 +21,7 @@ class Sender(Waiting, Protocol):
     """Who has sent a callback, and is told what became of it."""
 
     def pass_on(self) -> None:
-        """Let the callback be taken in the ordinary way, because there is more to be told."""
+        """Let the callback take the full path, because there is more to answer than that it is stored."""
 
 
 class Ingest:
@@ -56,14 +56,14 @@ class Ingest:
     def take_together(
         self, address: Address, body: bytes, headers: Headers, sender: Sender, trace: Trace | None = None
     ) -> None:
-        """Take a callback together with the others that arrive in the same turn of the event loop.
+        """Take a callback on the fast path, together with the others that arrive in the same turn of the event loop.
 
         One after the other in one go, they cost half of what they cost between other work.
 
         Args:
             body: At most `LARGEST_ON_LOOP` bytes; more take long to decode, which is for `take` to do.
-            sender: Told when the callback is committed or cannot be; or to pass it on, because `take` has to tell
-                what is wrong with it, and nothing is stored.
+            sender: Called when the callback is committed or cannot be; or when nothing is stored of it, and the full
+                path has to answer what is wrong.
             trace: The trace of the callback, where it has one.
         """
         if not self._arrivals:
@@ -78,12 +78,16 @@ class Ingest:
             try:
                 signature = verdict(address, body, headers)
                 check_signature(address, signature)
-                self._writer.submit(to_fast_entry(address, body, signature, now_ms), trace, sender)
+                entry, unreadable = to_entry(address, body, signature, now_ms)
+                if isinstance(unreadable, MalformedJson):
+                    sender.pass_on()
+                    continue
+                self._writer.submit(entry, trace, sender)
                 judged.append((address, signature))
             except GatewayError:
                 sender.pass_on()
             except Exception as error:  # noqa: BLE001 -- a mistake with one must not keep the others waiting
-                log.error("callback not taken at once", provider=address.provider, error=type(error).__name__)
+                log.error("fast path failed", provider=address.provider, error=type(error).__name__)
                 sender.pass_on()
-        # Those that are passed on are noted by `take`.
+        # Those that take the full path are noted by `take`.
         self._signatures.note(judged)

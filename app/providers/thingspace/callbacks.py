@@ -8,10 +8,10 @@ from app.model import AccountName, Headers, Report, ReportType, SimpleFix, Trans
 from app.provider import SignatureMode
 from app.providers.thingspace import reading, wire
 from app.providers.thingspace.credentials import without_credentials
-from app.providers.thingspace.ordinary import to_ordinary_report
 from app.providers.thingspace.reports import Envelope, to_reports
 from app.providers.thingspace.settings import ThingSpaceSettings, secret_text
 from app.providers.thingspace.signature import is_signed_with, signature_of
+from app.providers.thingspace.simple_fix import to_simple_fix
 
 _TYPES: dict[str, ReportType] = {
     "LOCATION_REPORT": "location",
@@ -65,8 +65,8 @@ class ThingSpaceCallbacks:
         )
 
     def read_simple_fix(self, body: bytes) -> SimpleFix | None:
-        """Make the report of an ordinary callback; None for any other."""
-        return to_ordinary_report(body)
+        """Decode a callback that is a simple fix; return None for any other."""
+        return to_simple_fix(body)
 
     def read(self, body: bytes) -> list[Report]:
         """Make one report per device; a message without devices makes one as well.

@@ -1,4 +1,4 @@
-"""The short way for ordinary callbacks says exactly what the long way would have said."""
+"""The fast path makes of a simple fix exactly the rows that the full path would have made."""
 
 import json
 from datetime import UTC
@@ -14,8 +14,8 @@ from app.callbacks.decoding import arrived, decode
 from app.callbacks.tokens import Address
 from app.providers.thingspace import NAME
 from app.providers.thingspace.callbacks import ThingSpaceCallbacks
-from app.providers.thingspace.ordinary import to_ordinary_report
 from app.providers.thingspace.settings import ThingSpaceSettings
+from app.providers.thingspace.simple_fix import to_simple_fix
 from app.storage.rows import EPOCH, to_simple_fix_row
 from tests.support.reports import in_full
 
@@ -48,7 +48,7 @@ PLACES = {
 
 @st.composite
 def messages(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw an ordinary message in which up to two members are odd."""
+    """Draw a simple fix in which up to two members are odd."""
     said_at = draw(st.datetimes(timezones=st.just(UTC)))
     position = {
         "time": f"{said_at:%Y%m%d%H%M%S}".zfill(14),
@@ -73,22 +73,22 @@ def messages(draw: st.DrawFn) -> dict[str, Any]:
 
 @limits(suppress_health_check=[HealthCheck.too_slow])  # the first text takes long: which characters exist is read then
 @given(messages(), st.sampled_from(["escaped", "as it is"]))
-def test_both_ways_make_the_same_rows(message: dict[str, Any], written: str) -> None:
+def test_both_paths_make_the_same_rows(message: dict[str, Any], written: str) -> None:
     body = json.dumps(message, ensure_ascii=written == "escaped").encode("utf-8", "replace")
     reader = ThingSpaceCallbacks(ThingSpaceSettings(_env_file=None))
-    short = reader.read_simple_fix(body)
-    if short is None:
+    fix = reader.read_simple_fix(body)
+    if fix is None:
         return
-    address = Address(provider=NAME, account=short.account, service="DeviceLocation", reader=reader)
+    address = Address(provider=NAME, account=fix.account, service="DeviceLocation", reader=reader)
 
-    ordinary = to_simple_fix_row(
-        short, body, provider=NAME, service="DeviceLocation", signature="unchecked", received_ms=NOW_MS
+    row = to_simple_fix_row(
+        fix, body, provider=NAME, service="DeviceLocation", signature="unchecked", received_ms=NOW_MS
     )
     callback = arrived(address, "unchecked", NOW_MS)
-    callback.id = ordinary.callback_id
+    callback.id = row.callback_id
     [report] = decode(address, body, callback)
 
-    assert in_full(ordinary) == (msgspec.structs.replace(report, content_hash=""), callback)
+    assert in_full(row) == (msgspec.structs.replace(report, content_hash=""), callback)
     assert report.at >= EPOCH
     assert reader.redacted(body) == body
 
@@ -112,26 +112,26 @@ def documented_callback(**position: str) -> bytes:
     return json.dumps(message).encode()
 
 
-def test_the_documented_callback_takes_the_short_way() -> None:
-    report = to_ordinary_report(documented_callback())
+def test_the_documented_callback_takes_the_fast_path() -> None:
+    report = to_simple_fix(documented_callback())
 
     assert report is not None
     assert (report.latitude_deg, report.longitude_deg) == (37.65996174987342, -122.46907314206896)
 
 
-def test_a_character_that_postgres_refuses_takes_the_long_way() -> None:
+def test_a_character_that_postgres_refuses_takes_the_full_path() -> None:
     body = documented_callback()
 
-    assert to_ordinary_report(body.replace(b'"2234434445-32333"', b'"2234434445-32333\\u0031"')) is not None
-    assert to_ordinary_report(body.replace(b'"2234434445-32333"', b'"2234434445\\u000032333"')) is None
+    assert to_simple_fix(body.replace(b'"2234434445-32333"', b'"2234434445-32333\\u0031"')) is not None
+    assert to_simple_fix(body.replace(b'"2234434445-32333"', b'"2234434445\\u000032333"')) is None
 
 
 @pytest.mark.parametrize("zero", ["0", "-0.0", "0.000000", "0e1"])
-def test_a_position_of_zeros_takes_the_long_way(zero: str) -> None:
-    assert to_ordinary_report(documented_callback(x=zero, y="0")) is None
-    assert to_ordinary_report(documented_callback(x=zero)) is not None
+def test_a_position_of_zeros_takes_the_full_path(zero: str) -> None:
+    assert to_simple_fix(documented_callback(x=zero, y="0")) is None
+    assert to_simple_fix(documented_callback(x=zero)) is not None
 
 
 @pytest.mark.parametrize("time", ["20240230000000", "20240517250000", "2024051714300x", "19691231235959"])
-def test_a_time_that_is_none_or_no_id_can_hold_takes_the_long_way(time: str) -> None:
-    assert to_ordinary_report(documented_callback(time=time)) is None
+def test_a_time_that_is_none_or_no_id_can_hold_takes_the_full_path(time: str) -> None:
+    assert to_simple_fix(documented_callback(time=time)) is None

@@ -1,7 +1,7 @@
-"""The shortest way from an ordinary callback to its report: one device, a position, everything as documented.
+"""Decodes simple fixes for the fast path: one device, one position, everything exactly as documented.
 
-Nearly all callbacks are like this, and bursts of thousands have to be taken in. What is not ordinary in any respect is
-left to `reports`, which reads everything; a property test holds the two together.
+Nearly all callbacks are simple fixes, and they come in bursts of thousands. Any other callback is left to the full path
+(`callbacks`), which reads every spelling; a property test holds both to the same rows.
 """
 
 from datetime import datetime
@@ -51,8 +51,8 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _decode = msgspec.json.Decoder(_Message).decode
 
 
-def to_ordinary_report(body: bytes) -> SimpleFix | None:
-    """Make the report of an ordinary callback; None for any other."""
+def to_simple_fix(body: bytes) -> SimpleFix | None:
+    """Decode a callback that is a simple fix; return None for any other."""
     try:
         message = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -119,5 +119,5 @@ def _is_plain(digits: str) -> bool:
 
 
 def _is_tidy(name: str) -> bool:
-    # Escapes can hide characters that Postgres refuses.
+    # Postgres refuses some characters, which escapes can bring in.
     return name.isascii() and name.isprintable() and name == name.strip()
