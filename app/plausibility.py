@@ -15,6 +15,9 @@ ERROR_BESIDE_POSITION: Final = "error_beside_position"
 TIME_UNREADABLE: Final = "time_unreadable"
 """No time is stated that can be read, so nobody knows how old the fix is; its arrival dates it."""
 
+GIVEN_UP: Final = "given_up"
+"""The provider has dropped the device from its session, and reports on it no more; no doubt about a fix."""
+
 DOUBTS = frozenset({ZERO_ISLAND, ERROR_BESIDE_POSITION, TIME_UNREADABLE})
 """The flags of fixes that may not be believed."""
 

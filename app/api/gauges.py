@@ -54,9 +54,11 @@ class Gauges:
     async def _look(self, clock: Clock) -> None:
         async with self._database.session() as session:
             states = await session_views.count_by_state(session)
+            failed_stops = await session_views.failed_stops_of_open(session)
             missing = await session_views.missing_of_open(session, clock)
             quarantined = await callbacks.count_quarantined(session)
         for state in metrics.SESSION_STATES:
             metrics.SESSIONS.labels(state).set(states.get(state, 0))
         metrics.MISSING.set(missing)
+        metrics.FAILED_STOPS.set(failed_stops)
         metrics.QUARANTINED.set(quarantined)

@@ -53,6 +53,7 @@ def to_session(view: SessionView) -> dict[str, Any]:
             "received": counts.received,
             "failed": counts.failed,
             "missing": counts.missing,
+            "ended": counts.ended,
         },
         "createdAt": instant(row.created_at),
         "startedAt": instant(row.started_at) if row.started_at else None,
@@ -69,13 +70,18 @@ def to_session_device(view: DeviceView) -> dict[str, Any]:
     location = to_report(view.last)["location"] if view.last is not None else None
     return {
         "device": {"imei": row.device, "mdn": row.mdn},
+        "state": view.state,
         "received": counts.received,
         "failed": counts.failed,
         "due": counts.due,
         "missing": counts.missing,
+        "ended": counts.ended,
         "lastFix": location and view.last and location | {"reportId": public_id(view.last.id)},
         "stopRequestedAt": instant(row.stop_requested_at) if row.stop_requested_at else None,
         "stoppedAt": instant(row.stopped_at) if row.stopped_at else None,
+        "stopFailedAt": instant(row.stop_failed_at) if row.stop_failed_at else None,
+        "endedAt": instant(row.ended_at) if row.ended_at else None,
+        "lastError": to_report(view.last_error)["error"] if view.last_error is not None else None,
     }
 
 

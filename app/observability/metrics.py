@@ -126,6 +126,12 @@ MISSING = Gauge(
     registry=REGISTRY,
     multiprocess_mode="livemostrecent",
 )
+FAILED_STOPS = Gauge(
+    "gateway_stops_failed",
+    "Devices of running sessions that the provider could not stop; they go on, and may be billed.",
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
 QUARANTINED = Gauge(
     "gateway_callbacks_quarantined",
     "Callbacks in quarantine, to be replayed.",

@@ -1,20 +1,23 @@
 """Start a session: the intent is committed first, then the provider is called, once, then the outcome is recorded."""
 
 import asyncio
+from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
 from msgspec.structs import replace
 
 from app.errors import (
+    FieldError,
     GatewayError,
     IdempotencyInProgress,
     IdempotencyKeyReused,
+    MissingIdentifier,
     OutcomeUnknown,
     ProviderError,
     Unavailable,
 )
-from app.model import Deadline, Mdn, PeriodicPlan
+from app.model import Deadline, Device, Mdn, PeriodicPlan
 from app.periodic.answers import Answer, AnswerWriter
 from app.periodic.background import persistently
 from app.periodic.context import START_LIMIT_S, SessionContext
@@ -31,6 +34,7 @@ log = structlog.get_logger()
 
 _ANSWER_AFTER_S = 3
 _ACCEPTED = 202
+_MOST_SHOWN = 100
 
 
 class SessionStart:
@@ -110,6 +114,8 @@ class SessionStart:
                 replace(device, mdn=Mdn(known[device.id])) if device.mdn is None and device.id in known else device
                 for device in plan.devices
             )
+            if plan.count is None:
+                _refuse_unstoppable(completed)
             await sessions.add(db, row, {device.id: device.mdn for device in completed if device.id})
             await aliases.learn(db, plan.devices, row.created_at)
         return replace(plan, devices=completed)
@@ -159,6 +165,18 @@ class SessionStart:
             intent.row.state = "unknown"
             return intent.words.doubtful(outcome, view)
         return outcome
+
+
+def _refuse_unstoppable(devices: Sequence[Device]) -> None:
+    """Refuse to start without an end what could not be stopped: ThingSpace stops devices by MDN (section 6.2)."""
+    detail = "send the MDN: it is not known here, and without it the device could not be stopped"
+    fields = tuple(
+        FieldError(pointer=f"/devices/{index}/mdn", code="MISSING", detail=detail)
+        for index, device in enumerate(devices)
+        if device.mdn is None
+    )
+    if fields:
+        raise MissingIdentifier("An unlimited session needs the MDN of every device.", errors=fields[:_MOST_SHOWN])
 
 
 def _unknown(provider: str) -> OutcomeUnknown:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, cast, extract, func, literal, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from app.caller import EVERYTHING, Reach
 from app.storage.reach import sessions_within
@@ -19,12 +20,14 @@ class Counts:
     Attributes:
         due: Reports that should have come by now.
         missing: Of those, the ones that neither came nor failed; never made up for by another device.
+        ended: Reports that are owed no more, because the provider has given their devices up.
     """
 
     received: int = 0
     failed: int = 0
     due: int = 0
     missing: int = 0
+    ended: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +43,16 @@ class DeviceView:
     """A device of a session and how it stands.
 
     Attributes:
+        state: `ended` once the provider has given it up, else as the session's states.
         last: The report with its latest fix.
+        last_error: Its latest report of a failure.
     """
 
     row: SessionDeviceRow
+    state: str
     counts: Counts
     last: ReportRow | None
+    last_error: ReportRow | None
 
 
 async def view(db: AsyncSession, key: UUID, clock: Clock) -> SessionView | None:
@@ -77,12 +84,16 @@ async def page(
 
 async def devices(db: AsyncSession, key: UUID, clock: Clock, *, after: str | None, limit: int) -> list[DeviceView]:
     """Show devices of a session, in the order of their IMEIs; `after` goes on behind that one."""
-    due, missing = _due(clock), _missing(clock)
+    due, missing, ended = _due(clock), _missing(clock), _ended(clock)
+    failure = aliased(ReportRow)
     wanted = (
-        select(SessionDeviceRow, ReportRow, due, missing)
+        select(SessionDeviceRow, SessionRow.state, ReportRow, failure, due, missing, ended)
         .join(SessionRow, SessionRow.id == SessionDeviceRow.session_id)
         .outerjoin(
             ReportRow, (ReportRow.at == SessionDeviceRow.last_at) & (ReportRow.id == SessionDeviceRow.last_report_id)
+        )
+        .outerjoin(
+            failure, (failure.at == SessionDeviceRow.last_error_at) & (failure.id == SessionDeviceRow.last_error_id)
         )
         .where(SessionDeviceRow.session_id == key)
         .order_by(SessionDeviceRow.device)
@@ -93,11 +104,23 @@ async def devices(db: AsyncSession, key: UUID, clock: Clock, *, after: str | Non
     return [
         DeviceView(
             row=device,
+            state=_device_state(device, state),
             last=report,
-            counts=Counts(received=device.received, failed=device.failed, due=due, missing=missing),
+            last_error=error,
+            counts=Counts(received=device.received, failed=device.failed, due=due, missing=missing, ended=ended),
         )
-        for device, report, due, missing in await db.execute(wanted)
+        for device, state, report, error, due, missing, ended in await db.execute(wanted)
     ]
+
+
+def _device_state(device: SessionDeviceRow, session_state: str) -> str:
+    if device.ended_at is not None:
+        return "ended"
+    if device.stopped_at is not None:
+        return "stopped"
+    if device.stop_requested_at is not None and session_state == "active":
+        return "stopping"
+    return session_state
 
 
 async def _views(db: AsyncSession, wanted: Select[UUID], clock: Clock) -> list[SessionView]:
@@ -108,12 +131,13 @@ async def _views(db: AsyncSession, wanted: Select[UUID], clock: Clock) -> list[S
             func.coalesce(func.sum(SessionDeviceRow.failed), 0).label("failed"),
             func.coalesce(func.sum(_due(clock)), 0).label("due"),
             func.coalesce(func.sum(_missing(clock)), 0).label("missing"),
+            func.coalesce(func.sum(_ended(clock)), 0).label("ended"),
         )
         .where(SessionDeviceRow.session_id == SessionRow.id)
         .lateral("sums")
     )
     rows = await db.execute(
-        select(SessionRow, sums.c.received, sums.c.failed, sums.c.due, sums.c.missing)
+        select(SessionRow, sums.c.received, sums.c.failed, sums.c.due, sums.c.missing, sums.c.ended)
         .join(sums, true())
         .where(SessionRow.id.in_(wanted.scalar_subquery()))
         .order_by(SessionRow.id.desc())
@@ -121,9 +145,12 @@ async def _views(db: AsyncSession, wanted: Select[UUID], clock: Clock) -> list[S
     )
     return [
         SessionView(
-            row=row, counts=Counts(received=int(received), failed=int(failed), due=int(due), missing=int(missing))
+            row=row,
+            counts=Counts(
+                received=int(received), failed=int(failed), due=int(due), missing=int(missing), ended=int(ended)
+            ),
         )
-        for row, received, failed, due, missing in rows
+        for row, received, failed, due, missing, ended in rows
     ]
 
 
@@ -144,25 +171,50 @@ async def missing_of_open(db: AsyncSession, clock: Clock) -> int:
     return int(await db.scalar(lacking) or 0)
 
 
+async def failed_stops_of_open(db: AsyncSession) -> int:
+    """Count the devices of running sessions of which the provider said that they could not be stopped."""
+    failed = (
+        select(func.count())
+        .select_from(SessionDeviceRow)
+        .join(SessionRow, SessionRow.id == SessionDeviceRow.session_id)
+        .where(SessionRow.state.in_(("active", "stopping")), SessionDeviceRow.stop_failed_at.is_not(None))
+        .where(SessionDeviceRow.stopped_at.is_(None), SessionDeviceRow.ended_at.is_(None))
+    )
+    return int(await db.scalar(failed) or 0)
+
+
 def _due(clock: Clock) -> ColumnElement[int]:
-    """Express how many reports of a device should have come by now.
+    """Express how many reports of a device should have come by now; one that has ended owes what came.
 
     The fix number k is expected at the start + delay + k intervals, and its report within the grace after that. A
     fix's own time does not count, because a cached one may be older than the session.
     """
+    return cast(case((SessionDeviceRow.ended_at.is_(None), _planned(clock)), else_=_came()), BigInteger())
+
+
+def _planned(clock: Clock) -> ColumnElement[int]:
+    """Express how many reports of a device should have come by now, had the provider not given it up."""
     now = literal(clock.now)
     stopped_at = func.coalesce(SessionDeviceRow.stop_requested_at, SessionDeviceRow.stopped_at)
     since_start_s = extract("epoch", func.least(now, stopped_at) - SessionRow.started_at)
     since_first_s = since_start_s - SessionRow.start_delay_s - grace_s(clock)
     by_now = func.greatest(0, func.floor(since_first_s / SessionRow.interval_s) + 1)
-    due = case(
+    return case(
         (SessionRow.started_at.is_(None), 0),
         (and_(SessionRow.state == "completed", stopped_at.is_(None)), SessionRow.count),
         else_=func.least(SessionRow.count, by_now),
     )
-    return cast(due, BigInteger())
+
+
+def _came() -> ColumnElement[int]:
+    return SessionDeviceRow.received + SessionDeviceRow.failed
 
 
 def _missing(clock: Clock) -> ColumnElement[int]:
-    came = SessionDeviceRow.received + SessionDeviceRow.failed
-    return cast(func.greatest(0, _due(clock) - came), BigInteger())
+    return cast(func.greatest(0, _due(clock) - _came()), BigInteger())
+
+
+def _ended(clock: Clock) -> ColumnElement[int]:
+    """Express how many reports a device owes no more: all that the plan had left, or was due without an end."""
+    owed = func.greatest(0, func.coalesce(SessionRow.count, _planned(clock)) - _came())
+    return cast(case((SessionDeviceRow.ended_at.is_(None), 0), else_=owed), BigInteger())

@@ -132,7 +132,8 @@ async def advance(
 ) -> None:
     """Move sessions on as their reports and the clock say; None moves all.
 
-    Rows that somebody else is moving at this moment are left to him, so that replicas never wait for each other.
+    Rows locked by another replica are skipped, so that replicas never wait for each other. A session that was to stop
+    is active again once the provider has said that a device of it did not stop.
 
     Args:
         is_thorough: Of all sessions, look at the ended ones as well, which no index leads to. Those that lack reports
@@ -148,9 +149,10 @@ async def advance(
         SessionRow.state == "stopping",
         or_(SessionRow.stop_requested_at < clock.now - STOP_GRACE, ~_runs_somewhere()),
     )
-    causes = [abandoned, over, halted]
+    goes_on = and_(SessionRow.state.in_(("stopping", "stopped")), _failed_to_stop(clock))
+    causes = [abandoned, over, halted, and_(SessionRow.state == "stopping", goes_on)]
     if keys is not None or is_thorough:
-        causes.append(_ended_too_soon(clock))
+        causes += [_ended_too_soon(clock), and_(SessionRow.state == "stopped", goes_on)]
     due = select(SessionRow.id).where(or_(*causes)).order_by(SessionRow.id)
     if keys is not None:
         due = due.where(SessionRow.id.in_(keys))
@@ -159,7 +161,11 @@ async def advance(
     await db.execute(
         update(SessionRow)
         .where(SessionRow.id.in_(select(moved.c.id)))
-        .values(state=case(_FOLLOWING, value=SessionRow.state), ended_at=case((ends, now), else_=None))
+        .values(
+            state=case((goes_on, "active"), else_=case(_FOLLOWING, value=SessionRow.state)),
+            ended_at=case((and_(ends, ~goes_on), now), else_=None),
+            stop_requested_at=case((goes_on, None), else_=SessionRow.stop_requested_at),
+        )
         .execution_options(synchronize_session=False)
     )
 
@@ -174,11 +180,26 @@ def _ended_too_soon(clock: Clock) -> ColumnElement[bool]:
 def _lacks_reports() -> Any:
     mine = SessionDeviceRow.session_id == SessionRow.id
     missing = SessionDeviceRow.received + SessionDeviceRow.failed < SessionRow.count
-    return exists().where(mine, missing, SessionDeviceRow.stopped_at.is_(None))
+    return exists().where(mine, missing, _goes_on())
 
 
 def _runs_somewhere() -> Any:
-    return exists().where(SessionDeviceRow.session_id == SessionRow.id, SessionDeviceRow.stopped_at.is_(None))
+    return exists().where(SessionDeviceRow.session_id == SessionRow.id, _goes_on())
+
+
+def _goes_on() -> ColumnElement[bool]:
+    return and_(SessionDeviceRow.stopped_at.is_(None), SessionDeviceRow.ended_at.is_(None))
+
+
+def _is_unasked() -> ColumnElement[bool]:
+    return and_(SessionDeviceRow.stop_requested_at.is_(None), _goes_on())
+
+
+def _failed_to_stop(clock: Clock) -> ColumnElement[bool]:
+    """Hold where a stop has failed for a device that goes on, in a session that is not over by its plan."""
+    mine = SessionDeviceRow.session_id == SessionRow.id
+    fails = exists().where(mine, SessionDeviceRow.stop_failed_at.is_not(None), _is_unasked())
+    return and_(or_(SessionRow.ends_at.is_(None), SessionRow.ends_at > clock.now), fails)
 
 
 def grace_s(clock: Clock) -> Any:
@@ -200,8 +221,7 @@ async def devices_to_stop(
     """List the devices of a session that have not been asked to stop yet; None lists them all."""
     asked = select(SessionDeviceRow).where(
         SessionDeviceRow.session_id == key,
-        SessionDeviceRow.stop_requested_at.is_(None),
-        SessionDeviceRow.stopped_at.is_(None),
+        _is_unasked(),
     )
     if devices is not None:
         asked = asked.where(SessionDeviceRow.device.in_(devices))
@@ -242,11 +262,7 @@ async def note_stops(db: AsyncSession, key: UUID, devices: Mapping[str, str], at
             mdn=func.coalesce(SessionDeviceRow.mdn, listed.c.mdn),
         )
     )
-    unasked = exists().where(
-        SessionDeviceRow.session_id == key,
-        SessionDeviceRow.stop_requested_at.is_(None),
-        SessionDeviceRow.stopped_at.is_(None),
-    )
+    unasked = exists().where(SessionDeviceRow.session_id == key, _is_unasked())
     await db.execute(
         update(SessionRow)
         .where(SessionRow.id == key, SessionRow.state == "active", ~unasked)

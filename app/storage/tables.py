@@ -202,7 +202,15 @@ class SessionRow(Base):
 
 
 class SessionDeviceRow(Base):
-    """One device of a session, with counts that ingest keeps in the same commit as the reports."""
+    """One device of a session, with counts that ingest keeps in the same commit as the reports.
+
+    Attributes:
+        last_at, last_report_id: The report with the latest fix.
+        last_error_at, last_error_id: The latest report of a failure.
+        stop_requested_at: When the provider was asked to stop it; None again once it said that this failed.
+        stop_failed_at: When the provider last said that a stop had failed.
+        ended_at: When the provider gave the device up: it will report no more.
+    """
 
     __tablename__ = "session_devices"
     __table_args__ = ({"postgresql_with": {"fillfactor": "60"}},)
@@ -216,6 +224,10 @@ class SessionDeviceRow(Base):
     last_report_id: Mapped[UUID | None]
     stop_requested_at: Mapped[datetime | None]
     stopped_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    stop_failed_at: Mapped[datetime | None]
+    last_error_at: Mapped[datetime | None]
+    last_error_id: Mapped[UUID | None]
 
 
 class SessionTransactionRow(Base):

@@ -81,7 +81,7 @@ async def test_a_start_is_accepted_as_the_contract_says(client: httpx.AsyncClien
         "startDelay": 0,
         "maxAge": 60,
         "devices": {"total": 1},
-        "reports": {"expected": 6, "due": 0, "received": 0, "failed": 0, "missing": 0},
+        "reports": {"expected": 6, "due": 0, "received": 0, "failed": 0, "missing": 0, "ended": 0},
         "createdAt": session["createdAt"],
         "startedAt": session["startedAt"],
         "endsAt": session["endsAt"],
@@ -369,8 +369,13 @@ async def test_devices_tell_their_counts_and_last_fix(app: FastAPI, client: http
         "failed": 0,
         "due": 0,
         "missing": 0,
+        "ended": 0,
+        "state": "active",
         "stopRequestedAt": None,
         "stoppedAt": None,
+        "stopFailedAt": None,
+        "endedAt": None,
+        "lastError": None,
     }
     assert (fix["latitude"], fix["longitude"], fix["cached"]) == (42.09551, -71.26483, False)
     assert (await client.get(f"/reports/{fix['reportId']}")).status_code == 200

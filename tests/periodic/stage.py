@@ -7,8 +7,9 @@ import orjson
 from msgspec.structs import replace
 
 from app.api.periodic_rendering import SessionAnswerWriter, to_session
-from app.model import AccountName, Device, Fix, Mdn, PeriodicPlan, Report, ReportType, TransactionId
+from app.model import AccountName, Device, Fix, Mdn, PeriodicPlan, Report, ReportError, ReportType, TransactionId
 from app.periodic import Answer, Periodic, Stopped, UnclaimedTransactions
+from app.plausibility import GIVEN_UP
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.idempotency import Key
@@ -88,6 +89,7 @@ class Stage:
         account: str = ACCOUNT,
         at: datetime | None = None,
         flags: tuple[str, ...] = (),
+        given_up: bool = False,
     ) -> None:
         """Store a report as ingest does, at the present time of the clock; equal numbers are the same report."""
         at = at or self.clock()
@@ -100,6 +102,7 @@ class Stage:
             source="network",
             provider=NAME,
         )
+        failed = failed or given_up
         located = type == "location" and not failed
         report = Report(
             provider=NAME,
@@ -110,8 +113,9 @@ class Stage:
             transaction_id=TransactionId(transaction_id),
             device=Device(id=IMEIS[device], kind="imei", mdn=Mdn(MDNS[device])),
             fix=fix if located else None,
+            error=ReportError(type="TS DEVICE TYPE CHECK FAILED", info="no consent", at=at) if failed else None,
             said_at=at + timedelta(milliseconds=number),
-            flags=flags,
+            flags=(*flags, GIVEN_UP) if given_up else flags,
         )
         await self.writer.submit(Entry(reports=(to_row(report, received_at=self.clock()),)))
 

@@ -16,7 +16,7 @@ async def test_reports_are_counted_as_received_and_failed(stage: Stage) -> None:
     await stage.report("start-1", number=0)
     await stage.report("start-1", number=1, failed=True)
 
-    assert await counts(stage) == {"expected": 6, "due": 0, "received": 1, "failed": 1, "missing": 0}
+    assert await counts(stage) == {"expected": 6, "due": 0, "received": 1, "failed": 1, "missing": 0, "ended": 0}
 
 
 async def test_the_same_report_counts_once(stage: Stage) -> None:
@@ -37,7 +37,7 @@ async def test_fixes_fall_due_at_their_time_and_a_grace(stage: Stage, after_s: i
 
     stage.clock.forward(seconds=after_s)
 
-    assert await counts(stage) == {"expected": 6, "due": due, "received": 0, "failed": 0, "missing": due}
+    assert await counts(stage) == {"expected": 6, "due": due, "received": 0, "failed": 0, "missing": due, "ended": 0}
 
 
 async def test_a_start_delay_puts_everything_off(stage: Stage) -> None:
@@ -68,7 +68,7 @@ async def test_an_eager_device_does_not_hide_a_dead_one(stage: Stage) -> None:
 
     stage.clock.forward(seconds=330)
 
-    assert await counts(stage) == {"expected": 12, "due": 4, "received": 4, "failed": 0, "missing": 2}
+    assert await counts(stage) == {"expected": 12, "due": 4, "received": 4, "failed": 0, "missing": 2, "ended": 0}
 
 
 async def test_an_unlimited_session_falls_due_without_an_end(stage: Stage) -> None:
@@ -164,7 +164,7 @@ async def test_all_reports_complete_a_session(stage: Stage) -> None:
 
     session = await stage.show("start-1")
     assert (session["state"], session["endedAt"]) == ("completed", "2026-03-02T12:00:00Z")
-    assert session["reports"] == {"expected": 4, "due": 4, "received": 2, "failed": 2, "missing": 0}
+    assert session["reports"] == {"expected": 4, "due": 4, "received": 2, "failed": 2, "missing": 0, "ended": 0}
 
 
 async def test_a_session_is_not_complete_while_one_device_lacks_reports(stage: Stage) -> None:
@@ -186,7 +186,7 @@ async def test_the_clock_completes_a_session_and_says_what_is_missing(stage: Sta
     session = await stage.show("start-1")
 
     assert (before, session["state"]) == ("active", "completed")
-    assert session["reports"] == {"expected": 6, "due": 6, "received": 1, "failed": 0, "missing": 5}
+    assert session["reports"] == {"expected": 6, "due": 6, "received": 1, "failed": 0, "missing": 5, "ended": 0}
 
 
 async def test_the_clock_moves_sessions_that_nobody_looks_at(stage: Stage) -> None:
@@ -210,7 +210,7 @@ async def test_what_a_clock_that_was_ahead_has_ended_goes_on(stage: Stage) -> No
 
     session = await stage.show("start-1")
     assert (ahead, session["state"], session["endedAt"]) == ("completed", "active", None)
-    assert session["reports"] == {"expected": 12, "due": 0, "received": 1, "failed": 0, "missing": 0}
+    assert session["reports"] == {"expected": 12, "due": 0, "received": 1, "failed": 0, "missing": 0, "ended": 0}
 
 
 async def test_what_a_clock_that_was_ahead_has_ended_goes_on_even_if_nobody_looks(stage: Stage) -> None:

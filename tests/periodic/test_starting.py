@@ -42,7 +42,7 @@ async def test_a_start_is_active_with_its_transaction_and_its_plan(stage: Stage)
     assert session["state"] == "active"
     assert session["transactionId"] == "start-1"
     assert session["devices"] == {"total": 2}
-    assert session["reports"] == {"expected": 12, "due": 0, "received": 0, "failed": 0, "missing": 0}
+    assert session["reports"] == {"expected": 12, "due": 0, "received": 0, "failed": 0, "missing": 0, "ended": 0}
     assert (session["createdAt"], session["endsAt"]) == ("2026-03-02T12:00:00Z", "2026-03-02T12:30:30Z")
 
 

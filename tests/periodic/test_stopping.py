@@ -170,6 +170,7 @@ async def test_nothing_is_due_after_the_stop(stage: Stage) -> None:
         "received": 0,
         "failed": 0,
         "missing": 2,
+        "ended": 0,
     }
 
 

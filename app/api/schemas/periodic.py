@@ -11,10 +11,13 @@ from pydantic_core import PydanticCustomError
 from app.api.schemas.base import Schema
 from app.api.schemas.identifiers import Account, Esn, Imei, MdnText, Meid, PhoneNumber
 from app.api.schemas.locate import LocationAnswer, ProblemAnswer
+from app.api.schemas.reports import ReportErrorAnswer
 from app.errors import FieldError, InvalidArgument, MissingIdentifier, RequestError, UnsupportedIdentifier
 from app.model import AccountName, Device, Mdn, PeriodicPlan
 
 SessionState = Literal["requested", "active", "completed", "stopping", "stopped", "failed", "unknown"]
+
+SessionDeviceState = Literal["requested", "active", "completed", "stopping", "stopped", "failed", "unknown", "ended"]
 
 _MOST_SHOWN = 100
 
@@ -147,6 +150,7 @@ class ReportCounts(_Answer):
     received: int
     failed: Annotated[int, Field(description="came without a position")]
     missing: Annotated[int, Field(description="due, and neither received nor failed")]
+    ended: Annotated[int, Field(description="owed no more, because ThingSpace has given their devices up")]
 
 
 class SessionAnswer(_Answer):
@@ -195,13 +199,22 @@ class SessionDeviceAnswer(_Answer):
     """A device of a session."""
 
     device: SessionDeviceName
+    state: Annotated[
+        SessionDeviceState, Field(description="`ended` once ThingSpace has given it up, else as of a session")
+    ]
     received: int
     failed: int
     due: int
     missing: int
+    ended: Annotated[int, Field(description="reports owed no more, because ThingSpace has given the device up")]
     last_fix: LastFix | None
-    stop_requested_at: datetime | None
+    stop_requested_at: Annotated[datetime | None, Field(description="null again once the stop has failed")]
     stopped_at: datetime | None
+    stop_failed_at: Annotated[datetime | None, Field(description="when ThingSpace last said that a stop failed")]
+    ended_at: Annotated[datetime | None, Field(description="when ThingSpace gave the device up")]
+    last_error: Annotated[
+        ReportErrorAnswer | None, Field(description="the latest failure, in ThingSpace's words; why a device ended")
+    ]
 
 
 class SessionDevicesAnswer(_Answer):

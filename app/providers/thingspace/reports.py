@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.model import AccountName, Report, ReportError, ReportStatus, ReportType, TransactionId
-from app.plausibility import ERROR_BESIDE_POSITION, TIME_UNREADABLE
+from app.plausibility import ERROR_BESIDE_POSITION, GIVEN_UP, TIME_UNREADABLE
 from app.providers.thingspace import reading
 from app.providers.thingspace.content_key import ContentKeys
 from app.providers.thingspace.devices import to_named_device
 from app.providers.thingspace.mapping import LONGEST_IDENTIFIER, Sighting, says_why, to_report_error, to_sighting
 from app.providers.thingspace.settings import NAME
+from app.providers.thingspace.vendor_errors import is_final
 from app.providers.thingspace.wire import Entry
 
 _CACHED = "0"
@@ -101,4 +102,6 @@ def _to_flags(envelope: Envelope, entry: Entry, sighting: Sighting, error: Repor
         flags = (*flags, TIME_UNREADABLE)
     if envelope.type == "location" and sighting.fix is None and error is None and not flags:
         flags = ("nothing_reported",)
+    if envelope.type == "location" and sighting.fix is None and error is not None and is_final(error.type, error.info):
+        flags = (*flags, GIVEN_UP)
     return flags

@@ -63,6 +63,7 @@ _MEANINGS: tuple[tuple[str, type[ProviderError], str], ...] = (
 )
 
 _BEARER_FAULTS = frozenset({"900901", "900902", "900903", "900904"})
+_DROPS_THE_DEVICE = (ConsentRequired, DeviceNotOwned, ServiceNotApplicable)
 _ABOUT_ONE_DEVICE = (ConsentRequired, DeviceNotOwned, DeviceUnknown, ServiceNotApplicable, UnableToLocate)
 
 
@@ -174,6 +175,11 @@ def to_device_error(type_: str | None, info: str | None, *, hide: str = "") -> P
         vendor_code=to_vendor_text(fault.code, hide)[:_LONGEST_CODE] or None,
         vendor_message=to_vendor_text(fault.message, hide) or None,
     )
+
+
+def is_final(type_: str | None, info: str | None) -> bool:
+    """Tell whether ThingSpace has dropped a device for this error: it reports once, and no more (section 11.4)."""
+    return isinstance(to_device_error(type_, info), _DROPS_THE_DEVICE)
 
 
 def is_about_one_device(error: ProviderError) -> bool:
