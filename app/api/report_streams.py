@@ -1,16 +1,14 @@
 """Reports by the million: CSV and newline-delimited JSON, written while they are read."""
 
 import asyncio
-import csv
-import io
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Any
 
 import orjson
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from app.api.csv_rows import to_csv_rows
 from app.api.report_rendering import FLAT_MEMBERS, to_flat, to_report
 from app.errors import Unavailable
 from app.storage.reports import ReportRecord
@@ -22,8 +20,6 @@ MOST_STREAMS = 4
 
 _ROWS_AT_ONCE = 150
 _STALLED_AFTER_S = 60
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_FROM_OUTSIDE = ("transactionId", "account", "name", "errorType", "errorInfo", "reportedAs")
 
 Batches = AsyncGenerator[list[ReportRecord], None]
 
@@ -35,7 +31,7 @@ def stream(batches: Batches, media_type: str, places: asyncio.Semaphore) -> "Rep
         places: One of them is taken while the stream lasts; there is no waiting for one.
     """
     if media_type == CSV:
-        header = ",".join(FLAT_MEMBERS).encode() + b"\r\n"
+        header = to_csv_rows([FLAT_MEMBERS])
         return ReportStream(batches, header, to_csv, f"{CSV}; charset=utf-8; header=present", "reports.csv", places)
     return ReportStream(batches, b"", to_ndjson, NDJSON, "reports.ndjson", places)
 
@@ -104,21 +100,5 @@ def to_ndjson(records: Sequence[ReportRecord]) -> bytes:
 
 
 def to_csv(records: Sequence[ReportRecord]) -> bytes:
-    """Write each report as one row (RFC 4180).
-
-    Spreadsheets run cells that look like formulas; a text that others chose is kept from that by an apostrophe.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    for record in records:
-        flat = to_flat(record)
-        flat["flags"] = " ".join(flat["flags"])
-        for name in _FROM_OUTSIDE:
-            flat[name] = _harmless(flat[name])
-        flat["cached"] = None if flat["cached"] is None else str(flat["cached"]).lower()
-        writer.writerow(flat[name] for name in FLAT_MEMBERS)
-    return text.getvalue().encode()
-
-
-def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+    """Write each report as one row."""
+    return to_csv_rows([flat[name] for name in FLAT_MEMBERS] for flat in map(to_flat, records))
