@@ -7,7 +7,8 @@ from functools import lru_cache
 
 from app.model import AccountName, Device
 
-_MARK = re.compile("^(mdn|name):")
+_ID = re.compile(r"[0-9A-F?]{8,16}")
+_MDN_LENGTH = 10
 SCOPES = frozenset({"locate", "periodic", "periodic:unlimited", "reports:read", "callbacks", "listeners", "admin"})
 
 
@@ -41,6 +42,16 @@ class Reach:
         """The allowed devices as one regular expression of Postgres."""
         return None if self.devices is None else _to_pattern(self.devices)
 
+    @property
+    def names_ids(self) -> bool:
+        """Whether it holds patterns that can only be meant for an IMEI, MEID or ESN."""
+        return any(_ID.fullmatch(glob) and len(glob) != _MDN_LENGTH for glob in self.devices or ())
+
+    @property
+    def names_numbers(self) -> bool:
+        """Whether it holds patterns that can only be meant for an MDN."""
+        return any(_ID.fullmatch(glob) and len(glob) == _MDN_LENGTH for glob in self.devices or ())
+
     def has_account(self, account: str | None) -> bool:
         """Tell whether an account is within reach."""
         return self.accounts is None or (account is not None and account in self.accounts)
@@ -57,15 +68,22 @@ class Reach:
         allowed = _compiled(self.devices)
         return bool(named) and all(allowed.fullmatch(text) for text in named)
 
-    def has_report(self, account: str | None, key: str, mdn: str | None) -> bool:
-        """Tell whether a stored report is within reach, by its account, device key and MDN."""
-        if not self.has_account(account or None):
-            return False
+    def has_completed(self, device: Device) -> bool:
+        """Tell whether a device is within reach of which the provider has said one of the identifiers.
+
+        One allowed identifier is enough, except where the key names others of the same kind: a key for one IMEI and
+        one number reaches no other IMEI under that number.
+        """
         if self.devices is None:
             return True
         allowed = _compiled(self.devices)
-        names = [text for text in (_MARK.sub("", key, count=1), mdn) if text]
-        return any(allowed.fullmatch(text) for text in names)
+        has_id = device.id is not None and allowed.fullmatch(device.id) is not None
+        has_number = device.mdn is not None and allowed.fullmatch(device.mdn) is not None
+        if self.names_ids and device.id is not None and not has_id:
+            return False
+        if self.names_numbers and device.mdn is not None and not has_number:
+            return False
+        return has_id or has_number
 
 
 EVERYTHING = Reach()

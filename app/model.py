@@ -208,6 +208,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         said_at: The time of the fix or of the error as the provider states it; None when it states none.
         flags: What is odd about it: `time_unreadable`, `axes_probably_swapped`, `status_mismatch`, `after_end`, …
         kind_in_words: The provider's own report type.
+        refuses_pair: Whether it says that the device's identifiers do not belong together, or not to the account.
     """
 
     provider: ProviderName
@@ -222,6 +223,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     said_at: datetime | None = None
     flags: tuple[str, ...] = ()
     kind_in_words: str | None = None
+    refuses_pair: bool = False
 
 
 class SimpleFix(msgspec.Struct, frozen=True, kw_only=True, gc=False):

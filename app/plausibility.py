@@ -18,7 +18,10 @@ TIME_UNREADABLE: Final = "time_unreadable"
 GIVEN_UP: Final = "given_up"
 """The provider has dropped the device from its session, and reports on it no more; no doubt about a fix."""
 
-DOUBTS = frozenset({ZERO_ISLAND, ERROR_BESIDE_POSITION, TIME_UNREADABLE})
+OTHER_ACCOUNT: Final = "account_mismatch"
+"""It came to the address of another account than it names, so nobody knows whose report it is."""
+
+DOUBTS = frozenset({ZERO_ISLAND, ERROR_BESIDE_POSITION, TIME_UNREADABLE, OTHER_ACCOUNT})
 """The flags of fixes that may not be believed."""
 
 

@@ -66,8 +66,8 @@ SELECT DISTINCT ON (device) account, device, at, id, provider, mdn, latitude, lo
 FROM reports WHERE status = 'located' AND at > $1 ORDER BY device, at DESC
 """
 ALIASES = f"""
-INSERT INTO aliases (device, mdn, device_kind, learned_at)
-SELECT (990001000000000 + n)::text, (5085550000 + n)::text, 'imei', now()
+INSERT INTO account_aliases (device, mdn, account, device_kind, learned_at)
+SELECT (990001000000000 + n)::text, (5085550000 + n)::text, '0844559123-00001', 'imei', now()
 FROM generate_series(0, {DEVICES} - 1) AS n
 """
 
@@ -204,7 +204,7 @@ async def _fill(url: str) -> None:
     await connection.execute(POSITIONS, _START + timedelta(days=DAYS - 2), timeout=600)
     await connection.execute(ALIASES)
     await connection.execute("VACUUM (ANALYZE) reports", timeout=600)
-    await connection.execute("VACUUM (ANALYZE) positions, aliases")
+    await connection.execute("VACUUM (ANALYZE) positions, account_aliases")
     size = await connection.fetchval("SELECT pg_size_pretty(pg_database_size(current_database()))")
     await connection.close()
     await database.aclose()

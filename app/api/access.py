@@ -100,23 +100,3 @@ def caller_of(request: Request) -> Caller:
     """Find who sends a request."""
     caller: Caller = request.scope["caller"]
     return caller
-
-
-def check_account(caller: Caller, account: str) -> None:
-    """Refuse an account that is out of a caller's reach.
-
-    Raises:
-        PermissionDenied: It is.
-    """
-    if not caller.reach.has_account(account):
-        raise PermissionDenied("This API key may not see this account.")
-
-
-def check_sees_all_devices(caller: Caller) -> None:
-    """Refuse those who see some devices only what cannot be told apart by devices.
-
-    Raises:
-        PermissionDenied: The caller's key is restricted to some devices.
-    """
-    if caller.reach.devices is not None:
-        raise PermissionDenied("This API key is restricted to some devices; what was received names others as well.")

@@ -10,7 +10,7 @@ from app.callbacks.signatures import Signature
 from app.callbacks.tokens import Address
 from app.errors import GatewayError, UnexpectedReply
 from app.model import Report
-from app.storage.callbacks import OTHER_ACCOUNT
+from app.plausibility import OTHER_ACCOUNT
 from app.storage.rows import NewCallback, NewReport, from_milliseconds, new_digits, to_row, to_simple_fix_row
 from app.storage.writer import Entry
 
@@ -86,10 +86,11 @@ def to_rows(address: Address, reports: list[Report], callback: NewCallback) -> t
     """Make rows of a callback's reports, and mark what names another account than its token's."""
     rows = []
     for report in reports:
-        row = to_row(report, received_at=callback.received_at, callback_id=callback.id)
+        is_ours = report.account in (None, address.account)
+        row = to_row(report, received_at=callback.received_at, callback_id=callback.id, is_vouched=is_ours)
         if row.account is None:
             row.account = address.account
-        elif row.account != address.account:
+        elif not is_ours:
             row.flags = (*report.flags, OTHER_ACCOUNT)
             callback.flags = (OTHER_ACCOUNT,)
         rows.append(row)

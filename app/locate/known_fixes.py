@@ -3,16 +3,20 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import structlog
 from msgspec.structs import replace
 
-from app.errors import Unavailable
+from app.caller import Reach
+from app.errors import Overloaded, Unavailable
 from app.locate.answers import to_fix
 from app.locate.search import Search
-from app.model import AccountName, Mdn
+from app.model import AccountName, Device
 from app.observability import metrics
 from app.storage import aliases, positions
 from app.storage.database import Database
-from app.storage.writer import Writer
+from app.storage.writer import Entry, RefusedPair, Writer
+
+log = structlog.get_logger()
 
 
 class KnownFixes:
@@ -28,26 +32,40 @@ class KnownFixes:
         self._writer = writer
         self._recent_s = recent_s
 
-    async def complete(self, group: Sequence[Search]) -> None:
-        """Give devices of which one identifier is known the other one, where it was seen with it.
+    async def complete(self, group: Sequence[Search], default_account: AccountName | None) -> None:
+        """Give devices of which one identifier is known the other one, as far as their callers' keys may see it.
+
+        Args:
+            default_account: What the present candidate uses for questions that name no account.
 
         Raises:
             Unavailable: The database cannot be asked.
         """
-        lacking = [search for search in group if None in (search.query.device.id, search.query.device.mdn)]
-        ids = [search.query.device.id for search in lacking if search.query.device.id is not None]
-        mdns = [search.query.device.mdn for search in lacking if search.query.device.mdn is not None]
+        alike: dict[tuple[AccountName, Reach], list[Search]] = {}
+        for search in group:
+            if (account := search.query.device.account or default_account) is not None:
+                alike.setdefault((account, search.caller.reach), []).append(search)
+        if not alike:
+            return
         await self._writer.drained()
         async with self._database.session() as session:
-            mdn_of = await aliases.mdns_of(session, ids) if ids else {}
-            id_of = await aliases.devices_of(session, mdns) if mdns else {}
-        for search in lacking:
-            device = search.query.device
-            if device.id is not None and device.id in mdn_of:
-                device = replace(device, mdn=Mdn(mdn_of[device.id]))
-            elif device.mdn is not None and device.mdn in id_of:
-                device = replace(device, **id_of[device.mdn])
-            search.query = replace(search.query, device=device)
+            for (account, reach), searches in alike.items():
+                devices = [search.query.device for search in searches]
+                completed = await aliases.completed(session, account, devices, reach)
+                for search, device in zip(searches, completed, strict=True):
+                    search.query = replace(search.query, device=device)
+
+    def forget(self, refused: Sequence[Device], default_account: AccountName | None) -> None:
+        """Forget pairs of identifiers that the provider refuses to locate, as far as the alias book holds them."""
+        pairs = [
+            RefusedPair(account, device.id, device.mdn)
+            for device in refused
+            if (account := device.account or default_account) and device.id and device.mdn
+        ]
+        try:
+            self._writer.submit(Entry(refused=tuple(pairs)))
+        except (Overloaded, Unavailable) as error:
+            log.warning("refused identifiers not forgotten", code=error.code)
 
     async def answer(self, group: Sequence[Search], default_account: AccountName | None) -> None:
         """Answer those for whom a fix is stored that is fresh enough.

@@ -6,14 +6,23 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import structlog
+from msgspec.structs import replace
 
 from app import policy
 from app.access import meter_for
+from app.access.permissions import permitted_query
 from app.caller import ANYONE, Caller
-from app.errors import GatewayError, Overloaded, ProviderError, ProviderTimeout, UnableToLocate, Unavailable
+from app.errors import (
+    DeviceNotOwned,
+    GatewayError,
+    Overloaded,
+    ProviderError,
+    ProviderTimeout,
+    UnableToLocate,
+    Unavailable,
+)
 from app.locate.answers import Answer, told
 from app.locate.known_fixes import KnownFixes
-from app.locate.permissions import permitted
 from app.locate.search import Search, pass_over, unidentified
 from app.locate.single_flight import SingleFlight
 from app.model import Deadline, Device, Located, LocationQuery, ProviderName, Report
@@ -65,7 +74,7 @@ class Locate:
             ProviderError: Nobody could say where the device is; `attempts` tells who was asked.
         """
         try:
-            query = permitted(query, caller.reach, self._defaults)
+            query = permitted_query(query, caller.reach, self._defaults)
             answer = await self._sharing.answer(
                 (query, caller.shares_with), timeout_s, lambda: self._search(query, request_id, timeout_s, caller)
             )
@@ -86,7 +95,7 @@ class Locate:
         searches: dict[LocationQuery, Search] = {}
         for query in dict.fromkeys(queries):
             try:
-                searches[query] = self._begin(permitted(query, caller.reach, self._defaults), caller)
+                searches[query] = self._begin(permitted_query(query, caller.reach, self._defaults), caller)
             except GatewayError as error:
                 outcomes[query] = error
         with metered(meter_for(caller, self._database)):
@@ -166,6 +175,13 @@ class Locate:
                 if isinstance(reply, UnableToLocate) and isinstance(reply.obtained, Located):
                     self._store(search.query.device, reply.obtained, self._providers[name])
                 search.note(outcome, reply.detail, started=started, error=reply)
+        refused = [
+            search.query.device
+            for search, reply in zip(group, replies, strict=True)
+            if isinstance(reply, DeviceNotOwned)
+        ]
+        if refused:
+            self._memory.forget(refused, self._providers[name].default_account)
 
     async def _call(
         self, name: ProviderName, queries: Sequence[LocationQuery], request_id: str, deadline: Deadline
@@ -189,6 +205,10 @@ class Locate:
     def _store(self, device: Device, located: Located, provider: Provider) -> str:
         """Hand the fix to the writer; the caller's answer does not wait for the commit, later readers do."""
         fix = located.fix
+        # What locates by device has held the identifiers against each other; beside measurements they are the caller's.
+        is_vouched = provider.locator is not None and provider.locator.locates_by == "device"
+        if device.id is not None and not is_vouched:
+            device = replace(device, mdn=None)
         account = device.account or provider.default_account
         key = device_key(device)
         content = (
@@ -206,7 +226,7 @@ class Locate:
             said_at=fix.fixed_at,
             flags=located.flags,
         )
-        row = to_row(report, received_at=datetime.now(UTC), raw=located.raw)
+        row = to_row(report, received_at=datetime.now(UTC), raw=located.raw, is_vouched=is_vouched)
         try:
             self._writer.submit(Entry(reports=(row,)))
         except (Overloaded, Unavailable) as error:
@@ -220,7 +240,7 @@ class Locate:
         lacking = [search for search in group if locator.assess(search.query).missing_identifier]
         if lacking:
             try:
-                await self._memory.complete(lacking)
+                await self._memory.complete(lacking, self._providers[name].default_account)
             except Unavailable as error:
                 for search in lacking:
                     search.note("unavailable", error.detail, started=started, error=error)

@@ -4,8 +4,12 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+import orjson
+
 from app.errors import GatewayError
 from app.storage.session_views import SessionView
+
+_PROBLEM_FROM = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +23,24 @@ class Answer:
     status: int
     body: bytes
     session_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditOutcome:
+    """What the audit trail says of a start."""
+
+    outcome: str
+    billed: bool | None = False
+    session_id: str | None = None
+
+
+def to_outcome(answer: Answer) -> AuditOutcome:
+    """Read what a caller is told, as it is written down."""
+    content = orjson.loads(answer.body)
+    session_id = None if answer.session_id is None else answer.session_id.hex
+    if answer.status >= _PROBLEM_FROM:
+        return AuditOutcome(outcome=content["code"], billed=None if answer.session_id else False, session_id=session_id)
+    return AuditOutcome(outcome="accepted", billed=None, session_id=session_id)
 
 
 class AnswerWriter(Protocol):

@@ -6,13 +6,14 @@ from datetime import datetime
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.caller import EVERYTHING, Reach
 from app.errors import GatewayError, OutcomeUnknown, ProviderMisconfigured, ProviderNotConfigured
 from app.model import PeriodicPlan, TransactionId
 from app.periodic.answers import Answer, AnswerWriter
 from app.periodic.background import persistently
 from app.periodic.context import SessionContext
 from app.provider import Tracker
-from app.storage import claims, idempotency, session_views, sessions
+from app.storage import aliases, claims, idempotency, session_views, sessions
 from app.storage.idempotency import Key
 from app.storage.session_views import Counts, SessionView
 from app.storage.tables import SessionRow
@@ -26,6 +27,7 @@ class Intent:
 
     Attributes:
         row: The session as it was committed.
+        reach: What the caller's key may see.
     """
 
     row: SessionRow
@@ -33,6 +35,7 @@ class Intent:
     tracker: Tracker
     key: Key | None
     words: AnswerWriter
+    reach: Reach = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,7 @@ class Recording:
             if row is not None:
                 sessions.begin(row, accepted.transaction_id, accepted.at)
                 await sessions.belongs(db, row.id, accepted.transaction_id, "start")
+            await aliases.learn(db, intent.row.account, intent.plan.devices, accepted.at)
         # Only now can reports be found that were committed while nobody knew their session.
         async with self._parts.database.session() as db:
             await claims.claim(db, [accepted.transaction_id])

@@ -7,13 +7,13 @@ from datetime import datetime
 from uuid import UUID
 
 from app.access import meter_for
+from app.access.permissions import check_plan
 from app.caller import ANYONE, EVERYTHING, Caller, Reach
 from app.errors import GatewayError, NotFound
 from app.model import AccountName, PeriodicPlan
-from app.periodic.answers import Answer, AnswerWriter
+from app.periodic.answers import Answer, AnswerWriter, AuditOutcome, to_outcome
 from app.periodic.claim import SessionClaims
 from app.periodic.context import SessionContext, utc_now
-from app.periodic.permissions import AuditOutcome, permit, to_outcome
 from app.periodic.start import SessionStart
 from app.periodic.stop import SessionStop, Stopped
 from app.periodic.unclaimed import UnclaimedTransactions
@@ -102,9 +102,9 @@ class Periodic:
     ) -> Answer:
         told = AuditOutcome(outcome=GatewayError.code)
         try:
-            permit(plan, caller)
+            check_plan(plan, caller)
             with metered(meter_for(caller, self._parts.database)):
-                answer = await self._starting.start(plan, key=key, words=words)
+                answer = await self._starting.start(plan, key=key, words=words, reach=caller.reach)
             told = to_outcome(answer)
         except GatewayError as error:
             told = AuditOutcome(outcome=error.code)

@@ -2,22 +2,27 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from uuid import UUID
 
+import msgspec
 import structlog
-from msgspec.structs import replace
 
+from app.caller import EVERYTHING, Reach
 from app.errors import (
+    DeviceNotOwned,
     FieldError,
     GatewayError,
     IdempotencyInProgress,
     IdempotencyKeyReused,
     MissingIdentifier,
     OutcomeUnknown,
+    Overloaded,
     ProviderError,
     Unavailable,
 )
-from app.model import Deadline, Device, Mdn, PeriodicPlan
+from app.model import Deadline, Device, PeriodicPlan
 from app.periodic.answers import Answer, AnswerWriter
 from app.periodic.background import persistently
 from app.periodic.context import START_LIMIT_S, SessionContext
@@ -27,7 +32,7 @@ from app.storage.idempotency import Key
 from app.storage.rows import from_milliseconds, milliseconds, new_id
 from app.storage.session_views import Counts, SessionView
 from app.storage.tables import IdempotencyRow, SessionRow
-from app.storage.writer import Writer
+from app.storage.writer import Entry, RefusedPair, Writer
 from app.worker import Background
 
 log = structlog.get_logger()
@@ -46,10 +51,13 @@ class SessionStart:
         self._background = background
         self._recording = Recording(parts)
 
-    async def start(self, plan: PeriodicPlan, *, key: Key | None, words: AnswerWriter) -> Answer:
+    async def start(
+        self, plan: PeriodicPlan, *, key: Key | None, words: AnswerWriter, reach: Reach = EVERYTHING
+    ) -> Answer:
         """Start a session, or give the answer that the key's first request got.
 
-        A caller who goes away does not stop it.
+        A caller who goes away does not stop it. MDNs that are not given are taken from the account's alias book, as
+        far as the caller's reach allows.
 
         Raises:
             IdempotencyKeyReused: The key's first request was another one.
@@ -60,7 +68,9 @@ class SessionStart:
         provider, tracker = self._parts.tracking()
         if any(device.mdn is None for device in plan.devices):
             await self._writer.drained()
-        intent = Intent(row=self._to_row(plan, provider.name), plan=plan, tracker=tracker, key=key, words=words)
+        intent = Intent(
+            row=self._to_row(plan, provider.name), plan=plan, tracker=tracker, key=key, words=words, reach=reach
+        )
         return await asyncio.shield(self._background.begin(self._start(intent)))
 
     def _to_row(self, plan: PeriodicPlan, provider: str) -> SessionRow:
@@ -89,7 +99,9 @@ class SessionStart:
             raise
         if isinstance(committed, IdempotencyRow):
             return await self._earlier(intent, committed)
-        outcome = await self._call(intent, committed)
+        intent = replace(intent, plan=committed)
+        outcome = await self._call(intent)
+        self._forget_if_refused(committed, outcome)
         recording = self._background.begin(self._recording.record(intent, outcome))
         try:
             async with asyncio.timeout(_ANSWER_AFTER_S):
@@ -108,17 +120,11 @@ class SessionStart:
                 earlier = await idempotency.reserve(db, intent.key, row.id, row.created_at)
                 if earlier is not None:
                     return earlier
-            lacking = [device.id for device in plan.devices if device.mdn is None and device.id is not None]
-            known = await aliases.mdns_of(db, lacking) if lacking else {}
-            completed = tuple(
-                replace(device, mdn=Mdn(known[device.id])) if device.mdn is None and device.id in known else device
-                for device in plan.devices
-            )
+            completed = await aliases.completed(db, plan.account, plan.devices, intent.reach)
             if plan.count is None:
                 _refuse_unstoppable(completed)
             await sessions.add(db, row, {device.id: device.mdn for device in completed if device.id})
-            await aliases.learn(db, plan.devices, row.created_at)
-        return replace(plan, devices=completed)
+        return msgspec.structs.replace(plan, devices=tuple(completed))
 
     async def _earlier(self, intent: Intent, earlier: IdempotencyRow) -> Answer:
         assert intent.key is not None
@@ -136,11 +142,18 @@ class SessionStart:
             raise IdempotencyInProgress("Ask again in a moment.", retry_after_s=1)
         return intent.words.accepted(view)
 
-    async def _call(self, intent: Intent, plan: PeriodicPlan) -> Accepted | GatewayError:
+    def _forget_if_refused(self, plan: PeriodicPlan, outcome: Accepted | GatewayError) -> None:
+        """Forget the pair that the provider refuses; of several devices nobody knows which one is meant."""
+        [device, *others] = plan.devices
+        if isinstance(outcome, DeviceNotOwned) and not others and device.id and device.mdn:
+            with suppress(Overloaded, Unavailable):
+                self._writer.submit(Entry(refused=(RefusedPair(plan.account, device.id, device.mdn),)))
+
+    async def _call(self, intent: Intent) -> Accepted | GatewayError:
         """Call the provider once; whatever is not clearly a reply leaves the outcome unknown."""
         try:
             async with asyncio.timeout(START_LIMIT_S + 2):
-                transaction_id = await intent.tracker.start(plan, deadline=Deadline.after(START_LIMIT_S))
+                transaction_id = await intent.tracker.start(intent.plan, deadline=Deadline.after(START_LIMIT_S))
         except ProviderError as error:
             if isinstance(error, OutcomeUnknown) or not error.may_have_been_received:
                 return error

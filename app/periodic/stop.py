@@ -123,11 +123,11 @@ class SessionStop:
             chosen: dict[str, str] = {}
             if mdns:
                 chosen = await sessions.devices_with(db, key, mdns)
-                taught = await aliases.devices_of(db, [mdn for mdn in mdns if mdn not in chosen])
-                chosen |= {mdn: device["id"] for mdn, device in taught.items()}
+                others = [mdn for mdn in mdns if mdn not in chosen]
+                chosen |= {pair.mdn: pair.id for pair in await aliases.current(db, row.account, mdns=others)}
             left = await sessions.devices_to_stop(db, key, list(chosen.values()) if mdns else None)
             unknown = [device.device for device in left if device.mdn is None]
-            learned = await aliases.mdns_of(db, unknown) if unknown else {}
+            learned = {pair.id: pair.mdn for pair in await aliases.current(db, row.account, ids=unknown)}
             members = await sessions.members(db, key, list(chosen.values()))
         given = {device: mdn for mdn, device in chosen.items()}
         for device in left:

@@ -9,11 +9,9 @@ from sqlalchemy import ColumnElement, any_, false, func, literal, select, text, 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.caller import EVERYTHING, Reach
+from app.plausibility import OTHER_ACCOUNT
 from app.storage.rows import instant_of
 from app.storage.tables import CallbackRow
-
-OTHER_ACCOUNT = "account_mismatch"
-"""Marks what names another account than the one its token belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

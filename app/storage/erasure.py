@@ -71,10 +71,10 @@ async def traces_of(connection: Connection, identifier: str) -> Traces:
     """Find out by what a device is known, from an identifier, a number or the caller's own name for it."""
     known = readings(identifier)
     if (mdn := known.mdn) is not None:
-        found = await connection.fetch("SELECT DISTINCT device FROM aliases WHERE mdn = $1", mdn)
+        found = await connection.fetch("SELECT DISTINCT device FROM account_aliases WHERE mdn = $1", mdn)
         devices = tuple(row["device"] for row in found)
         return Traces(names=(mdn, *devices), keys=(f"mdn:{mdn}",), mdn=mdn, devices=devices)
-    found = await connection.fetch("SELECT DISTINCT mdn FROM aliases WHERE device = ANY ($1)", list(known.ids))
+    found = await connection.fetch("SELECT DISTINCT mdn FROM account_aliases WHERE device = ANY ($1)", list(known.ids))
     mdns = tuple(row["mdn"] for row in found)
     keys = (*known.ids, f"name:{known.name}", *(f"mdn:{mdn}" for mdn in mdns))
     # The callers' own names never reach a provider's callbacks, and may be any word that does.
@@ -113,7 +113,7 @@ async def erase(connection: Connection, traces: Traces, *, known_as: str) -> dic
         blotted = await connection.execute(_BLOT_OUT_AUDIT, *rows[::2], traces.name, known_as)
         erased["auditEntries"] = _count(blotted)
     # Last, because by them the rest is found again when this is interrupted.
-    known = "DELETE FROM aliases WHERE device = ANY ($1) OR mdn = $2"
+    known = "DELETE FROM account_aliases WHERE device = ANY ($1) OR mdn = $2"
     erased["aliases"] = _count(await connection.execute(known, list(traces.keys), traces.mdn))
     return erased
 

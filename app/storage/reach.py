@@ -2,19 +2,32 @@
 
 from collections.abc import Callable
 
-from sqlalchemy import ColumnElement, and_, exists, or_
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from app.caller import Reach
+from app.plausibility import OTHER_ACCOUNT
 from app.storage.tables import SessionDeviceRow, SessionRow
 
 MARKS = "^(mdn|name):"
 """How device keys begin that are no identifiers."""
 
 
+def reports_within(reach: Reach, add: Callable[[object], str], *, of: str) -> list[str]:
+    """List what holds for rows of reports within reach; as `within`.
+
+    What came to the address of another account than it names belongs to nobody for certain, and is for those who may
+    see everything.
+    """
+    if reach.is_everything:
+        return []
+    return [f"NOT coalesce('{OTHER_ACCOUNT}' = ANY ({of}.flags), false)", *within(reach, add, of=of)]
+
+
 def within(reach: Reach, add: Callable[[object], str], *, of: str) -> list[str]:
     """List what holds for rows of reports or positions within reach; what has no account is out of it.
 
-    A device is known by its identifier and by the MDN beside it, by its name only where it has neither.
+    A device is known by its identifier and by the MDN beside it, by its name only where it has neither. Where the key
+    names identifiers, they decide: a number can have belonged to another device.
 
     Args:
         add: Takes an argument of the statement, and returns what stands for it.
@@ -26,17 +39,26 @@ def within(reach: Reach, add: Callable[[object], str], *, of: str) -> list[str]:
     if reach.pattern is not None:
         pattern = f"{add(reach.pattern)}::text"
         by_key = f"({of}.device <> '' AND regexp_replace({of}.device, '{MARKS}', '') ~ {pattern})"
-        conditions.append(f"({by_key} OR ({of}.mdn IS NOT NULL AND {of}.mdn ~ {pattern}))")
+        by_mdn = f"({of}.mdn IS NOT NULL AND {of}.mdn ~ {pattern})"
+        conditions.append(by_key if reach.names_ids else f"({by_key} OR {by_mdn})")
     return conditions
 
 
 def sessions_within(reach: Reach) -> list[ColumnElement[bool]]:
-    """List what holds for sessions within reach: of their account, and of every one of their devices."""
+    """List what holds for sessions within reach: of their account, and of every one of their devices.
+
+    A number that a caller has given counts once the provider has accepted it. Of a session that has lost devices to an
+    erasure nobody can tell any more whether they were within reach.
+    """
     conditions: list[ColumnElement[bool]] = []
     if reach.accounts is not None:
         conditions.append(SessionRow.account.in_(sorted(reach.accounts)))
     if reach.pattern is not None:
-        by_mdn = and_(SessionDeviceRow.mdn.is_not(None), SessionDeviceRow.mdn.regexp_match(reach.pattern))
-        allowed = or_(SessionDeviceRow.device.regexp_match(reach.pattern), by_mdn)
-        conditions.append(~exists().where(SessionDeviceRow.session_id == SessionRow.id, ~allowed))
+        allowed: ColumnElement[bool] = SessionDeviceRow.device.regexp_match(reach.pattern)
+        if not reach.names_ids:
+            by_mdn = and_(SessionRow.started_at.is_not(None), SessionDeviceRow.mdn.regexp_match(reach.pattern))
+            allowed = or_(allowed, by_mdn)
+        count = select(func.count()).select_from(SessionDeviceRow)
+        mine = count.where(SessionDeviceRow.session_id == SessionRow.id, allowed).correlate(SessionRow)
+        conditions.append(mine.scalar_subquery() == SessionRow.devices_total)
     return conditions

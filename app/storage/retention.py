@@ -38,7 +38,7 @@ _STEPS: Mapping[str, tuple[Step, ...]] = {
         Step(table="reports_default", old="at < $1 OR received_at < $1"),
         Step(table="positions", old="at < $1"),
         Step(table="undated_reports", old="at < $1"),
-        Step(table="aliases", old="learned_at < $1"),
+        Step(table="account_aliases", old="learned_at < $1"),
     ),
     "callbacks": (Step(table="callbacks_default", old="received_at < $1"),),
     "audit": (Step(table="audit_default", old="at < $1"),),

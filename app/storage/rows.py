@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from hashlib import blake2b
 from random import Random
+from typing import ClassVar
 from uuid import UUID
 
 import msgspec
@@ -21,6 +22,8 @@ class NewReport(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
 
     Attributes:
         undated: Whether the report states no time of its own, so that its first arrival dates it.
+        is_vouched: Whether the provider itself says that device and MDN belong together in this account.
+        refused_mdn: The MDN of which it says that it does not belong to the device; not the row's, then.
     """
 
     at: datetime
@@ -50,6 +53,8 @@ class NewReport(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     callback_id: str | None = None
     raw: str | None = None
     undated: bool = False
+    is_vouched: bool = False
+    refused_mdn: str | None = None
 
 
 class NewCallback(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
@@ -75,6 +80,8 @@ class NewSimpleFix(msgspec.Struct, kw_only=True, gc=False):
         id: The report's.
         device: The device's key; here always its id.
     """
+
+    is_vouched: ClassVar[bool] = True
 
     at_us: int
     received_us: int
@@ -208,7 +215,12 @@ def to_simple_fix_row(
 
 
 def to_row(
-    report: Report, *, received_at: datetime, callback_id: str | None = None, raw: str | None = None
+    report: Report,
+    *,
+    received_at: datetime,
+    callback_id: str | None = None,
+    raw: str | None = None,
+    is_vouched: bool = False,
 ) -> NewReport:
     """Turn a report into a row.
 
@@ -240,7 +252,10 @@ def to_row(
         callback_id=callback_id,
         raw=raw,
         undated=undated,
+        is_vouched=is_vouched,
     )
+    if report.refuses_pair and device.id is not None:
+        row.mdn, row.refused_mdn = None, device.mdn
     if fix is not None:
         row.latitude, row.longitude, row.accuracy_m = fix.latitude_deg, fix.longitude_deg, fix.accuracy_m
         row.confidence_pct, row.source, row.cached = fix.confidence_pct, fix.source, fix.cached

@@ -161,7 +161,19 @@ class PositionRow(Base):
 
 
 class AliasRow(Base):
-    """An identifier and an MDN that a request or a callback showed to be one device."""
+    """An identifier and an MDN that belong to one device of an account, as the provider itself has said."""
+
+    __tablename__ = "account_aliases"
+
+    device: Mapped[str] = mapped_column(primary_key=True)
+    mdn: Mapped[str] = mapped_column(primary_key=True, index=True)
+    account: Mapped[str] = mapped_column(primary_key=True)
+    device_kind: Mapped[str]
+    learned_at: Mapped[datetime]
+
+
+class FormerAliasRow(Base):
+    """The alias book of the releases before accounts had one each; a trigger keeps it empty (migration 0007)."""
 
     __tablename__ = "aliases"
 

@@ -21,7 +21,9 @@ from tests.support.vendors import IMEI, VARIABLES
 
 COUNT = 3000
 EVERYTHING = list(range(COUNT))
-_TABLES = "reports, undated_reports, positions, aliases, callbacks, sessions, session_devices, session_transactions"
+_TABLES = (
+    "reports, undated_reports, positions, account_aliases, callbacks, sessions, session_devices, session_transactions"
+)
 _SESSION = "00000000-0000-0000-0000-000000000001"
 _COLUMNS = "id, provider, account, state, interval_s, start_delay_s, max_age_s, devices_total, created_at"
 _BEGIN = (

@@ -1,68 +1,148 @@
-"""The alias book: which number belongs to which device, as it was seen last."""
+"""The alias books: which number belongs to which device of an account, by the provider's newest word."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.caller import Reach
 from app.model import Device, Mdn
 from app.storage import aliases
+from app.storage.database import Database
+from app.storage.writer import Entry, RefusedPair, Writer
+from tests.support.reports import ACCOUNT, IMEI, MDN, located
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+OTHER_ACCOUNT = "0844559123-00002"
+OTHER_IMEI = "990001123456790"
+OTHER_MDN = "5085550102"
 
 
-def pair(identifier: str | None, mdn: str | None, kind: str = "imei") -> Device:
+def device(identifier: str | None = None, mdn: str | None = None, kind: str = "imei") -> Device:
     return Device(id=identifier, kind=kind if identifier else None, mdn=Mdn(mdn) if mdn else None)  # type: ignore[arg-type]  # the tests' kinds are right
 
 
+async def learn(session: AsyncSession, *pairs: tuple[str, str], account: str = ACCOUNT, hours: int = 0) -> None:
+    devices = [device(identifier, mdn) for identifier, mdn in pairs]
+    await aliases.learn(session, account, devices, NOON + timedelta(hours=hours))
+
+
+async def known(
+    session: AsyncSession, *devices: Device, account: str = ACCOUNT, reach: Reach | None = None
+) -> Sequence[tuple[str | None, str | None]]:
+    found = await aliases.completed(session, account, devices, reach or Reach())
+    return [(one.id, one.mdn) for one in found]
+
+
 async def test_a_pair_is_found_from_either_side(session: AsyncSession) -> None:
-    await aliases.learn(session, [pair("imei-1", "5085550101")], NOON)
+    await learn(session, (IMEI, MDN))
 
-    assert await aliases.mdns_of(session, ["imei-1", "imei-2"]) == {"imei-1": "5085550101"}
-    assert await aliases.devices_of(session, ["5085550101"]) == {"5085550101": {"id": "imei-1", "kind": "imei"}}
-
-
-async def test_what_was_seen_last_counts(session: AsyncSession) -> None:
-    await aliases.learn(session, [pair("imei-1", "5085550101")], NOON)
-    await aliases.learn(session, [pair("imei-1", "5085550102")], NOON + timedelta(hours=1))
-    await aliases.learn(session, [pair("imei-1", "5085550103")], NOON - timedelta(hours=1))
-
-    assert await aliases.mdns_of(session, ["imei-1"]) == {"imei-1": "5085550102"}
+    assert await known(session, device(IMEI), device(mdn=MDN)) == [(IMEI, MDN), (IMEI, MDN)]
 
 
-async def test_a_number_that_moved_belongs_to_the_new_device(session: AsyncSession) -> None:
-    await aliases.learn(session, [pair("imei-1", "5085550101")], NOON)
-    await aliases.learn(session, [pair("A1000049D2C3E4", "5085550101", "meid")], NOON + timedelta(days=1))
+async def test_the_kind_of_an_identifier_is_kept(session: AsyncSession) -> None:
+    await aliases.learn(session, ACCOUNT, [device("A1000049D2C3E4", MDN, "meid")], NOON)
 
-    found = await aliases.devices_of(session, ["5085550101"])
-    assert found["5085550101"] == {"id": "A1000049D2C3E4", "kind": "meid"}
+    [found] = await aliases.completed(session, ACCOUNT, [device(mdn=MDN)])
+
+    assert found.kind == "meid"
 
 
-async def test_seeing_a_pair_again_makes_it_the_newest(session: AsyncSession) -> None:
-    await aliases.learn(session, [pair("imei-1", "5085550101")], NOON)
-    await aliases.learn(session, [pair("imei-1", "5085550102")], NOON + timedelta(hours=1))
-    await aliases.learn(session, [pair("imei-1", "5085550101")], NOON + timedelta(hours=2))
+async def test_what_is_not_known_stays_as_it_is(session: AsyncSession) -> None:
+    await learn(session, (IMEI, MDN))
 
-    assert await aliases.mdns_of(session, ["imei-1"]) == {"imei-1": "5085550101"}
+    assert await known(session, device(OTHER_IMEI), device(), device(OTHER_IMEI, MDN)) == [
+        (OTHER_IMEI, None),
+        (None, None),
+        (OTHER_IMEI, MDN),
+    ]
+
+
+async def test_each_account_has_a_book_of_its_own(session: AsyncSession) -> None:
+    await learn(session, (IMEI, MDN))
+    await learn(session, (IMEI, OTHER_MDN), account=OTHER_ACCOUNT, hours=1)
+
+    assert await known(session, device(IMEI), device(mdn=OTHER_MDN)) == [(IMEI, MDN), (None, OTHER_MDN)]
+
+
+async def test_the_newest_word_counts(session: AsyncSession) -> None:
+    await learn(session, (IMEI, MDN))
+    await learn(session, (IMEI, OTHER_MDN), hours=1)
+    await learn(session, (IMEI, "5085550103"), hours=-1)
+
+    assert await known(session, device(IMEI)) == [(IMEI, OTHER_MDN)]
+
+
+async def test_a_number_that_moved_belongs_to_the_new_device_alone(session: AsyncSession) -> None:
+    await learn(session, (IMEI, MDN))
+    await learn(session, (OTHER_IMEI, MDN), hours=1)
+
+    assert await known(session, device(mdn=MDN), device(IMEI)) == [(OTHER_IMEI, MDN), (IMEI, None)]
+
+
+async def test_a_device_that_lost_a_number_has_the_one_before(session: AsyncSession) -> None:
+    await learn(session, (IMEI, MDN))
+    await learn(session, (IMEI, OTHER_MDN), hours=1)
+    await learn(session, (OTHER_IMEI, OTHER_MDN), hours=2)
+
+    assert await known(session, device(IMEI), device(OTHER_IMEI)) == [(IMEI, MDN), (OTHER_IMEI, OTHER_MDN)]
+
+
+async def test_a_pair_said_again_is_the_newest(session: AsyncSession) -> None:
+    await learn(session, (IMEI, MDN))
+    await learn(session, (IMEI, OTHER_MDN), hours=1)
+    await learn(session, (IMEI, MDN), hours=2)
+
+    assert await known(session, device(IMEI)) == [(IMEI, MDN)]
 
 
 async def test_half_a_pair_teaches_nothing(session: AsyncSession) -> None:
-    await aliases.learn(session, [pair("imei-1", None), pair(None, "5085550101")], NOON)
+    await aliases.learn(session, ACCOUNT, [device(IMEI), device(mdn=MDN)], NOON)
 
-    assert await aliases.mdns_of(session, ["imei-1"]) == {}
-    assert await aliases.devices_of(session, ["5085550101"]) == {}
+    assert await known(session, device(IMEI), device(mdn=MDN)) == [(IMEI, None), (None, MDN)]
+
+
+async def test_no_device_is_completed_beyond_a_keys_reach(session: AsyncSession) -> None:
+    await learn(session, (IMEI, MDN))
+    narrow = Reach(devices=(OTHER_IMEI, MDN))
+
+    assert await known(session, device(mdn=MDN), reach=narrow) == [(None, MDN)]
 
 
 async def test_every_key_of_a_device_is_named(session: AsyncSession) -> None:
-    await aliases.learn(session, [pair("imei-1", "5085550101"), pair("imei-1", "5085550102")], NOON)
+    await learn(session, (IMEI, MDN), (IMEI, OTHER_MDN))
 
-    by_identifier = await aliases.keys_of(session, "imei-1")
-    by_number = await aliases.keys_of(session, "5085550102")
+    by_identifier = await aliases.keys_of(session, IMEI)
+    by_number = await aliases.keys_of(session, OTHER_MDN)
 
-    assert set(by_identifier) >= {"imei-1", "mdn:5085550101", "mdn:5085550102"}
-    assert set(by_number) >= {"imei-1", "mdn:5085550102"}
+    assert set(by_identifier) >= {IMEI, f"mdn:{MDN}", f"mdn:{OTHER_MDN}"}
+    assert set(by_number) >= {IMEI, f"mdn:{OTHER_MDN}"}
 
 
-async def test_nothing_is_asked_of_nobody(session: AsyncSession) -> None:
-    await aliases.learn(session, [], NOON)
+async def test_a_pair_that_comes_back_after_another_is_written_again(database: Database) -> None:
+    async with Writer(database.connect).running() as writer:
+        for at, imei in ((0, IMEI), (1, OTHER_IMEI), (2, IMEI)):
+            await writer.submit(Entry(reports=(located(NOON + timedelta(minutes=at), imei=imei),)))
 
-    assert await aliases.mdns_of(session, []) == {}
+    async with database.session() as session:
+        assert await known(session, device(mdn=MDN)) == [(IMEI, MDN)]
+
+
+async def test_a_refused_pair_is_forgotten_until_it_is_said_again(database: Database) -> None:
+    async with Writer(database.connect).running() as writer:
+        await writer.submit(Entry(reports=(located(),)))
+        await writer.submit(Entry(refused=(RefusedPair(ACCOUNT, IMEI, MDN),)))
+        async with database.session() as session:
+            forgotten = await known(session, device(IMEI))
+        await writer.submit(Entry(reports=(located(NOON + timedelta(minutes=1)),)))
+
+    async with database.session() as session:
+        assert (forgotten, await known(session, device(IMEI))) == ([(IMEI, None)], [(IMEI, MDN)])
+
+
+async def test_what_nobody_vouches_for_teaches_nothing(database: Database) -> None:
+    async with Writer(database.connect).running() as writer:
+        await writer.submit(Entry(reports=(located(is_vouched=False),)))
+
+    async with database.session() as session:
+        assert await known(session, device(IMEI)) == [(IMEI, None)]

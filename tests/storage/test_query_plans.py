@@ -27,10 +27,10 @@ FROM generate_series(0, 19999) AS n
 CROSS JOIN (SELECT at, id, provider FROM reports WHERE device = '990001000000117' LIMIT 1) AS one
 """
 ALIASES = """
-INSERT INTO aliases (device, mdn, device_kind, learned_at)
-SELECT (990001000000000 + n)::text, (5085550000 + n)::text, 'imei', now() FROM generate_series(0, 19999) AS n
+INSERT INTO account_aliases (device, mdn, account, device_kind, learned_at)
+SELECT (990001000000000 + n)::text, (5085550000 + n)::text, 'account', 'imei', now() FROM generate_series(0, 19999) AS n
 """
-IGNORED = ("reports_20260303", "reports_20260304", "reports_20260305", "reports_default", "aliases")
+IGNORED = ("reports_20260303", "reports_20260304", "reports_20260305", "reports_default", "account_aliases")
 """Days to come are empty, and how empty tables are read does not matter; neither does how small ones are."""
 
 FAMILIES = """

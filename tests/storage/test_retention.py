@@ -79,7 +79,7 @@ async def test_positions_and_aliases_go_with_the_reports(database: Database, con
 
     await retention.carry_out(connection, {"reports": MONTH}, NOW)
 
-    assert (await count(connection, "positions"), await count(connection, "aliases")) == (0, 0)
+    assert (await count(connection, "positions"), await count(connection, "account_aliases")) == (0, 0)
 
 
 @pytest.mark.parametrize(

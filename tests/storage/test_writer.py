@@ -16,7 +16,7 @@ from app.storage.database import Connection, Database
 from app.storage.rows import NewCallback, NewReport, new_id, to_row
 from app.storage.writer import Entry, Unstorable, Writer, queue
 from tests.support.counting import counting
-from tests.support.reports import IMEI, MDN, NOON, failed, located
+from tests.support.reports import ACCOUNT, IMEI, MDN, NOON, failed, located
 
 HUGE = "".join(sha256(str(n).encode()).hexdigest() for n in range(200))
 """More than an index takes, and not to be compressed."""
@@ -239,7 +239,7 @@ async def test_reports_teach_which_number_belongs_to_which_device(database: Data
 
     assert await count(database, "reports", f"device = '{IMEI}'") == 2
     async with database.session() as session:
-        assert await aliases.mdns_of(session, [IMEI]) == {IMEI: MDN}
+        assert await aliases.current(session, ACCOUNT, ids=[IMEI]) == [(IMEI, "imei", MDN)]
 
 
 POISONS = [

@@ -95,7 +95,7 @@ async def vanish(database: Database) -> None:
             "DELETE FROM reports",
             "DELETE FROM callbacks",
             "DELETE FROM positions",
-            "DELETE FROM aliases",
+            "DELETE FROM account_aliases",
             "UPDATE session_devices SET received = 0, mdn = NULL, last_at = NULL, last_report_id = NULL",
         ):
             await session.execute(text(statement))
@@ -262,7 +262,7 @@ async def test_what_a_crash_took_before_the_answer_is_stored_again_once(
 
     assert await counts(database) == (20, 20, 20)
     async with database.session() as session:
-        taught = (await session.execute(text("SELECT device, mdn FROM aliases"))).all()
+        taught = (await session.execute(text("SELECT device, mdn FROM account_aliases"))).all()
     assert [tuple(row) for row in taught] == [(IMEI, MDN)]
 
 

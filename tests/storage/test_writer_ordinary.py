@@ -22,7 +22,7 @@ KEPT = (
     "SELECT * FROM callbacks ORDER BY id",
     "SELECT * FROM positions ORDER BY device",
     "SELECT * FROM session_devices ORDER BY device",
-    "SELECT device, mdn, device_kind FROM aliases ORDER BY device",
+    "SELECT device, mdn, device_kind FROM account_aliases ORDER BY device",
 )
 
 
@@ -99,7 +99,7 @@ async def test_an_ordinary_callback_leaves_the_same_behind_as_any_other(
     short = await kept(database)
 
     async with database.session() as session:
-        await session.execute(text("TRUNCATE reports, callbacks, positions, aliases, sessions CASCADE"))
+        await session.execute(text("TRUNCATE reports, callbacks, positions, account_aliases, sessions CASCADE"))
     await begin_session(database, ended_at)
     await store(database, [as_any_other(row) for row in rows])
 

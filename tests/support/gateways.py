@@ -64,7 +64,15 @@ async def emptied(app: FastAPI) -> None:
     await gateway.writer.drained()
     gateway.writer.forget_aliases()
     async with gateway.database.session() as session:
-        for table in ("reports", "undated_reports", "positions", "aliases", "callbacks", "listeners", "sessions"):
+        for table in (
+            "reports",
+            "undated_reports",
+            "positions",
+            "account_aliases",
+            "callbacks",
+            "listeners",
+            "sessions",
+        ):
             await session.execute(text(f"DELETE FROM {table}"))  # noqa: S608 -- the names stand above
 
 

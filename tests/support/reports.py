@@ -52,7 +52,8 @@ def located(
         fix=fix,
         said_at=at,
     )
-    return _changed(to_row(report, received_at=at + timedelta(seconds=2, milliseconds=412)), row)
+    received_at = at + timedelta(seconds=2, milliseconds=412)
+    return _changed(to_row(report, received_at=received_at, is_vouched=True), row)
 
 
 def failed(at: datetime = NOON, *, transaction: str | None = "t-1", info: str = "absent", **row: Any) -> NewReport:
@@ -83,7 +84,15 @@ def in_full(row: NewSimpleFix) -> tuple[NewReport, NewCallback]:
     for name in ("at_us", "received_us", "service", "signature", "body"):
         del given[name]
     at = from_milliseconds(row.at_us // 1000)
-    report = NewReport(**given, at=at, received_at=row.received_at, content_hash="", type="location", status="located")
+    report = NewReport(
+        **given,
+        at=at,
+        received_at=row.received_at,
+        content_hash="",
+        type="location",
+        status="located",
+        is_vouched=True,
+    )
     return report, msgspec.structs.replace(row.quarantined("never"), state="stored", reason=None)
 
 

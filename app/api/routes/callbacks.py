@@ -7,8 +7,9 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.access.permissions import check_sees_all_devices
 from app.api import examples
-from app.api.access import caller_of, check_sees_all_devices
+from app.api.access import caller_of
 from app.api.gateway import gateway_of
 from app.api.parameters import Cursor, Limit, Since, Until, id_of, next_of, place_of, refuse_unknown
 from app.api.rendering import instant, json_response

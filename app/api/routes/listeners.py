@@ -7,8 +7,9 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.access.permissions import check_account
 from app.api import examples
-from app.api.access import caller_of, check_account
+from app.api.access import caller_of
 from app.api.audit_trail import AuditTrail
 from app.api.body import JsonRoute
 from app.api.gateway import gateway_of

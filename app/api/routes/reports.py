@@ -140,8 +140,8 @@ async def get_report(request: Request, id: Annotated[str, Path(max_length=64)]) 
     gateway = gateway_of(request)
     await gateway.writer.drained()
     reach = caller_of(request).reach
-    report = await reports.find(gateway.database, key)
-    if report is None or not reach.has_report(report.account, report.device, report.mdn):
+    report = await reports.find(gateway.database, key, reach=reach)
+    if report is None:
         raise NotFound("There is no such report.")
     callback = None
     # A callback may tell of other devices, too.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.errors import DeviceNotOwned
 from app.model import AccountName, Report, ReportError, ReportStatus, ReportType, TransactionId
 from app.plausibility import ERROR_BESIDE_POSITION, GIVEN_UP, TIME_UNREADABLE
 from app.providers.thingspace import reading
@@ -11,7 +12,7 @@ from app.providers.thingspace.content_key import ContentKeys
 from app.providers.thingspace.devices import to_named_device
 from app.providers.thingspace.mapping import LONGEST_IDENTIFIER, Sighting, says_why, to_report_error, to_sighting
 from app.providers.thingspace.settings import NAME
-from app.providers.thingspace.vendor_errors import is_final
+from app.providers.thingspace.vendor_errors import is_final, to_device_error
 from app.providers.thingspace.wire import Entry
 
 _CACHED = "0"
@@ -70,6 +71,7 @@ def _to_report(envelope: Envelope, entry: Entry, keys: ContentKeys, place: int, 
         said_at=said_at,
         flags=(*_to_flags(envelope, entry, sighting, error), *named.flags),
         kind_in_words=envelope.kind[:LONGEST_IDENTIFIER] or None,
+        refuses_pair=error is not None and isinstance(to_device_error(error.type, error.info), DeviceNotOwned),
     )
 
 

@@ -53,7 +53,7 @@ class Positions:
 async def latest_of_device(database: Database, known: Readings, *, reach: Reach = EVERYTHING) -> ReportRecord | None:
     """Find the report with the latest fix of a device, by IMEI, MEID or ESN, or by the caller's name for it."""
     given = Arguments()
-    keys = [keys_of_device(given.add(device_id)) for device_id in known.ids]
+    keys = [keys_of_device(device_id, reach, given) for device_id in known.ids]
     keys.append(f"SELECT 'name:' || {given.add(known.name)}::text")
     rows = await database.fetch(*_latest(" UNION ".join(keys), given, reach))
     return ReportRecord._make(rows[0].values()) if rows else None
@@ -64,7 +64,7 @@ async def latest_of_mdn(
 ) -> ReportRecord | None:
     """Find the report with the latest fix under an MDN, even where its device goes by another one by now."""
     given = Arguments()
-    statement = _latest(keys_of_mdn(given.add(mdn)), given, reach)
+    statement = _latest(keys_of_mdn(mdn, reach, given), given, reach)
     rows = await database.fetch(*statement)
     if not rows or rows[0]["mdn"] in (None, mdn):
         return ReportRecord._make(rows[0].values()) if rows else None

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from app.caller import EVERYTHING, Reach
 from app.storage.database import Database
 from app.storage.reports import statements
 from app.storage.reports.filters import Place, ReportFilter
-from app.storage.reports.records import COLUMNS, ReportRecord
+from app.storage.reports.records import ReportRecord
 from app.storage.reports.statements import Statement
 from app.storage.rows import EPOCH, instant_of
 
 _FIRST_LOOK = timedelta(days=7)
-_BY_ID = f"SELECT {COLUMNS} FROM reports AS r WHERE r.at = $1 AND r.id = $2"  # noqa: S608 -- our own column names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ async def _read(database: Database, statement: Statement) -> list[ReportRecord]:
     return [ReportRecord._make(row.values()) for row in await database.fetch(*statement)]
 
 
-async def find(database: Database, report_id: UUID) -> ReportRecord | None:
-    """Find a report by its id alone, which also tells its partition."""
-    rows = await database.fetch(_BY_ID, instant_of(report_id), report_id)
+async def find(database: Database, report_id: UUID, *, reach: Reach = EVERYTHING) -> ReportRecord | None:
+    """Find a report within reach by its id alone, which also tells its partition."""
+    rows = await database.fetch(*statements.one(instant_of(report_id), report_id, reach))
     return ReportRecord._make(rows[0].values()) if rows else None

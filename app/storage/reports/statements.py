@@ -6,8 +6,12 @@ become part of a statement's text, so that texts are few and prepared once; limi
 
 # ruff: noqa: S608 -- statements are put together from the constants of this module, and numbers
 
+from datetime import datetime
+from uuid import UUID
+
+from app.caller import Reach
 from app.storage.believed import believed
-from app.storage.reach import within
+from app.storage.reach import reports_within
 from app.storage.reports.filters import Box, Place, ReportFilter
 from app.storage.reports.records import COLUMNS
 
@@ -50,6 +54,13 @@ def page(wanted: ReportFilter, after: Place | None, limit: int, most_scanned: in
     return (text, *arguments)
 
 
+def one(at: datetime, report_id: UUID, reach: Reach) -> Statement:
+    """Select one report, if it is within reach."""
+    arguments = Arguments()
+    place = [f"r.at = {arguments.add(at)}", f"r.id = {arguments.add(report_id)}"]
+    return (_rows(place + reports_within(reach, arguments.add, of="r")), *arguments)
+
+
 def scanned_to(wanted: ReportFilter, after: Place | None, most_scanned: int) -> Statement:
     """Select the place where a scan after a place gives up; nothing when it comes to the end."""
     arguments = Arguments()
@@ -66,14 +77,23 @@ def everything(wanted: ReportFilter) -> Statement:
     return (f"{_led(wanted, window, arguments, each='OFFSET 0')} {_NEWEST_FIRST}", *arguments)
 
 
-def keys_of_device(argument: str) -> str:
-    """Select the keys under which the reports of an identifier may stand, by the alias book."""
-    return f"SELECT {argument}::text AS key UNION SELECT 'mdn:' || mdn FROM aliases WHERE device = {argument}::text"
+def keys_of_device(device_id: str, reach: Reach, arguments: Arguments) -> str:
+    """Select the keys under which the reports of an identifier may stand, by the alias books within reach."""
+    given, book = arguments.add(device_id), _book(reach, arguments)
+    return f"SELECT {given}::text AS key UNION SELECT 'mdn:' || mdn FROM {book} WHERE device = {given}::text"
 
 
-def keys_of_mdn(argument: str) -> str:
-    """Select the keys under which the reports of an MDN may stand, by the alias book."""
-    return f"SELECT 'mdn:' || {argument}::text AS key UNION SELECT device FROM aliases WHERE mdn = {argument}::text"
+def keys_of_mdn(mdn: str, reach: Reach, arguments: Arguments) -> str:
+    """Select the keys under which the reports of an MDN may stand, by the alias books within reach."""
+    given, book = arguments.add(mdn), _book(reach, arguments)
+    return f"SELECT 'mdn:' || {given}::text AS key UNION SELECT device FROM {book} WHERE mdn = {given}::text"
+
+
+def _book(reach: Reach, arguments: Arguments) -> str:
+    if reach.accounts is None:
+        return "account_aliases"
+    accounts = arguments.add(sorted(reach.accounts))
+    return f"(SELECT * FROM account_aliases WHERE account = ANY ({accounts}::text[])) AS book"
 
 
 def _led(wanted: ReportFilter, window: list[str], arguments: Arguments, *, each: str) -> str:
@@ -91,9 +111,9 @@ def _keys(wanted: ReportFilter, arguments: Arguments) -> tuple[str, str | None]:
     """Choose an indexed column, and select the values of it that are wanted; None where these are not several."""
     of_each = []
     if wanted.device_id is not None:
-        of_each.append(f"({keys_of_device(arguments.add(wanted.device_id))})")
+        of_each.append(f"({keys_of_device(wanted.device_id, wanted.reach, arguments)})")
     if wanted.mdn is not None:
-        of_each.append(f"({keys_of_mdn(arguments.add(wanted.mdn))})")
+        of_each.append(f"({keys_of_mdn(wanted.mdn, wanted.reach, arguments)})")
     if of_each:
         return "device", " INTERSECT ".join(of_each)
     if wanted.transaction_id is None and wanted.session_id is not None:
@@ -132,7 +152,7 @@ def _checks(wanted: ReportFilter, arguments: Arguments) -> list[str]:
         checks.append(believed("r.flags"))
     if wanted.box is not None:
         checks += _inside(wanted.box, arguments)
-    return checks + within(wanted.reach, arguments.add, of="r")
+    return checks + reports_within(wanted.reach, arguments.add, of="r")
 
 
 def _inside(box: Box, arguments: Arguments) -> list[str]:

@@ -1,56 +1,79 @@
-"""Which identifiers a process has already written down as belonging together."""
+"""Which pairs of the alias book a process has written down already."""
 
-import math
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from app.storage.rows import NewReport, NewSimpleFix
+from app.storage.writer.entries import RefusedPair
 
 _MOST = 65_536
 _REMEMBERED_S = 3600
 
 
 class NewAlias(msgspec.Struct, gc=False):
-    """A device and an MDN, on their way into the database; members are those of the statement."""
+    """A device and an MDN of an account, on their way into the database; members are those of the statement."""
 
     device: str
     mdn: str
+    account: str
     device_kind: str
     at: str
 
 
-class KnownAliases:
-    """Keeps callbacks from writing the same pair down again and again.
+class _Known(NamedTuple):
+    mdn: str
+    until_s: float
 
-    It is written down again every hour all the same, so that retention sees that it is in use, and so that another
-    replica's erasure does not leave it forgotten.
+
+class KnownAliases:
+    """Keeps callbacks from writing the same pair again and again.
+
+    A pair is written again every hour all the same, so that retention sees that it is in use, and so that another
+    replica's erasure does not leave it forgotten; and at once when its device or its number was seen in another pair
+    since, because the newest pair counts.
     """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._mdns: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._holders: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     def new_in(self, reports: Iterable[NewReport | NewSimpleFix]) -> list[NewAlias]:
         """List the pairs that reports teach."""
-        known = self._known
-        stale = time.monotonic() - _REMEMBERED_S
-        return [
-            NewAlias(report.device, report.mdn, report.device_kind, report.received_at.isoformat())
-            for report in reports
-            if report.mdn and report.device_kind and known.get((report.device, report.mdn), -math.inf) < stale
-        ]
+        now = time.monotonic()
+        mdns, holders = self._mdns, self._holders
+        new = []
+        for report in reports:
+            device, mdn, account = report.device, report.mdn, report.account
+            if not (report.is_vouched and mdn and account and report.device_kind):
+                continue
+            known = mdns.get((account, device))
+            if known is None or known[0] != mdn or known[1] < now or holders.get((account, mdn)) != device:
+                new.append(NewAlias(device, mdn, account, report.device_kind, report.received_at.isoformat()))
+        return new
 
     def remember(self, aliases: Sequence[NewAlias]) -> None:
         """Note that pairs are written down."""
-        now = time.monotonic()
+        until_s = time.monotonic() + _REMEMBERED_S
         for alias in aliases:
-            self._known[alias.device, alias.mdn] = now
-            self._known.move_to_end((alias.device, alias.mdn))
-        while len(self._known) > _MOST:
-            self._known.popitem(last=False)
+            self._mdns[alias.account, alias.device] = _Known(alias.mdn, until_s)
+            self._mdns.move_to_end((alias.account, alias.device))
+            self._holders[alias.account, alias.mdn] = alias.device
+            self._holders.move_to_end((alias.account, alias.mdn))
+        for known in (self._mdns, self._holders):
+            while len(known) > _MOST:
+                known.popitem(last=False)
+
+    def forget(self, refused: Iterable[RefusedPair]) -> None:
+        """Note that pairs are written down no more."""
+        for pair in refused:
+            self._mdns.pop((pair.account, pair.device), None)
+            self._holders.pop((pair.account, pair.mdn), None)
 
     def clear(self) -> None:
         """Forget all pairs."""
-        self._known.clear()
+        self._mdns.clear()
+        self._holders.clear()

@@ -17,6 +17,14 @@ class Unstorable(Unavailable):
     """The database is there, and cannot take one of the entries."""
 
 
+class RefusedPair(msgspec.Struct, frozen=True, gc=False):
+    """An identifier and an MDN of which the provider says that they do not belong together in an account."""
+
+    account: str
+    device: str
+    mdn: str
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one callback, one fix or one deed adds: stored as a whole or not at all.
 
@@ -30,6 +38,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     callback: NewCallback | None = None
     body: bytes = b""
     audit: tuple[NewAudit, ...] = ()
+    refused: tuple[RefusedPair, ...] = ()
 
 
 class Stored(asyncio.Future[None]):

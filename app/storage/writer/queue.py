@@ -159,7 +159,7 @@ class Writer:
             await asyncio.wait([batch.done for batch in self._open])
 
     def forget_aliases(self) -> None:
-        """Forget which identifiers belong together, so that callbacks teach it again; the database is not touched."""
+        """Forget which pairs are written down, so that the next ones are written again; the database is not touched."""
         self._known_aliases.clear()
 
     async def _run(self, store: Store) -> None:

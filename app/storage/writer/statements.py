@@ -94,12 +94,14 @@ _IF_REPEATED = "ON CONFLICT DO NOTHING"
 _EMIT = "pg_logical_emit_message(true, 'flush', '')"
 _THEN_FLUSH = f", {_EMIT}"
 _LEARNED = """, learned AS (
-    INSERT INTO aliases (device, mdn, device_kind, learned_at)
-    SELECT DISTINCT ON (device, mdn) device, mdn, device_kind, at
-    FROM json_to_recordset(${aliases}::json) AS a (device text, mdn text, device_kind text, at timestamptz)
-    ORDER BY device, mdn, at DESC
-    ON CONFLICT (device, mdn) DO UPDATE SET learned_at = excluded.learned_at
-    WHERE aliases.learned_at < excluded.learned_at
+    INSERT INTO account_aliases (device, mdn, account, device_kind, learned_at)
+    SELECT DISTINCT ON (device, mdn, account) device, mdn, account, device_kind, at
+    FROM json_to_recordset(${aliases}::json) AS a (
+        device text, mdn text, account text, device_kind text, at timestamptz
+    )
+    ORDER BY device, mdn, account, at DESC
+    ON CONFLICT (device, mdn, account) DO UPDATE SET learned_at = excluded.learned_at
+    WHERE account_aliases.learned_at < excluded.learned_at
 )"""
 _AUDITED = """, audited AS (
     INSERT INTO audit (
@@ -175,8 +177,14 @@ SELECT content_hash, at FROM first
 """
 """Dates reports that state no time by the first arrival of the same content; takes and returns hash and instant."""
 
-NAME_BY_MDN = """
-SELECT DISTINCT ON (mdn) mdn, device, device_kind FROM aliases
-WHERE mdn = ANY ($1::text[]) ORDER BY mdn, learned_at DESC
+FORGET_REFUSED = """
+DELETE FROM account_aliases AS a USING json_to_recordset($1::json) AS r (account text, device text, mdn text)
+WHERE a.account = r.account AND a.device = r.device AND a.mdn = r.mdn
 """
-"""Finds the identifiers of devices of which a report names the MDN alone."""
+"""Removes pairs from the alias book."""
+
+NAME_BY_MDN = """
+SELECT DISTINCT ON (account, mdn) account, mdn, device, device_kind FROM account_aliases
+WHERE mdn = ANY ($1::text[]) ORDER BY account, mdn, learned_at DESC
+"""
+"""Finds the identifiers of devices of which a report names the MDN alone, by account and MDN."""

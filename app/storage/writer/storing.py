@@ -17,8 +17,8 @@ from app.storage.database import Connection
 from app.storage.rows import NewCallback, NewReport, NewSimpleFix, report_id_of_hash
 from app.storage.writer import arguments
 from app.storage.writer.aliases import KnownAliases, NewAlias
-from app.storage.writer.entries import Entry, Unstorable
-from app.storage.writer.statements import DATE_UNDATED, FLUSH, NAME_BY_MDN, PLAN_BY_INDEX, store
+from app.storage.writer.entries import Entry, RefusedPair, Unstorable
+from app.storage.writer.statements import DATE_UNDATED, FLUSH, FORGET_REFUSED, NAME_BY_MDN, PLAN_BY_INDEX, store
 
 log = structlog.get_logger()
 
@@ -236,12 +236,13 @@ class Store:
             metrics.REPORTS.inc(stored["stored"])
             if stored["unclaimed"]:
                 self._unclaimed(stored["unclaimed"])
+        await self._forget_refused(connection, entries, reports)
 
     async def _store_page(
         self, connection: Connection, page: "_Page", *, is_repeated: bool
     ) -> tuple[list[NewAlias], asyncpg.Record]:
         aliases = self._known_aliases.new_in([*page.reports, *page.ordinary])
-        is_special = bool(page.reports or page.callbacks or page.audit)
+        is_special = bool(page.reports or page.callbacks or not page.ordinary)
         given: list[object] = []
         if is_special:
             given += arguments.of_reports(page.reports), arguments.of_callbacks(page.callbacks)
@@ -259,13 +260,24 @@ class Store:
         assert stored is not None
         return aliases, stored
 
+    async def _forget_refused(self, connection: Connection, entries: list[Entry], reports: list[NewReport]) -> None:
+        refused = [pair for entry in entries for pair in entry.refused]
+        refused += [
+            RefusedPair(report.account, report.device, report.refused_mdn)
+            for report in reports
+            if report.is_vouched and report.account and report.refused_mdn
+        ]
+        if refused:
+            await connection.execute(FORGET_REFUSED, self._encode(refused).decode())
+            self._known_aliases.forget(refused)
+
     async def _complete(self, connection: Connection, reports: list[NewReport]) -> None:
         """Give reports without a time their first arrival, and reports with only an MDN the device it belongs to."""
         for unnamed in _pages([report for report in reports if report.device.startswith("mdn:")]):
             found = await connection.fetch(NAME_BY_MDN, [report.mdn for report in unnamed])
-            devices = {row["mdn"]: (row["device"], row["device_kind"]) for row in found}
+            devices = {(row["account"], row["mdn"]): (row["device"], row["device_kind"]) for row in found}
             for report in unnamed:
-                report.device, report.device_kind = devices.get(report.mdn, (report.device, None))
+                report.device, report.device_kind = devices.get((report.account, report.mdn), (report.device, None))
         for undated in _pages([report for report in reports if report.undated]):
             hashes = [{"hash": report.content_hash, "at": report.received_at} for report in undated]
             found = await connection.fetch(DATE_UNDATED, self._encode(hashes).decode())

@@ -1,0 +1,85 @@
+"""What a caller's key allows: locating a device, starting a session, seeing what belongs to an account."""
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from app.caller import Caller, Reach
+from app.errors import FieldError, PermissionDenied
+from app.model import AccountName, LocationQuery, PeriodicPlan
+
+_MOST_SHOWN = 100
+_NOT_THIS_ACCOUNT = "This API key may not see this account."
+_NOT_THIS_DEVICE = "this API key may not locate this device, or not under this number"
+
+
+def permitted_query(query: LocationQuery, reach: Reach, defaults: Iterable[AccountName]) -> LocationQuery:
+    """Give a question with the account that the caller means, where that is a matter of the key.
+
+    Args:
+        reach: What the caller's key may see.
+        defaults: The accounts that providers use for questions which name none.
+
+    Raises:
+        PermissionDenied: The account or the device is out of the caller's reach.
+    """
+    if reach.is_everything:
+        return query
+    device = query.device
+    if not reach.has_device(device):
+        raise _out_of_reach("/device", "This API key may not locate this device, or not under this number.")
+    if device.account is None and reach.only_account is not None:
+        device = replace(device, account=reach.only_account)
+        return replace(query, device=device)
+    if device.account is not None and not reach.has_account(device.account):
+        raise _out_of_reach("/device/account", _NOT_THIS_ACCOUNT)
+    is_for_default = device.account is None and (device.id or device.mdn)
+    if is_for_default and not all(reach.has_account(account) for account in defaults):
+        raise _out_of_reach("/device/account", "Name one of the accounts that this API key may see.")
+    return query
+
+
+def check_plan(plan: PeriodicPlan, caller: Caller) -> None:
+    """Refuse a plan that goes beyond what a caller may do.
+
+    Raises:
+        PermissionDenied: The account or a device is out of reach, or it may not go on without an end.
+    """
+    if not caller.reach.has_account(plan.account):
+        raise _out_of_reach("/account", _NOT_THIS_ACCOUNT)
+    foreign = [place for place, device in enumerate(plan.devices) if not caller.reach.has_device(device)]
+    if foreign:
+        fields = [_field(f"/devices/{place}", _NOT_THIS_DEVICE) for place in foreign[:_MOST_SHOWN]]
+        raise PermissionDenied("This API key may not locate all of these devices.", errors=tuple(fields))
+    if plan.count is None and "periodic:unlimited" not in caller.scopes:
+        raise PermissionDenied("A session without an end needs an API key with the scope `periodic:unlimited`.")
+    if plan.count is None and caller.daily_fixes is not None:
+        raise PermissionDenied("This API key has a daily budget, which a session without an end would not respect.")
+
+
+def check_account(caller: Caller, account: str) -> None:
+    """Refuse an account that is out of a caller's reach.
+
+    Raises:
+        PermissionDenied: It is.
+    """
+    if not caller.reach.has_account(account):
+        raise PermissionDenied(_NOT_THIS_ACCOUNT)
+
+
+def check_sees_all_devices(caller: Caller) -> None:
+    """Refuse callers who may see some devices only what cannot be told apart by devices.
+
+    Raises:
+        PermissionDenied: The caller's key is restricted to some devices.
+    """
+    if caller.reach.devices is not None:
+        raise PermissionDenied("This API key is restricted to some devices; what was received names others as well.")
+
+
+def _out_of_reach(pointer: str, detail: str) -> PermissionDenied:
+    return PermissionDenied(detail, errors=(_field(pointer, "is out of the reach of this API key"),))
+
+
+def _field(pointer: str, detail: str) -> FieldError:
+    return FieldError(pointer=pointer, code="OUT_OF_REACH", detail=detail)
