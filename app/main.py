@@ -1,6 +1,7 @@
 """`create_app` makes the application: the routes, what stands in front of them, and its lifespan (see `wiring`)."""
 
 import gc
+import operator
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -8,9 +9,10 @@ from importlib.metadata import version
 
 import httpx
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.types import Receive, Scope, Send
 
-from app.api import examples
+from app.api import examples, openapi
 from app.api.error_handlers import add_error_handlers
 from app.api.middleware import Middleware, direct_routes
 from app.api.paths import canonical_path
@@ -93,6 +95,11 @@ def create_app(
         description=DESCRIPTION,
         version=version("location-gateway"),
         lifespan=_lifespan(settings, transport, providers, recorder),
+        contact=openapi.CONTACT,
+        license_info=openapi.LICENCE,
+        openapi_tags=openapi.TAGS,
+        servers=openapi.SERVERS,
+        generate_unique_id_function=operator.attrgetter("name"),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -101,8 +108,10 @@ def create_app(
     )
     for router in ROUTERS:
         app.include_router(router)
+    routes = [context.original_route for router in ROUTERS for context in iter_route_contexts(router.routes)]
+    openapi.add_document(app, routes)
     docs.add_docs(app)
-    add_error_handlers(app, [route for router in ROUTERS for route in router.routes])
+    add_error_handlers(app, routes)
     app.state.middleware = Middleware(partial(FastAPI.__call__, app), direct_routes(ROUTERS))
     return app
 

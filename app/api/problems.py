@@ -8,6 +8,7 @@ import pydantic
 from starlette.responses import Response
 
 from app import errors
+from app.api.answers import AttemptAnswer, ProblemAnswer
 from app.errors import (
     Attempt,
     FieldError,
@@ -90,10 +91,10 @@ def status_of(error: GatewayError) -> int:
     return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
 
 
-def to_problem(error: GatewayError, request_id: str) -> dict[str, Any]:
+def to_problem(error: GatewayError, request_id: str) -> ProblemAnswer:
     """Write an error as the members of a problem document."""
     is_internal = status_of(error) == STATUSES[GatewayError]
-    problem: dict[str, Any] = {
+    problem: ProblemAnswer = {
         "type": f"urn:location-gateway:problem:{error.code.lower().replace('_', '-')}",
         "title": error.title,
         "status": status_of(error),
@@ -115,9 +116,9 @@ def to_problem(error: GatewayError, request_id: str) -> dict[str, Any]:
     return problem
 
 
-def to_attempt(attempt: Attempt) -> dict[str, Any]:
+def to_attempt(attempt: Attempt) -> AttemptAnswer:
     """Write an attempt as it stands in answers and problems."""
-    written: dict[str, Any] = {
+    written: AttemptAnswer = {
         "provider": attempt.provider,
         "outcome": attempt.outcome,
         "durationMs": attempt.duration_ms,

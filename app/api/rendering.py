@@ -1,12 +1,13 @@
 """Answers as they go over the wire: JSON or GeoJSON, camelCase, instants with `Z`."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.answers import DeviceAnswer, LocatedAnswer, LocationAnswer
 from app.api.negotiation import preferred
 from app.api.problems import to_attempt
 from app.locate import Answer
@@ -38,7 +39,7 @@ def wants(request: Request, media_type: str) -> bool:
     return media_type in accept and preferred(accept, (JSON, media_type)) == media_type
 
 
-def to_location(fix: Fix) -> dict[str, Any]:
+def to_location(fix: Fix) -> LocationAnswer:
     """Write a fix as `location`."""
     return {
         "latitude": fix.latitude_deg,
@@ -52,13 +53,13 @@ def to_location(fix: Fix) -> dict[str, Any]:
     }
 
 
-def to_device(device: Device) -> dict[str, Any]:
+def to_device(device: Device) -> DeviceAnswer:
     """Write the identifiers that are known."""
     written = {"name": device.name, device.kind or "imei": device.id, "mdn": device.mdn, "account": device.account}
-    return {name: value for name, value in written.items() if value is not None}
+    return cast("DeviceAnswer", {name: value for name, value in written.items() if value is not None})
 
 
-def to_answer(answer: Answer) -> dict[str, Any]:
+def to_answer(answer: Answer) -> LocatedAnswer:
     """Write an answer without the request's id, as it also stands in a batch."""
     return {
         "device": to_device(answer.device),
@@ -70,7 +71,7 @@ def to_answer(answer: Answer) -> dict[str, Any]:
 
 def to_feature(answer: Answer, request_id: str) -> dict[str, Any]:
     """Write an answer as a GeoJSON Feature (RFC 7946) with flat properties."""
-    location = to_location(answer.fix)
+    location: dict[str, Any] = {**to_location(answer.fix)}
     longitude, latitude = location.pop("longitude"), location.pop("latitude")
     return {
         "type": "Feature",

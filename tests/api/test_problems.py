@@ -150,6 +150,13 @@ async def test_another_method_is_told_which_there_are(gateway: httpx.AsyncClient
     assert response.headers["allow"] == "POST"
 
 
+async def test_all_methods_of_a_path_are_told_whatever_they_read(gateway: httpx.AsyncClient) -> None:
+    response = await gateway.put("/periodic", json={})
+
+    assert response.status_code == 405
+    assert response.headers["allow"] == "GET, HEAD, POST"
+
+
 @pytest.mark.parametrize(
     "path", ["/nothing", "/locate/nothing", "/periodic/nothing", "/callbacks/nothing", "/v1/locate"]
 )

@@ -66,7 +66,7 @@ class AuditAnswer(Schema):
     response_model=AuditAnswer,
     responses=examples.problems(*examples.ACCESS, InvalidArgument),
 )
-async def list_entries(
+async def list_audit(
     request: Request,
     key: Key = None,
     device: Device = None,

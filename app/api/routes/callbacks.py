@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.access.permissions import check_sees_all_devices
-from app.api import examples
+from app.api import answers, examples
 from app.api.access import caller_of
 from app.api.gateway import gateway_of
 from app.api.parameters import Cursor, Limit, Since, Until, id_of, next_of, place_of, refuse_unknown
@@ -60,6 +60,7 @@ _FILTERS = ("state", "account", "service", "signature", "since", "until")
 @router.get(
     "/callbacks",
     summary="List callbacks, newest first",
+    response_model=answers.CallbacksAnswer,
     responses=examples.problems(*examples.ACCESS, InvalidArgument),
 )
 async def list_callbacks(
@@ -96,6 +97,7 @@ async def list_callbacks(
 @router.post(
     "/callbacks/replay",
     summary="Replay many callbacks",
+    response_model=answers.ReplaySummary,
     responses=examples.problems(*examples.ACCESS, InvalidArgument),
 )
 async def replay_callbacks(
@@ -126,6 +128,7 @@ async def replay_callbacks(
 @router.get(
     "/callbacks/{id}",
     summary="One raw callback",
+    response_model=answers.CallbackAnswer,
     responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
 )
 async def get_callback(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
@@ -143,6 +146,7 @@ async def get_callback(id: Id, request: Request) -> Response:  # noqa: A002 -- t
 @router.post(
     "/callbacks/{id}/replay",
     summary="Replay one callback",
+    response_model=answers.ReplayedAnswer,
     responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
 )
 async def replay_callback(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
@@ -173,7 +177,7 @@ def _reach_of(request: Request) -> Reach:
         "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}, "required": True},
     },
 )
-async def take_callback(provider: Id, token: Token) -> Response:  # noqa: ARG001 -- documented, and never used
+async def receive_callback(provider: Id, token: Token) -> Response:  # noqa: ARG001 -- documented, and never used
     """Store what a provider sends to the address that was registered there; 200 means committed.
 
     No API key is needed: the token in the address is unguessable. `provider` is `thingspace`. A body with

@@ -2,7 +2,6 @@
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
@@ -19,8 +18,7 @@ _POLICY = {
 
 
 def add_docs(app: FastAPI) -> None:
-    """Serve `/docs`, `/redoc` and their assets, and tell there how to authenticate."""
-    _document_keys(app)
+    """Serve `/docs`, `/redoc` and their assets."""
     # Only the files of fastapi-offline are used: its FastAPI replacement could not carry our own application class.
     app.mount(ASSETS, StaticFiles(directory=Path(str(files("fastapi_offline"))) / "static"), name="docs-assets")
 
@@ -51,20 +49,3 @@ def add_docs(app: FastAPI) -> None:
 
     app.add_route("/docs", swagger, include_in_schema=False)
     app.add_route("/redoc", redoc, include_in_schema=False)
-
-
-def _document_keys(app: FastAPI) -> None:
-    plain = app.openapi
-
-    def with_keys() -> dict[str, Any]:
-        document = plain()
-        hint = "An API key of this gateway, without the word Bearer: `GATEWAY_API_KEY`, or the one that `demo` printed."
-        scheme = {"type": "http", "scheme": "bearer", "description": hint}
-        document.setdefault("components", {})["securitySchemes"] = {"apiKey": scheme}
-        document["security"] = [{"apiKey": []}]
-        for path in ("/healthz", "/readyz"):
-            for operation in document["paths"][path].values():
-                operation["security"] = []
-        return document
-
-    app.openapi = with_keys  # type: ignore[method-assign]  # FastAPI's documented way of extending the document

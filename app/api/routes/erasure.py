@@ -1,12 +1,12 @@
 """Erasing a device on request."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from ulid import ULID
 
-from app.api import examples
+from app.api import answers, examples
 from app.api.access import caller_of
 from app.api.audit_trail import AuditTrail
 from app.api.gateway import gateway_of
@@ -25,7 +25,7 @@ async def erase_device(
     request: Request,
     identifier: Annotated[str, Path(max_length=128, description="IMEI, MEID, ESN, MDN, or your own name for it")],
     force: Annotated[bool, Query(description="erase even if a session in which it reports cannot be stopped")] = False,  # noqa: FBT002 -- a query parameter
-) -> dict[str, Any]:
+) -> answers.ErasedAnswer:
     """Stop the sessions in which the device reports, and remove all that is stored of it; answer how much that was.
 
     Reports, positions, raw callbacks (of a callback about several devices, the part about this one), the book of

@@ -135,9 +135,9 @@ _CREATED: dict[str, Any] = {
     "links": examples.links(
         "id",
         "$response.body#/id",
-        show="get_key_keys__id__get",
-        rotate="rotate_keys__id__rotate_post",
-        revoke="revoke_keys__id__delete",
+        show="get_key",
+        rotate="rotate_key",
+        revoke="revoke_key",
     ),
 }
 
@@ -150,7 +150,7 @@ _CREATED: dict[str, Any] = {
     responses={**examples.problems(*examples.ACCESS, *examples.BODY), 201: _CREATED},
     openapi_extra={"requestBody": {"content": {"application/json": {"examples": {"restricted": {"value": _EXAMPLE}}}}}},
 )
-async def create(body: KeyRequest, request: Request) -> Response:
+async def create_key(body: KeyRequest, request: Request) -> Response:
     """Make a key; the answer shows it once, only its hash is kept."""
     made = await gateway_of(request).keys.create(body.to_plan(), by_of(request))
     return json_response(to_new_key(made), 201, headers={"Cache-Control": "no-store"})
@@ -191,7 +191,7 @@ async def get_key(id: Id, request: Request) -> Response:  # noqa: A002 -- the na
     response_model=NewKeyAnswer,
     responses=examples.problems(*examples.ACCESS, NotFound, IncompatibleState, InvalidArgument),
 )
-async def rotate(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
+async def rotate_key(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
     """Make a new key in place of this one, which is refused at once; id, limits, counts and records go on."""
     refuse_unknown(request, ())
     made = await gateway_of(request).keys.rotate(id_of(id, "key"), by_of(request))
@@ -204,7 +204,7 @@ async def rotate(id: Id, request: Request) -> Response:  # noqa: A002 -- the nam
     response_model=KeyAnswer,
     responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
 )
-async def revoke(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
+async def revoke_key(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
     """Revoke a key for good; every replica refuses it at once. Safe to repeat."""
     refuse_unknown(request, ())
     return json_response(to_key(await gateway_of(request).keys.revoke(id_of(id, "key"), by_of(request))))

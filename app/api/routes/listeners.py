@@ -1,6 +1,6 @@
 """Our callback listeners at the providers: show, register, remove, test."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from fastapi import APIRouter, Path
 from pydantic import Field
@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.access.permissions import check_account
-from app.api import examples
+from app.api import answers, examples
 from app.api.access import caller_of
 from app.api.audit_trail import AuditTrail
 from app.api.body import JsonRoute
@@ -36,7 +36,12 @@ class ListenerRequest(Schema):
     ] = None
 
 
-@router.get("/listeners", summary="List listeners", responses=examples.problems(*examples.ACCESS))
+@router.get(
+    "/listeners",
+    summary="List listeners",
+    response_model=answers.ListenersAnswer,
+    responses=examples.problems(*examples.ACCESS),
+)
 async def list_listeners(request: Request) -> Response:
     """List the listeners, those fixed by the settings included; secrets are never shown."""
     reach = caller_of(request).reach
@@ -62,6 +67,7 @@ async def delete_listener(account: Account, service: Service, request: Request) 
 @router.post(
     "/listeners/{account}/{service}/test",
     summary="Try a listener",
+    response_model=answers.ListenerTestAnswer,
     responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
 )
 async def test_listener(account: Account, service: Service, request: Request) -> Response:
@@ -93,13 +99,13 @@ router.add_api_route(
     put_listener,
     methods=["PUT"],
     summary="Register a listener",
-    response_model=None,
+    response_model=answers.ListenerAnswer,
     responses=examples.problems(*examples.ACCESS, *examples.BODY, *examples.PROVIDER),
     route_class_override=JsonRoute,
 )
 
 
-def to_json(listener: Listener) -> dict[str, Any]:
+def to_json(listener: Listener) -> answers.ListenerAnswer:
     """Write a listener."""
     return {
         "provider": listener.provider,

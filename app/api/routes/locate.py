@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api import examples
+from app.api import answers, examples
 from app.api.access import caller_of
 from app.api.body import JsonRoute
 from app.api.gateway import gateway_of, request_id_of
@@ -27,7 +27,7 @@ _ITEM = pydantic.TypeAdapter(schemas.BatchItem)
 @router.post(
     "/locate",
     summary="Locate one device",
-    response_model=schemas.LocateAnswer,
+    response_model=answers.LocateAnswer,
     responses=examples.LOCATE_RESPONSES,
     openapi_extra=examples.LOCATE_REQUESTS,
 )
@@ -44,13 +44,14 @@ async def locate(body: schemas.LocateRequest, request: Request) -> Response:
     )
     if as_feature:
         return Response(orjson.dumps(to_feature(answer, request_id)), media_type=GEOJSON)
-    return json_response({"requestId": request_id, **to_answer(answer)})
+    located: answers.LocateAnswer = {"requestId": request_id, **to_answer(answer)}
+    return json_response(located)
 
 
 @router.post(
     "/locate/batch",
     summary="Locate up to 1,000 devices",
-    response_model=schemas.BatchAnswer,
+    response_model=answers.BatchAnswer,
     responses=examples.BATCH_RESPONSES,
 )
 async def locate_batch(body: schemas.BatchRequest, request: Request) -> Response:
@@ -71,15 +72,16 @@ async def locate_batch(body: schemas.BatchRequest, request: Request) -> Response
             outcomes[index] = to_request_error(error)
         except GatewayError as error:
             outcomes[index] = error
-    answers = await gateway_of(request).locate.many(
+    found = await gateway_of(request).locate.many(
         list(queries.values()), request_id=request_id, timeout_s=body.timeout, caller=caller_of(request)
     )
-    for index, answer in zip(queries, answers, strict=True):
+    for index, answer in zip(queries, found, strict=True):
         outcomes[index] = answer
-    results = [{"id": item_id, **_result(outcome, request_id)} for item_id, outcome in zip(ids, outcomes, strict=True)]
+    results = [_result(item_id, outcome, request_id) for item_id, outcome in zip(ids, outcomes, strict=True)]
     located = sum(isinstance(outcome, Answer) for outcome in outcomes)
-    summary = {"located": located, "failed": len(ids) - located}
-    return json_response({"requestId": request_id, "results": results, "summary": summary})
+    summary: answers.BatchSummary = {"located": located, "failed": len(ids) - located}
+    answered: answers.BatchAnswer = {"requestId": request_id, "results": results, "summary": summary}
+    return json_response(answered)
 
 
 def _ids(items: list[dict[str, Any]]) -> list[str]:
@@ -105,8 +107,8 @@ def _ids(items: list[dict[str, Any]]) -> list[str]:
     return [item["id"] for item in items]
 
 
-def _result(outcome: Answer | GatewayError | None, request_id: str) -> dict[str, Any]:
+def _result(item_id: str, outcome: Answer | GatewayError | None, request_id: str) -> answers.BatchResult:
     if isinstance(outcome, Answer):
-        return to_answer(outcome)
+        return cast("answers.BatchResult", {"id": item_id, **to_answer(outcome)})
     assert outcome is not None
-    return {"problem": to_problem(outcome, request_id)}
+    return {"id": item_id, "problem": to_problem(outcome, request_id)}

@@ -1,13 +1,13 @@
 """Health, readiness, metrics, and the state of the providers; none of them ever calls a provider."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api import examples
+from app.api import answers, examples
 from app.api.gateway import gateway_of
 from app.api.rendering import instant, json_response
 from app.errors import InvalidArgument, NotFound, Unavailable
@@ -20,12 +20,17 @@ router = APIRouter(tags=["operations"])
 
 
 @router.get("/healthz", summary="Is the process up?", response_description="It is.")
-async def healthz() -> dict[str, str]:
+async def healthz() -> answers.HealthAnswer:
     """Answer as long as the process serves requests."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", summary="Can it do its work?", responses=examples.problems(Unavailable))
+@router.get(
+    "/readyz",
+    summary="Can it do its work?",
+    response_model=answers.ReadinessAnswer,
+    responses=examples.problems(Unavailable),
+)
 async def readyz(request: Request) -> Response:
     """Answer whether the database can be reached and has the tables of this version, and the process goes on serving.
 
@@ -45,7 +50,7 @@ async def readyz(request: Request) -> Response:
     "/metrics",
     summary="Prometheus metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}}}, **examples.problems(*examples.ACCESS)},
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **examples.problems(*examples.ACCESS)},
 )
 async def metrics(request: Request) -> Response:
     """Answer with all metrics in the Prometheus text format.
@@ -58,7 +63,7 @@ async def metrics(request: Request) -> Response:
 
 
 @router.get("/providers", summary="State of the providers", responses=examples.problems(*examples.ACCESS))
-async def providers(request: Request) -> dict[str, Any]:
+async def list_providers(request: Request) -> answers.ProvidersAnswer:
     """Tell of each provider whether it is configured, how it is doing, what it can be asked, and who listens to it.
 
     `listeners` is null while the database is away.
@@ -70,12 +75,12 @@ async def providers(request: Request) -> dict[str, Any]:
         listeners = None
     return {
         "providers": [
-            to_state(provider) | {"listeners": _to_checks(provider, listeners)} for provider in gateway.providers
+            {**to_state(provider), "listeners": _to_checks(provider, listeners)} for provider in gateway.providers
         ]
     }
 
 
-def _to_checks(provider: Provider, listeners: list[Listener] | None) -> list[dict[str, Any]] | None:
+def _to_checks(provider: Provider, listeners: list[Listener] | None) -> list[answers.ProviderListenerAnswer] | None:
     """Write what the last check of each of a provider's listeners found."""
     if listeners is None:
         return None
@@ -96,7 +101,7 @@ def _to_checks(provider: Provider, listeners: list[Listener] | None) -> list[dic
     summary="Let a paused provider try again",
     responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
 )
-async def reset(name: Annotated[str, Path(max_length=64)], request: Request) -> dict[str, Any]:
+async def reset_provider(name: Annotated[str, Path(max_length=64)], request: Request) -> answers.ProviderStateAnswer:
     """Forget rejected logins and cool-downs, after the operator has mended what caused them."""
     for provider in gateway_of(request).providers:
         if provider.name == name:
@@ -105,7 +110,7 @@ async def reset(name: Annotated[str, Path(max_length=64)], request: Request) -> 
     raise NotFound("There is no such provider; see /providers.")
 
 
-def to_state(provider: Provider) -> dict[str, Any]:
+def to_state(provider: Provider) -> answers.ProviderStateAnswer:
     """Write a provider's state."""
     health = provider.health()
     return {

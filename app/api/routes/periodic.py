@@ -54,10 +54,10 @@ _START_EXTRA: dict[str, Any] = {
     ],
 }
 _OF_A_SESSION = {
-    "show": "get_session_periodic__reference__get",
-    "devices": "list_devices_periodic__reference__devices_get",
-    "reports": "list_reports_periodic__reference__reports_get",
-    "stop": "stop_periodic__reference__delete",
+    "show": "get_periodic",
+    "devices": "list_periodic_devices",
+    "reports": "list_periodic_reports",
+    "stop": "stop_periodic",
 }
 _READING = examples.problems(*examples.ACCESS, errors.NotFound, errors.InvalidArgument)
 _LOCATION_HEADER = {"Location": {"schema": {"type": "string"}, "description": "where to follow the session"}}
@@ -100,7 +100,7 @@ _STOP_RESPONSES = examples.problems(
     responses=_START_RESPONSES,
     openapi_extra=_START_EXTRA,
 )
-async def start(body: schemas.PeriodicRequest, request: Request) -> Response:
+async def start_periodic(body: schemas.PeriodicRequest, request: Request) -> Response:
     """Have up to 10,000 devices located at intervals; their reports arrive as callbacks.
 
     The start is sent to ThingSpace once, never again. When its outcome is unknown, the answer is 504
@@ -125,7 +125,7 @@ router.include_router(_starts)
 @router.get(
     "/periodic", summary="List sessions, newest first", response_model=schemas.SessionsAnswer, responses=_LISTING
 )
-async def list_sessions(
+async def list_periodic(
     request: Request,
     state: Annotated[schemas.SessionState | None, Query(description="only sessions in this state")] = None,
     account: Account = None,
@@ -146,7 +146,7 @@ async def list_sessions(
 
 
 @router.get("/periodic/{reference}", summary="One session", response_model=schemas.SessionAnswer, responses=_READING)
-async def get_session(reference: Reference, request: Request) -> Response:
+async def get_periodic(reference: Reference, request: Request) -> Response:
     """Tell how a session stands: what came, what failed, and what is missing."""
     refuse_unknown(request, ())
     return json_response(to_session(await gateway_of(request).periodic.show(reference, reach=caller_of(request).reach)))
@@ -158,7 +158,7 @@ async def get_session(reference: Reference, request: Request) -> Response:
     response_model=schemas.SessionDevicesAnswer,
     responses=_READING,
 )
-async def list_devices(
+async def list_periodic_devices(
     reference: Reference,
     request: Request,
     cursor: Annotated[str | None, Query(pattern=r"^[0-9]{14,16}$", description="`next` of the page before")] = None,
@@ -178,7 +178,7 @@ async def list_devices(
     response_model=ReportsAnswer,
     responses={**REPORTS_RESPONSES, 404: _READING[404]},
 )
-async def list_reports(
+async def list_periodic_reports(
     reference: Reference,
     request: Request,
     account: Account = None,
@@ -201,13 +201,13 @@ async def list_reports(
         until=until,
         box=box_of(bbox),
     )
-    return await reports.list_reports(request, wanted, cursor=cursor, limit=limit)
+    return await reports.answer_reports(request, wanted, cursor=cursor, limit=limit)
 
 
 @router.delete(
     "/periodic/{reference}", summary="Stop a session", response_model=schemas.StoppedAnswer, responses=_STOP_RESPONSES
 )
-async def stop(reference: Reference, request: Request, mdn: Mdns = None) -> Response:
+async def stop_periodic(reference: Reference, request: Request, mdn: Mdns = None) -> Response:
     """Stop all devices of a session, or some; safe to repeat.
 
     Devices that were asked to stop before are not asked again. Each device that could not be stopped is listed with

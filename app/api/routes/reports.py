@@ -59,7 +59,7 @@ _PAGE_OF_POSITIONS = ("cursor", "limit", "bbox", "account")
     response_model=schemas.ReportsAnswer,
     responses=schemas.REPORTS_RESPONSES,
 )
-async def get_reports(
+async def list_reports(
     request: Request,
     transaction: Transaction = None,
     session: SessionId = None,
@@ -99,10 +99,10 @@ async def get_reports(
         until=until,
         box=box_of(bbox),
     )
-    return await list_reports(request, wanted, cursor=cursor, limit=limit)
+    return await answer_reports(request, wanted, cursor=cursor, limit=limit)
 
 
-async def list_reports(request: Request, wanted: ReportFilter, *, cursor: str | None, limit: int) -> Response:
+async def answer_reports(request: Request, wanted: ReportFilter, *, cursor: str | None, limit: int) -> Response:
     """Answer with a page or a stream of reports, in the media type that the caller prefers.
 
     Raises:
@@ -163,7 +163,7 @@ async def get_report(request: Request, id: Annotated[str, Path(max_length=64)]) 
     response_model=schemas.ReportAnswer,
     responses=schemas.LOCATION_RESPONSES,
 )
-async def get_location(
+async def get_device_location(
     request: Request,
     identifier: Annotated[str, Path(max_length=128, description="IMEI, MEID, ESN, MDN, or your own name for it")],
 ) -> Response:
@@ -208,7 +208,7 @@ def _without_position(identifier: str) -> RequestError:
     response_model=schemas.PositionsAnswer,
     responses=schemas.POSITIONS_RESPONSES,
 )
-async def get_positions(
+async def list_positions(
     request: Request, bbox: BoxText = None, account: Account = None, cursor: HolderCursor = None, limit: Limit = 100
 ) -> Response:
     """Answer with the report that has the latest fix of each device, as a map wants them.

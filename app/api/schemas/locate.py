@@ -6,20 +6,17 @@ What is malformed for every provider is refused here; what only one provider can
 import base64
 import binascii
 import re
-from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     WithJsonSchema,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from app.api.schemas.base import Schema
@@ -81,7 +78,7 @@ Dbm = Annotated[float, Field(ge=-(2**31), le=2**31)]
 Natural = Annotated[int, Field(ge=0, le=2**53)]
 
 
-class DeviceSchema(Schema):
+class LocateDevice(Schema):
     """The device: one of `imei`, `meid`, `esn`, and `mdn` or `phoneNumber`, for ThingSpace; a name of yours."""
 
     imei: Annotated[Imei | None, Field(description="14 to 16 digits; the check digit is not verified")] = None
@@ -116,14 +113,14 @@ class DeviceSchema(Schema):
         return Device(mdn=number, account=account, name=self.name)
 
 
-class GnssSchema(Schema):
+class GnssMeasurement(Schema):
     """A u-blox receiver's raw measurement."""
 
     payload: Annotated[Payload, Field(description="UBX-RXM-MEASX, -MEAS50, -MEAS20 or -MEASC12 message(s), in base64")]
     observed_at: Annotated[AwareDatetime | None, Field(description="when it was measured, RFC 3339 with offset")] = None
 
 
-class WifiAccessPointSchema(Schema):
+class ScannedAccessPoint(Schema):
     """One access point of a Wi-Fi scan."""
 
     mac_address: Annotated[Mac, Field(description="with ':', '-', '.' or nothing between the digits")]
@@ -135,7 +132,7 @@ class WifiAccessPointSchema(Schema):
         return AccessPoint(mac=self.mac_address, signal_dbm=_whole(self.signal_strength), channel=self.channel)
 
 
-class CellTowerSchema(Schema):
+class ScannedCellTower(Schema):
     """One cell of a scan: the serving one is named in full, neighbours by physical cell id and channel."""
 
     radio_type: Annotated[
@@ -175,15 +172,15 @@ class CellTowerSchema(Schema):
         )
 
 
-class MeasurementsSchema(Schema):
+class Measurements(Schema):
     """What the device measured; any one group, or several together."""
 
     observed_at: Annotated[
         AwareDatetime | None, Field(description="when the scans were made, RFC 3339 with offset")
     ] = None
-    gnss: GnssSchema | None = None
-    wifi_access_points: Annotated[list[WifiAccessPointSchema] | None, Field(max_length=_MOST_SCANNED)] = None
-    cell_towers: Annotated[list[CellTowerSchema] | None, Field(max_length=_MOST_SCANNED)] = None
+    gnss: GnssMeasurement | None = None
+    wifi_access_points: Annotated[list[ScannedAccessPoint] | None, Field(max_length=_MOST_SCANNED)] = None
+    cell_towers: Annotated[list[ScannedCellTower] | None, Field(max_length=_MOST_SCANNED)] = None
 
     def to_evidence(self) -> Evidence:
         """Turn it into the gateway's evidence.
@@ -200,7 +197,7 @@ class MeasurementsSchema(Schema):
         )
 
 
-def _to_cell_towers(towers: list[CellTowerSchema]) -> tuple[CellTower, ...]:
+def _to_cell_towers(towers: list[ScannedCellTower]) -> tuple[CellTower, ...]:
     # Google's format has no mark for the serving cell: it is the first one that is named in full.
     marked = any(tower.serving for tower in towers)
     first = (
@@ -227,8 +224,8 @@ def _whole(value: float | None) -> int | None:
 class LocateRequest(Schema):
     """Where is this device? At least one of `device` and `measurements`."""
 
-    device: DeviceSchema | None = None
-    measurements: MeasurementsSchema | None = None
+    device: LocateDevice | None = None
+    measurements: Measurements | None = None
     max_age: Annotated[
         int | None,
         Field(ge=0, le=2**31, description="how old a fix may be when locating by device, seconds; 0: a current one"),
@@ -280,112 +277,3 @@ class BatchRequest(Schema):
 
     requests: Annotated[list[BatchItem], Field(min_length=1, max_length=1000)]
     timeout: Annotated[float, Field(gt=0, le=120, description="seconds for everything")] = 20
-
-
-class _Answer(BaseModel):
-    """Answers may grow new members; clients ignore what they don't know."""
-
-    model_config = ConfigDict(alias_generator=to_camel)
-
-
-class LocationAnswer(_Answer):
-    """A position and how well it is known."""
-
-    latitude: Annotated[float, Field(ge=-90, le=90, description="WGS 84, degrees")]
-    longitude: Annotated[float, Field(ge=-180, le=180, description="WGS 84, degrees")]
-    accuracy: Annotated[float | None, Field(description="radius in metres of the circle that holds the device")]
-    confidence: Annotated[int | None, Field(description="percent; null where the provider states no level")]
-    timestamp: Annotated[datetime, Field(description="when the device was there")]
-    source: Literal["gnss", "wifi", "cell", "network", "unknown"]
-    provider: str
-    cached: bool
-
-
-class AttemptAnswer(_Answer):
-    """One try at one provider."""
-
-    provider: str
-    outcome: Literal[
-        "located", "no_position", "unavailable", "timeout", "refused", "rejected", "not_configured", "skipped"
-    ]
-    duration_ms: int
-    reason: str | None = None
-
-
-class DeviceAnswer(_Answer):
-    """The device as the caller and the alias book know it."""
-
-    name: str | None = None
-    imei: str | None = None
-    meid: str | None = None
-    esn: str | None = None
-    mdn: str | None = None
-    account: str | None = None
-
-
-class LocateAnswer(_Answer):
-    """Where the device is, who said so, and what was tried."""
-
-    request_id: str
-    device: DeviceAnswer
-    location: LocationAnswer
-    attempts: list[AttemptAnswer]
-    hints: list[str]
-
-
-class FieldErrorAnswer(_Answer):
-    """One wrong field."""
-
-    pointer: str
-    code: str
-    detail: str
-
-
-class ProviderProblemAnswer(_Answer):
-    """What the provider said."""
-
-    name: str
-    code: str | None = None
-    message: str | None = None
-
-
-class ProblemAnswer(_Answer):
-    """An RFC 9457 problem document."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    code: str
-    retryable: bool
-    errors: list[FieldErrorAnswer] | None = None
-    provider: ProviderProblemAnswer | None = None
-    attempts: list[AttemptAnswer] | None = None
-    hints: list[str] | None = None
-
-
-class BatchResult(_Answer):
-    """The answer to one item: `location` with `device`, `attempts` and `hints`, or `problem`."""
-
-    id: str
-    device: DeviceAnswer | None = None
-    location: LocationAnswer | None = None
-    attempts: list[AttemptAnswer] | None = None
-    hints: list[str] | None = None
-    problem: ProblemAnswer | None = None
-
-
-class BatchSummary(_Answer):
-    """How many items were located, and how many were not."""
-
-    located: int
-    failed: int
-
-
-class BatchAnswer(_Answer):
-    """The answers in the order asked."""
-
-    request_id: str
-    results: list[BatchResult]
-    summary: BatchSummary

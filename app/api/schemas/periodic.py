@@ -1,16 +1,15 @@
 """Periodic requests as callers write them, and the answers, for the documentation."""
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Annotated, Any, Literal, NoReturn, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
+from app.api.answers import LocationAnswer, Next, ProblemAnswer, Timestamp
 from app.api.schemas.base import Schema
 from app.api.schemas.identifiers import Account, Esn, Imei, MdnText, Meid, PhoneNumber
-from app.api.schemas.locate import LocationAnswer, ProblemAnswer
 from app.api.schemas.reports import ReportErrorAnswer
 from app.errors import FieldError, InvalidArgument, MissingIdentifier, RequestError, UnsupportedIdentifier
 from app.model import AccountName, Device, Mdn, PeriodicPlan
@@ -130,19 +129,13 @@ def _refuse(kind: type[RequestError], detail: str, fields: Iterable[FieldError])
     raise kind(detail, errors=tuple(fields))
 
 
-class _Answer(BaseModel):
-    """Answers may grow new members; clients ignore what they don't know."""
-
-    model_config = ConfigDict(alias_generator=to_camel)
-
-
-class DevicesTotal(_Answer):
+class DevicesTotal(TypedDict):
     """How many devices a session has."""
 
     total: int
 
 
-class ReportCounts(_Answer):
+class ReportCounts(TypedDict):
     """What came of the reports, each device's counted by itself."""
 
     expected: Annotated[int | None, Field(description="devices times count; null when unlimited")]
@@ -153,36 +146,36 @@ class ReportCounts(_Answer):
     ended: Annotated[int, Field(description="owed no more, because ThingSpace has given their devices up")]
 
 
-class SessionAnswer(_Answer):
+class SessionAnswer(TypedDict):
     """A periodic session."""
 
     id: str
-    transaction_id: Annotated[str | None, Field(description="ThingSpace's id, once it is known")]
+    transactionId: Annotated[str | None, Field(description="ThingSpace's id, once it is known")]
     state: SessionState
     account: str
     interval: int
     count: int | None
     unlimited: bool
-    start_delay: int
-    max_age: int
+    startDelay: int
+    maxAge: int
     devices: DevicesTotal
     reports: ReportCounts
-    created_at: datetime
-    started_at: datetime | None
-    ends_at: Annotated[datetime | None, Field(description="by the plan; null when unlimited")]
-    ended_at: datetime | None
-    stop_requested_at: datetime | None
+    createdAt: Timestamp
+    startedAt: Timestamp | None
+    endsAt: Annotated[Timestamp | None, Field(description="by the plan; null when unlimited")]
+    endedAt: Timestamp | None
+    stopRequestedAt: Timestamp | None
     problem: Annotated[ProblemAnswer | None, Field(description="why it failed, or why its outcome is unknown")]
 
 
-class SessionsAnswer(_Answer):
+class SessionsAnswer(TypedDict):
     """Sessions, newest first."""
 
     sessions: list[SessionAnswer]
-    next: str | None
+    next: Next
 
 
-class SessionDeviceName(_Answer):
+class SessionDeviceName(TypedDict):
     """How a session knows a device."""
 
     imei: str
@@ -192,10 +185,10 @@ class SessionDeviceName(_Answer):
 class LastFix(LocationAnswer):
     """The latest fix by its time, and the report that brought it."""
 
-    report_id: str
+    reportId: str
 
 
-class SessionDeviceAnswer(_Answer):
+class SessionDeviceAnswer(TypedDict):
     """A device of a session."""
 
     device: SessionDeviceName
@@ -207,24 +200,24 @@ class SessionDeviceAnswer(_Answer):
     due: int
     missing: int
     ended: Annotated[int, Field(description="reports owed no more, because ThingSpace has given the device up")]
-    last_fix: LastFix | None
-    stop_requested_at: Annotated[datetime | None, Field(description="null again once the stop has failed")]
-    stopped_at: datetime | None
-    stop_failed_at: Annotated[datetime | None, Field(description="when ThingSpace last said that a stop failed")]
-    ended_at: Annotated[datetime | None, Field(description="when ThingSpace gave the device up")]
-    last_error: Annotated[
+    lastFix: LastFix | None
+    stopRequestedAt: Annotated[Timestamp | None, Field(description="null again once the stop has failed")]
+    stoppedAt: Timestamp | None
+    stopFailedAt: Annotated[Timestamp | None, Field(description="when ThingSpace last said that a stop failed")]
+    endedAt: Annotated[Timestamp | None, Field(description="when ThingSpace gave the device up")]
+    lastError: Annotated[
         ReportErrorAnswer | None, Field(description="the latest failure, in ThingSpace's words; why a device ended")
     ]
 
 
-class SessionDevicesAnswer(_Answer):
+class SessionDevicesAnswer(TypedDict):
     """Devices of a session, in the order of their IMEIs."""
 
     devices: list[SessionDeviceAnswer]
-    next: str | None
+    next: Next
 
 
-class StopFailureAnswer(_Answer):
+class StopFailureAnswer(TypedDict):
     """A device that was not stopped."""
 
     imei: str | None
@@ -232,7 +225,7 @@ class StopFailureAnswer(_Answer):
     problem: ProblemAnswer
 
 
-class StopAnswer(_Answer):
+class StopAnswer(TypedDict):
     """What became of a stop; devices that were asked before are not counted again."""
 
     requested: Annotated[int, Field(description="accepted and failed ones together")]

@@ -1,52 +1,43 @@
 """What the routes of reports and positions answer, for the documentation."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from app.api import examples
+from app.api.answers import CallbackBodyAnswer, LocationAnswer, Next, Timestamp
 from app.api.rendering import GEOJSON
 from app.api.report_rendering import FLAT_MEMBERS
 from app.api.report_streams import CSV, NDJSON
-from app.api.schemas.locate import LocationAnswer
 from app.errors import InvalidArgument, NotAcceptable, NotFound
 from app.model import ReportStatus, ReportType
 
-Next = Annotated[str | None, Field(description="send it as `cursor` for the next page; null at the end")]
 
-
-class _Answer(BaseModel):
-    """Answers may grow new members; clients ignore what they don't know."""
-
-    model_config = ConfigDict(alias_generator=to_camel)
-
-
-class ReportDeviceAnswer(_Answer):
+class ReportDeviceAnswer(TypedDict, total=False):
     """The identifiers that the report states; those that it does not are absent."""
 
-    imei: str | None = None
-    meid: str | None = None
-    esn: str | None = None
-    mdn: str | None = None
-    name: str | None = None
+    imei: str
+    meid: str
+    esn: str
+    mdn: str
+    name: str
 
 
-class ReportErrorAnswer(_Answer):
+class ReportErrorAnswer(TypedDict):
     """Why there is no position, in the provider's words."""
 
     type: str | None
     info: str | None
-    timestamp: datetime | None
+    timestamp: Timestamp | None
 
 
-class ReportAnswer(_Answer):
+class ReportAnswer(TypedDict):
     """What a provider said about one device."""
 
     id: Annotated[str, Field(description="made of the report's time and content: the same content has the same id")]
-    transaction_id: Annotated[str | None, Field(description="the provider's, null for fixes of `/locate`")]
-    session_id: Annotated[str | None, Field(description="the periodic session that it belongs to")]
+    transactionId: Annotated[str | None, Field(description="the provider's, null for fixes of `/locate`")]
+    sessionId: Annotated[str | None, Field(description="the periodic session that it belongs to")]
     account: str | None
     device: ReportDeviceAnswer
     type: ReportType
@@ -54,32 +45,30 @@ class ReportAnswer(_Answer):
     location: Annotated[LocationAnswer | None, Field(description="null unless located")]
     error: ReportErrorAnswer | None
     provider: str
-    reported_as: Annotated[str | None, Field(description="the provider's own word for the type")]
+    reportedAs: Annotated[str | None, Field(description="the provider's own word for the type")]
     flags: Annotated[list[str], Field(description="what is odd about it")]
-    received_at: datetime
+    receivedAt: Timestamp
 
 
-class ReportsAnswer(_Answer):
+class ReportsAnswer(TypedDict):
     """Reports, newest first by the time of the fix or the error."""
 
     reports: list[ReportAnswer]
     next: Next
 
 
-class PositionsAnswer(_Answer):
+class PositionsAnswer(TypedDict):
     """The report with the latest fix of each device."""
 
     positions: list[ReportAnswer]
     next: Next
 
 
-class ReportCallbackAnswer(_Answer):
-    """A callback as it came in: `body` where it is UTF-8 text, else `bodyBase64`."""
+class ReportCallbackAnswer(CallbackBodyAnswer):
+    """A callback as it came in."""
 
     id: str
-    received_at: datetime
-    body: str | None = None
-    body_base64: str | None = None
+    receivedAt: Timestamp
 
 
 class ReportWithSourceAnswer(ReportAnswer):
