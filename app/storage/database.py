@@ -22,8 +22,12 @@ AWAY = (
     asyncpg.InternalClientError,  # what asyncpg may raise when the server dies in the middle of an answer
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,  # too many connections, among others
+    asyncpg.InvalidAuthorizationSpecificationError,  # the password has been changed, for us or by us
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ReadOnlySQLTransactionError,
 )
-"""What a plain connection raises when the database is away."""
+"""What the driver raises when the database is away, full, or another one than it was."""
 
 _CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError)
 _READERS = 5
@@ -121,13 +125,4 @@ async def _keep_as_it_is(_: object) -> None:
 
 
 def _is_away(error: DBAPIError) -> bool:
-    cause = error.orig.__cause__ if error.orig is not None else None
-    return isinstance(
-        cause,
-        OSError
-        | asyncpg.InterfaceError
-        | asyncpg.PostgresConnectionError
-        | asyncpg.OperatorInterventionError
-        | asyncpg.InsufficientResourcesError
-        | asyncpg.ReadOnlySQLTransactionError,
-    )
+    return error.orig is not None and isinstance(error.orig.__cause__, AWAY)
