@@ -1,33 +1,52 @@
 """Whether a fix may be believed: one rule for everything that would answer with it. Pure.
 
 A report keeps whatever it says. A fix that carries one of the flags in `DOUBTS` is listed as it came, and is nobody's
-latest position, satisfies no `maxAge`, and is no session's last fix.
+latest position, satisfies no `maxAge`, and is no session's last fix. `app.storage.flags` has the same rule for SQL.
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 ZERO_ISLAND: Final = "zero_island"
-"""Latitude and longitude are both zero, which stands for "no position"; such a report has no fix."""
+"""Latitude and longitude are both zero, which stands for "no position"; ThingSpace's reports then have no fix."""
 ERROR_BESIDE_POSITION: Final = "error_beside_position"
 """The provider states an error beside the position, so it does not vouch for the position."""
-
 TIME_UNREADABLE: Final = "time_unreadable"
 """No time is stated that can be read, so nobody knows how old the fix is; its arrival dates it."""
-
+FUTURE_TIME: Final = "future_time"
+"""The stated time lies in the future."""
+OTHER_ACCOUNT: Final = "account_mismatch"
+"""It came to the callback address of another account than the one it names."""
+AFTER_END: Final = "after_end"
+"""It arrived after the end of its session."""
+LATE: Final = "late"
+"""It arrived long after its time, or after the end of its session; see `LATE_AFTER`."""
 GIVEN_UP: Final = "given_up"
 """The provider has dropped the device from its session, and reports on it no more; no doubt about a fix."""
 
-OTHER_ACCOUNT: Final = "account_mismatch"
-"""It came to the address of another account than it names, so nobody knows whose report it is."""
-
-DOUBTS = frozenset({ZERO_ISLAND, ERROR_BESIDE_POSITION, TIME_UNREADABLE, OTHER_ACCOUNT})
+DOUBTS = frozenset({ZERO_ISLAND, ERROR_BESIDE_POSITION, TIME_UNREADABLE, FUTURE_TIME, OTHER_ACCOUNT})
 """The flags of fixes that may not be believed."""
+
+CLOCK_SKEW = timedelta(minutes=2)
+"""How far ahead a stated time may be: the clocks of the network and of this machine differ by seconds, a wrong time
+zone by at least fifteen minutes."""
+LATE_AFTER = timedelta(hours=1)
+"""From here on a callback is late: ThingSpace is done with its repetitions after about a quarter of an hour."""
+FIRST_FIX = datetime(2000, 1, 1, tzinfo=UTC)
+"""No fix is older: clocks that were never set state 1970, 1980, or the year 1."""
 
 
 def is_zero_island(latitude_deg: float, longitude_deg: float) -> bool:
     """Tell whether a position is the placeholder 0/0, however the zeros were written."""
     return latitude_deg == longitude_deg == 0
+
+
+def doubts_about_time(stated_at: datetime | None, now: datetime) -> tuple[str, ...]:
+    """List the flags of a fix by the time that is stated for it; None where none can be read."""
+    if stated_at is None:
+        return (TIME_UNREADABLE,)
+    return (FUTURE_TIME,) if stated_at > now + CLOCK_SKEW else ()
 
 
 def may_be_believed(flags: Iterable[str]) -> bool:

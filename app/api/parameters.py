@@ -3,18 +3,17 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 from uuid import UUID
 
 from fastapi import Query
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator
 from starlette.requests import Request
 from starlette.types import Scope
 
 from app.api.problems import to_pointer
+from app.api.schemas.base import Instant
 from app.errors import FieldError, InvalidArgument, NotFound
 from app.storage.rows import parse_id, public_id
 
@@ -27,16 +26,9 @@ def _restore_plus(text: Any) -> Any:
     return re.sub(r" (?=[0-9]{2}:[0-9]{2}$)", "+", text) if isinstance(text, str) else text
 
 
-def _in_utc(at: datetime | None) -> datetime | None:
-    try:
-        return at and at.astimezone(UTC)
-    except OverflowError:
-        raise PydanticCustomError("out_of_range", "must lie between the years 1 and 9999 in UTC") from None
-
-
-Instant = Annotated[AwareDatetime | None, BeforeValidator(_restore_plus), AfterValidator(_in_utc)]
-Since = Annotated[Instant, Query(description="at or after this instant, RFC 3339 with offset")]
-Until = Annotated[Instant, Query(description="before this instant, RFC 3339 with offset")]
+_QueryInstant = Annotated[Instant | None, BeforeValidator(_restore_plus)]
+Since = Annotated[_QueryInstant, Query(description="at or after this instant, RFC 3339 with offset")]
+Until = Annotated[_QueryInstant, Query(description="before this instant, RFC 3339 with offset")]
 
 
 def refuse_nul(scope: Scope) -> None:

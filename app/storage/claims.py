@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.storage.counting import COUNTED
+from app.storage.flags import WITH_CLAIM
 from app.storage.sessions import seconds
 from app.storage.tables import ReportRow, SessionDeviceRow, SessionRow, SessionTransactionRow
 
@@ -21,10 +22,7 @@ _CLAIM = text(f"""
 WITH new AS (
     UPDATE reports AS r SET
         session_id = s.id,
-        flags = CASE
-            WHEN r.type = 'location' AND s.ended_at < r.received_at THEN array_append(r.flags, 'after_end')
-            ELSE r.flags
-        END
+        flags = {WITH_CLAIM}
     FROM session_transactions AS t JOIN sessions AS s ON s.id = t.session_id
     WHERE t.transaction_id = ANY (CAST(:ids AS text[])) AND r.transaction_id = t.transaction_id
         AND r.session_id IS NULL

@@ -1,7 +1,7 @@
 """How a session's counts follow its reports: one piece of SQL for those who store reports and those who claim them."""
 
 from app.plausibility import GIVEN_UP
-from app.storage.believed import believed
+from app.storage.flags import believed
 
 _LOCATED = "type = 'location' AND status = 'located'"
 _FAILED = "type = 'location' AND status = 'failed'"

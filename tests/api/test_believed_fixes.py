@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -43,7 +43,7 @@ def now() -> str:
 async def report(gateway: httpx.AsyncClient, device: Json, position: Json, **members: Any) -> Json:
     """Post a callback about a device as ThingSpace would, and read its report."""
     stated = {"time": now(), "x": "33.0", "y": "-112.0", "radius": "35", "locationType": "1"} | position
-    envelope = {name: members.pop(name) for name in ("status",) if name in members}
+    envelope = {name: members.pop(name) for name in ("status", "accountName") if name in members}
     entry = {"id": device["imei"], "kind": "IMEI", "mdn": device["mdn"], "positionData": stated} | members
     body = message(deviceList=[entry], transactionID=f"t-{device['imei']}", **envelope)
     response = await gateway.post(CALLBACK_PATH, content=json.dumps(body), headers={"Authorization": ""})
@@ -137,6 +137,24 @@ async def test_a_synchronous_position_beside_an_error_is_listed_and_answers_noth
     assert (found["location"]["latitude"], found["error"]["info"]) == (33.0, ERROR["info"])
     assert found["flags"] == ["error_beside_position"]
     vendors.begin_anew()
+    await assert_answers_nothing(gateway, vendors, device)
+
+
+async def test_a_fix_of_the_future_is_listed_and_answers_nothing(
+    gateway: httpx.AsyncClient, vendors: Vendors, device: Json
+) -> None:
+    found = await report(gateway, device, {"time": f"{datetime.now(UTC) + timedelta(hours=20):%Y%m%d%H%M%S}"})
+
+    assert (found["status"], found["flags"]) == ("located", ["future_time"])
+    await assert_answers_nothing(gateway, vendors, device)
+
+
+async def test_a_fix_that_names_another_account_than_its_address_answers_nothing(
+    gateway: httpx.AsyncClient, vendors: Vendors, device: Json
+) -> None:
+    found = await report(gateway, device, {}, accountName="0844559123-00002")
+
+    assert found["flags"] == ["account_mismatch"]
     await assert_answers_nothing(gateway, vendors, device)
 
 

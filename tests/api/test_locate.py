@@ -287,8 +287,9 @@ async def test_measurements_that_cannot_be_used_have_pointers(
     assert not vendors.cloudlocate_calls
 
 
-async def test_the_time_of_the_callers_scan_is_the_time_of_the_fix(gateway: httpx.AsyncClient) -> None:
-    scan = WIFI | {"observedAt": "2026-03-02T10:14:55+02:00"}
+@pytest.mark.parametrize("written", ["2026-03-02T10:14:55+02:00", "1772439295", "Mon, 02 Mar 2026 08:14:55 GMT"])
+async def test_the_time_of_the_callers_scan_is_the_time_of_the_fix(gateway: httpx.AsyncClient, written: str) -> None:
+    scan = WIFI | {"observedAt": written}
 
     location = (await located(gateway, {"measurements": scan}))["location"]
 

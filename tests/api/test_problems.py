@@ -73,6 +73,18 @@ def problem_of(response: httpx.Response) -> Json:
             id="a time without offset",
         ),
         pytest.param(
+            {"measurements": WIFI | {"observedAt": 1772439295}},
+            "/measurements/observedAt",
+            "INVALID_FORMAT",
+            id="a time as a number",
+        ),
+        pytest.param(
+            {"measurements": WIFI | {"observedAt": "2099-03-02T08:14:55Z"}},
+            "/measurements/observedAt",
+            "IN_THE_FUTURE",
+            id="a time of the future",
+        ),
+        pytest.param(
             {"measurements": {"cellTowers": [{"radioType": "lte", "mobileCountryCode": 1000}]}},
             "/measurements/cellTowers/0/mobileCountryCode",
             "OUT_OF_RANGE",

@@ -153,6 +153,10 @@ async def test_filters_narrow_the_list_down(
         ("status", "lost"),
         ("since", "2026-03-02T12:00:00"),
         ("since", "yesterday"),
+        ("since", "2026"),
+        ("since", "20260302"),
+        ("since", "17723664"),
+        ("since", ""),
         ("until", "2026-03-02"),
         ("since", "0001-01-01T00:00:00+14:00"),
         ("imei", "12345"),
@@ -187,6 +191,27 @@ async def test_an_offset_whose_plus_sign_was_not_escaped_is_understood(
     answer = (await client.get("/reports?since=2026-03-02T13:00:00+01:00&until=2026-03-02T12:00:01Z")).json()
 
     assert len(answer["reports"]) == 1
+
+
+@pytest.mark.parametrize(
+    "noon",
+    ["2026-03-02T12:00:00Z", "2026-03-02 12:00:00 +0000 UTC", "1772452800", "1772452800000", "20260302T120000Z"],
+)
+async def test_an_instant_is_read_however_it_is_written(
+    client: httpx.AsyncClient, database: Database, noon: str
+) -> None:
+    await store(database, located())
+
+    since = (await client.get("/reports", params={"since": noon})).json()["reports"]
+    until = (await client.get("/reports", params={"until": noon})).json()["reports"]
+
+    assert (len(since), len(until)) == (1, 0)
+
+
+async def test_a_refused_instant_shows_how_one_is_written(client: httpx.AsyncClient) -> None:
+    problem = (await client.get("/reports", params={"since": "2026"})).json()
+
+    assert "2026-03-02T08:14:55Z" in problem["errors"][0]["detail"]
 
 
 async def test_two_identifiers_at_once_are_refused(client: httpx.AsyncClient) -> None:

@@ -1,8 +1,9 @@
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from stage import IMEIS, Stage, plan
 
-from app.storage.tables import ReportRow
+from app.storage import claims
+from app.storage.tables import ReportRow, SessionTransactionRow
 
 
 async def counts(stage: Stage, reference: str = "start-1") -> dict[str, int]:
@@ -100,6 +101,25 @@ async def test_devices_tell_their_counts_and_their_last_fix(stage: Stage) -> Non
     assert (talking.counts.received, talking.counts.due, talking.counts.missing) == (2, 2, 0)
     assert talking.last is not None
     assert talking.last.at.hour == 12
+
+
+async def test_a_report_that_is_claimed_after_the_end_is_late(stage: Stage) -> None:
+    await stage.start()
+    stage.clock.forward(days=1)
+    await stage.show("start-1")
+    stage.clock.forward(days=1)
+    async with stage.database.session() as db:
+        await db.execute(update(SessionTransactionRow).values(transaction_id="elsewhere"))
+    await stage.report("start-1", flags=("odd",))
+    await stage.report("start-1", number=1, flags=("late",))
+
+    async with stage.database.session() as db:
+        await db.execute(update(SessionTransactionRow).values(transaction_id="start-1"))
+        await claims.claim(db, ["start-1"])
+
+    async with stage.database.session() as db:
+        flags = list(await db.scalars(select(ReportRow.flags).order_by(ReportRow.at)))
+    assert flags == [["odd", "after_end", "late"], ["late", "after_end"]]
 
 
 @pytest.mark.parametrize("first", ["claimed", "known"])
@@ -249,4 +269,4 @@ async def test_a_report_after_the_end_is_stored_counted_and_flagged_but_reopens_
     assert (session["state"], session["endedAt"]) == ("completed", ended["endedAt"])
     assert session["reports"]["received"] == 1
     async with stage.database.session() as db:
-        assert list(await db.scalars(select(ReportRow.flags))) == [["after_end"]]
+        assert list(await db.scalars(select(ReportRow.flags))) == [["after_end", "late"]]

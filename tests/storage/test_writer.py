@@ -7,13 +7,14 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from app.errors import Overloaded, Unavailable
 from app.model import AccountName, Device, ProviderName, Report
 from app.storage import aliases, positions
 from app.storage.database import Connection, Database
 from app.storage.rows import NewCallback, NewReport, new_id, to_row
+from app.storage.tables import ReportRow
 from app.storage.writer import Entry, Unstorable, Writer, queue
 from tests.support.counting import counting
 from tests.support.reports import ACCOUNT, IMEI, MDN, NOON, failed, located
@@ -218,8 +219,9 @@ async def test_the_latest_position_follows_the_time_of_the_fix(database: Databas
     assert (row.at, row.latitude) == (newest, 2.0)
 
 
-async def test_a_fix_from_a_far_future_does_not_hide_later_ones(database: Database) -> None:
-    future = located(NOON + timedelta(days=400))
+@pytest.mark.parametrize("ahead", [timedelta(days=400), timedelta(hours=20), timedelta(minutes=3)])
+async def test_a_fix_from_the_future_does_not_hide_later_ones(database: Database, ahead: timedelta) -> None:
+    future = located(NOON + ahead)
     future.received_at = NOON
     async with Writer(database.connect).running() as writer:
         await writer.submit(entry(future))
@@ -229,6 +231,35 @@ async def test_a_fix_from_a_far_future_does_not_hide_later_ones(database: Databa
         [row] = await positions.latest(session, [positions.Wanted(keys=[IMEI], since=NOON - timedelta(days=1))])
     assert row is not None
     assert row.at == NOON
+
+
+@pytest.mark.parametrize(
+    ("row", "flags"),
+    [
+        pytest.param(located(received_at=NOON + timedelta(hours=2), callback_id="0" * 32), ["late"], id="late"),
+        pytest.param(located(received_at=NOON + timedelta(minutes=59), callback_id="0" * 32), None, id="in time"),
+        pytest.param(
+            located(received_at=NOON + timedelta(hours=2), callback_id="0" * 32, cached=True), None, id="cached"
+        ),
+        pytest.param(located(received_at=NOON + timedelta(hours=2)), None, id="answered"),
+        pytest.param(
+            failed(received_at=NOON + timedelta(hours=2), callback_id="0" * 32, flags=("odd",)),
+            ["odd", "late"],
+            id="failed",
+        ),
+        pytest.param(located(received_at=NOON - timedelta(minutes=3)), ["future_time"], id="future"),
+        pytest.param(located(received_at=NOON - timedelta(minutes=1)), None, id="a little ahead"),
+        pytest.param(
+            located(received_at=NOON - timedelta(hours=1), flags=("future_time",)), ["future_time"], id="known before"
+        ),
+    ],
+)
+async def test_an_arrival_out_of_time_is_flagged(database: Database, row: NewReport, flags: list[str] | None) -> None:
+    async with Writer(database.connect).running() as writer:
+        await writer.submit(entry(row))
+
+    async with database.session() as session:
+        assert (await session.scalars(select(ReportRow.flags))).one() == flags
 
 
 async def test_reports_teach_which_number_belongs_to_which_device(database: Database) -> None:

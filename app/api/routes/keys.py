@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Path
-from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,7 +16,7 @@ from app.api.body import JsonRoute
 from app.api.gateway import gateway_of, request_id_of
 from app.api.parameters import Cursor, Limit, id_of, next_of, place_of, refuse_unknown
 from app.api.rendering import instant, json_response
-from app.api.schemas.base import Schema
+from app.api.schemas.base import Instant, Schema
 from app.api.schemas.identifiers import Account, Text128
 from app.errors import IncompatibleState, InvalidArgument, NotFound
 from app.storage.rows import public_id
@@ -74,7 +74,7 @@ class KeyRequest(Schema):
     daily_fixes: Annotated[
         int | None, Field(ge=0, le=1_000_000_000, description="fixes that may be billed on a day (UTC)")
     ] = None
-    expires_at: Annotated[AwareDatetime | None, Field(strict=False, description="it is refused from then on")] = None
+    expires_at: Annotated[Instant | None, Field(description="it is refused from then on")] = None
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -95,7 +95,7 @@ class KeyRequest(Schema):
             devices=None if self.devices is None else tuple(dict.fromkeys(self.devices)),
             rate_per_minute=self.requests_per_minute,
             daily_fixes=self.daily_fixes,
-            expires_at=self.expires_at and self.expires_at.astimezone(UTC),
+            expires_at=self.expires_at,
         )
 
 

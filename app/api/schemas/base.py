@@ -1,10 +1,23 @@
 """What all bodies of requests have in common: how they are named, and how JSON is read."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler
 from pydantic.alias_generators import to_camel
-from pydantic_core import CoreSchema, PydanticUseDefault, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticUseDefault, core_schema
+
+from app.instants import read_instant
+
+
+def _to_instant(value: Any) -> Any:
+    at = read_instant(value, zone=None) if isinstance(value, str) else None
+    if at is None:
+        raise PydanticCustomError("instant", "must be an instant with its offset from UTC, as 2026-03-02T08:14:55Z")
+    return at
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_to_instant)]
+"""An instant in UTC, from any text that says for certain which one it means (`app.instants`)."""
 
 
 class Schema(BaseModel):

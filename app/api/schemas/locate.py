@@ -10,7 +10,6 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     Field,
@@ -19,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from app.api.schemas.base import Schema
+from app.api.schemas.base import Instant, Schema
 from app.api.schemas.identifiers import Account, DeviceName, Esn, Imei, MdnText, Meid, PhoneNumber
 from app.errors import FieldError, InvalidArgument
 from app.model import (
@@ -117,7 +116,7 @@ class GnssMeasurement(Schema):
     """A u-blox receiver's raw measurement."""
 
     payload: Annotated[Payload, Field(description="UBX-RXM-MEASX, -MEAS50, -MEAS20 or -MEASC12 message(s), in base64")]
-    observed_at: Annotated[AwareDatetime | None, Field(description="when it was measured, RFC 3339 with offset")] = None
+    observed_at: Annotated[Instant | None, Field(description="when it was measured, RFC 3339 with offset")] = None
 
 
 class ScannedAccessPoint(Schema):
@@ -175,9 +174,7 @@ class ScannedCellTower(Schema):
 class Measurements(Schema):
     """What the device measured; any one group, or several together."""
 
-    observed_at: Annotated[
-        AwareDatetime | None, Field(description="when the scans were made, RFC 3339 with offset")
-    ] = None
+    observed_at: Annotated[Instant | None, Field(description="when the scans were made, RFC 3339 with offset")] = None
     gnss: GnssMeasurement | None = None
     wifi_access_points: Annotated[list[ScannedAccessPoint] | None, Field(max_length=_MOST_SCANNED)] = None
     cell_towers: Annotated[list[ScannedCellTower] | None, Field(max_length=_MOST_SCANNED)] = None

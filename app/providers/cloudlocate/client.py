@@ -12,7 +12,7 @@ from app.errors import ProviderError, ProviderNotConfigured, UnableToLocate
 from app.model import Deadline, Located, LocationQuery
 from app.provider import Assessment, Health, LocatesBy
 from app.providers.cloudlocate import refusals, wire
-from app.providers.cloudlocate.mapping import NAME, Prepared, prepare, to_fix, to_request
+from app.providers.cloudlocate.mapping import NAME, Prepared, prepare, to_located, to_request
 from app.providers.cloudlocate.oauth import TokenSource
 from app.providers.cloudlocate.rate_limiter import RateLimiter
 from app.providers.cloudlocate.settings import CloudLocateSettings, to_basic
@@ -155,8 +155,8 @@ class CloudLocate:
         with translated_errors(NAME):
             reply = wire.read_position(response.content)
         _compare_echoes(request, reply)
-        fix = to_fix(reply, query.evidence, self._settings, self._now())
-        return Located(fix=fix, raw=response.content.decode("utf-8", "replace"))
+        raw = response.content.decode("utf-8", "replace")
+        return to_located(reply, query.evidence, self._settings, now=self._now(), raw=raw)
 
     def _take(self, query: LocationQuery) -> Prepared:
         # The very query that was assessed a moment ago is not checked twice. Holding it keeps its id from being reused.

@@ -5,11 +5,13 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from app.errors import UnableToLocate
-from app.model import Evidence, Fix, LocationQuery, ProviderName, Source
+from app.instants import read_instant
+from app.model import Evidence, Fix, Located, LocationQuery, ProviderName, Source
+from app.plausibility import FIRST_FIX, FUTURE_TIME, TIME_UNREADABLE, doubts_about_time, is_zero_island
 from app.provider import Assessment
 from app.providers.cloudlocate import cell, gnss, wifi, wire
 from app.providers.cloudlocate.findings import Findings
@@ -21,6 +23,10 @@ _DEVICE_ID = re.compile(r"[a-zA-Z0-9:_-]{1,32}")
 _REQUEST_ID_LENGTH = 60
 _DEVICE_ID_LENGTH = 32
 _CONFIDENCE_PCT = 68
+_HINTS = {
+    FUTURE_TIME: "cloudlocate: the stated time of the fix lies in the future; a clock is wrong",
+    TIME_UNREADABLE: "cloudlocate: the time of the fix could not be read; it carries the time of the answer",
+}
 _SOURCES: Mapping[str, Source] = {
     "gnss": "gnss",
     "gps": "gnss",
@@ -104,8 +110,10 @@ def to_device_id(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DEVICE_ID_LENGTH]
 
 
-def to_fix(reply: wire.PositionReply, evidence: Evidence, settings: CloudLocateSettings, now: datetime) -> Fix:
-    """Read the position.
+def to_located(
+    reply: wire.PositionReply, evidence: Evidence, settings: CloudLocateSettings, *, now: datetime, raw: str
+) -> Located:
+    """Read the position; it was there when the caller measured, else when CloudLocate says.
 
     Raises:
         UnableToLocate: There is none, or none that can be meant.
@@ -115,19 +123,22 @@ def to_fix(reply: wire.PositionReply, evidence: Evidence, settings: CloudLocateS
     longitude_deg = to_number(place.get("Lon", reply.lon))
     if latitude_deg is None or longitude_deg is None or abs(latitude_deg) > 90 or abs(longitude_deg) > 180:  # noqa: PLR2004 - degrees of the globe
         raise UnableToLocate("CloudLocate could not work out a position from these measurements.")
-    if latitude_deg == longitude_deg == 0 and settings.zero_is_no_position:
+    if is_zero_island(latitude_deg, longitude_deg) and settings.zero_is_no_position:
         raise UnableToLocate("CloudLocate answered with a position of zeros, which stands for none.")
     accuracy_m = _to_accuracy(place, reply)
     source = to_source(reply.location_source)
-    return Fix(
+    stated_at = _observed_at(evidence, source) or to_instant(reply.date_time)
+    flags = doubts_about_time(stated_at, now)
+    fix = Fix(
         latitude_deg=latitude_deg,
         longitude_deg=longitude_deg,
         accuracy_m=accuracy_m,
         confidence_pct=None if accuracy_m is None else _CONFIDENCE_PCT,
-        fixed_at=_observed_at(evidence, source) or to_instant(reply.date_time) or now,
+        fixed_at=stated_at or now,
         source=source,
         provider=NAME,
     )
+    return Located(fix=fix, hints=tuple(_HINTS[flag] for flag in flags), raw=raw, flags=flags)
 
 
 def _to_accuracy(place: dict[str, Any], reply: wire.PositionReply) -> float | None:
@@ -165,10 +176,7 @@ def to_source(value: object) -> Source:
 
 def to_instant(value: object) -> datetime | None:
     """Read a time that is UTC unless it says otherwise; None when it is none."""
-    if not isinstance(value, str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    try:
-        at = datetime.fromisoformat(value)
-        return (at if at.tzinfo else datetime.fromisoformat(f"{value}+00:00")).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+    at = read_instant(str(value))
+    return at if at is not None and at >= FIRST_FIX else None

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from app.errors import MalformedJson, ProviderError, ProviderRefused, UnableToLocate, UnexpectedReply
 from app.model import Located
-from app.plausibility import ERROR_BESIDE_POSITION, TIME_UNREADABLE, ZERO_ISLAND
+from app.plausibility import ERROR_BESIDE_POSITION, FUTURE_TIME, TIME_UNREADABLE, ZERO_ISLAND, doubts_about_time
 from app.providers.thingspace import reading, wire
 from app.providers.thingspace.devices import to_named_device
 from app.providers.thingspace.mapping import Sighting, says_why, to_report_error, to_sighting
@@ -23,6 +23,7 @@ CacheMode = Literal["0", "1", "2"]
 
 _EVIDENTLY_EARLIER = timedelta(minutes=1)
 _HINTS = {
+    FUTURE_TIME: "thingspace: the stated time of the fix lies in the future; a clock is wrong",
     TIME_UNREADABLE: "thingspace: the time of the fix could not be read; it carries the time of the answer",
     "offset_unreadable": "thingspace: the time zone of the fix could not be read; UTC was taken",
 }
@@ -113,7 +114,7 @@ def to_answer(
 ) -> Located | ProviderError:
     """Read one device's part; an error is the answer, also where a position stands beside it."""
     sighting = _NO_SIGHTING if entry.position is None else to_sighting(entry.position, cached=mode == "0", now=now)
-    located = _to_located(sighting, raw, mode, asked_at)
+    located = _to_located(sighting, raw, mode, asked_at=asked_at, now=now)
     stated = to_report_error(entry.error)
     if stated is not None and (located is None or says_why(stated)):
         error = to_device_error(stated.type, stated.info, hide=account)
@@ -126,10 +127,13 @@ def to_answer(
     return UnableToLocate(reason, provider=NAME)
 
 
-def _to_located(sighting: Sighting, raw: str | None, mode: CacheMode, asked_at: datetime) -> Located | None:
-    fix, flags = sighting.fix, sighting.flags
+def _to_located(
+    sighting: Sighting, raw: str | None, mode: CacheMode, *, asked_at: datetime, now: datetime
+) -> Located | None:
+    fix = sighting.fix
     if fix is None:
         return None
+    flags = tuple(dict.fromkeys((*sighting.flags, *doubts_about_time(sighting.said_at, now))))
     if mode == "1" and sighting.said_at and asked_at - sighting.said_at > _EVIDENTLY_EARLIER:
         fix = replace(fix, cached=True)
     billed = {"0": False, "1": False if fix.cached else None, "2": True}[mode]

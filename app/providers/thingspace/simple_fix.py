@@ -12,11 +12,12 @@ import msgspec
 from msgspec import Meta
 
 from app.model import AccountName, Mdn, SimpleFix, TransactionId
-from app.plausibility import is_zero_island
+from app.plausibility import FIRST_FIX, is_zero_island
 from app.providers.thingspace.mapping import FARTHEST_EAST, FARTHEST_NORTH, LONGEST_IDENTIFIER, to_accuracy_m
 from app.providers.thingspace.wire import Scalar, to_json
 
 _LONGEST_KEY = 512
+_FIRST_FIX_S = int(FIRST_FIX.timestamp())
 _NO_IMEI = "0" * 15
 _NO_MDN = "0" * 10
 
@@ -110,8 +111,7 @@ def _to_seconds(time: str) -> int | None:
         seconds = int(datetime.fromisoformat(f"{time[:8]}T{time[8:]}+00:00").timestamp())
     except ValueError:
         return None
-    # No id can hold what was before 1970.
-    return seconds if seconds >= 0 else None
+    return seconds if seconds >= _FIRST_FIX_S else None
 
 
 def _is_plain(digits: str) -> bool:

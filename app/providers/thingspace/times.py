@@ -3,9 +3,10 @@
 import re
 from datetime import UTC, datetime, timedelta, timezone
 
+from app.instants import read_instant
+from app.plausibility import FIRST_FIX
 from app.providers.thingspace.reading import text
 
-_COMPACT = 14
 _FARTHEST_MINUTES = 14 * 60
 _CLOCK = re.compile(r"[+-]?(?:(?P<hours>\d{1,2}):(?P<minutes>[0-5]\d)|(?P<h4>\d{2})(?P<m4>[0-5]\d))")
 _HOURS = re.compile(r"[+-]\d{1,2}")
@@ -13,37 +14,17 @@ _MINUTES = re.compile(r"[+-]?\d{1,3}")
 
 
 def to_instant(value: object, offset: object = None) -> tuple[datetime | None, bool]:
-    """Read `YYYYMMDDhhmmss`, local at `offset`; say too whether the offset was understood.
+    """Read a time, local at `offset` where it has none of its own; say too whether the offset was understood.
 
-    An unreadable offset counts as none, so that the position that carries it is not lost.
+    Documented are `YYYYMMDDhhmmss` and Go's text. An unreadable offset counts as none, so that the position that
+    carries it is not lost.
     """
     written = text(value)
     if written is None:
         return None, True
     zone = to_offset(offset)
-    understood = zone is not None
-    try:
-        return _to_utc(written, zone or UTC), understood
-    except (ValueError, OverflowError):
-        return None, understood
-
-
-def _to_utc(written: str, zone: timezone) -> datetime:
-    if len(written) == _COMPACT and written.isascii() and written.isdigit():
-        local = datetime(
-            int(written[0:4]),
-            int(written[4:6]),
-            int(written[6:8]),
-            int(written[8:10]),
-            int(written[10:12]),
-            int(written[12:14]),
-            tzinfo=zone,
-        )
-        return local if zone is UTC else local.astimezone(UTC)
-    if len(written) <= _COMPACT:
-        raise ValueError("too short for a time")
-    stated = datetime.fromisoformat(written)
-    return (stated if stated.tzinfo else stated.replace(tzinfo=zone)).astimezone(UTC)
+    at = read_instant(written, zone=zone or UTC)
+    return (at if at is not None and at >= FIRST_FIX else None), zone is not None
 
 
 def to_offset(value: object) -> timezone | None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 from app.caller import Reach
-from app.storage.believed import believed
+from app.storage.flags import believed
 from app.storage.reach import reports_within
 from app.storage.reports.filters import Box, Place, ReportFilter
 from app.storage.reports.records import COLUMNS

@@ -5,8 +5,8 @@ One statement is one round trip and one commit.
 
 from functools import cache
 
-from app.storage.believed import believed
 from app.storage.counting import COUNTED
+from app.storage.flags import WITH_ARRIVAL, believed
 
 PLAN_BY_INDEX = (
     "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; "
@@ -37,7 +37,7 @@ WITH arrived AS (
     SELECT
         at, id, provider, type, status, account, transaction_id, session_id, device, device_kind, mdn, name,
         latitude, longitude, accuracy_m, confidence_pct, source, cached, error_type, error_info, error_at,
-        CASE WHEN type = 'location' AND ended_at < received_at THEN array_append(flags, 'after_end') ELSE flags END,
+        {with_arrival},
         kind_in_words, received_at, callback_id, raw
     FROM said
     {if_repeated}
@@ -48,7 +48,7 @@ WITH arrived AS (
     SELECT DISTINCT ON (coalesce(account, ''), device)
         coalesce(account, ''), device, at, id, provider, mdn, latitude, longitude
     FROM new
-    WHERE status = 'located' AND device <> '' AND at <= received_at + interval '1 day' AND {believed}
+    WHERE status = 'located' AND device <> '' AND {believed}
     ORDER BY coalesce(account, ''), device, at DESC
     ON CONFLICT (account, device) DO UPDATE SET
         at = excluded.at, report_id = excluded.report_id, provider = excluded.provider,
@@ -141,6 +141,7 @@ def store(
     return _STORE.format(
         callbacks=callbacks,
         reports=reports,
+        with_arrival=WITH_ARRIVAL,
         believed=believed("flags"),
         counted=COUNTED,
         learned=_LEARNED.format(aliases=number + 1) if is_learning else "",

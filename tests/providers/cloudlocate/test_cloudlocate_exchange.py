@@ -31,7 +31,7 @@ from structlog.testing import capture_logs
 
 from app.errors import UnableToLocate
 from app.model import Device, Evidence, GnssEvidence, Located, LocationQuery
-from app.providers.cloudlocate.mapping import to_device_id, to_fix, to_instant, to_number
+from app.providers.cloudlocate.mapping import to_device_id, to_instant, to_located, to_number
 from app.providers.cloudlocate.wire import PositionReply
 
 
@@ -119,7 +119,7 @@ def test_axes_are_never_swapped_and_numbers_may_be_strings(
 ) -> None:
     reply = PositionReply(location={"Lat": form(latitude), "Lon": form(longitude)})
 
-    fix = to_fix(reply, Evidence(), make_settings(), NOW)
+    fix = to_located(reply, Evidence(), make_settings(), now=NOW, raw="").fix
 
     assert (fix.latitude_deg, fix.longitude_deg) == (latitude, longitude)
 
@@ -246,13 +246,14 @@ async def test_a_fix_by_gnss_alone_is_of_its_time_whatever_the_source_is_called(
         ("2026-03-14T09:26:53Z", datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)),
         ("2026-03-14T10:26:53+01:00", datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)),
         ("2026-03-14T09:26:53.25", datetime(2026, 3, 14, 9, 26, 53, 250_000, tzinfo=UTC)),
-        ("yesterday", NOW),
-        ("0001-01-01T00:00:00+14:00", NOW),
-        (1773480413, NOW),
-        (None, NOW),
+        ("2026-03-14 09:26:53.25 +0000 UTC", datetime(2026, 3, 14, 9, 26, 53, 250_000, tzinfo=UTC)),
+        ("2026-03-13T24:00:00", datetime(2026, 3, 14, tzinfo=UTC)),
+        ("20260314092653", datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)),
+        (1773480413, datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)),
+        (1773480413250.0, datetime(2026, 3, 14, 9, 26, 53, 250_000, tzinfo=UTC)),
     ],
 )
-async def test_without_a_time_of_the_callers_the_vendors_holds_else_the_present(
+async def test_without_a_time_of_the_callers_the_vendors_holds(
     said: object, fixed_at: datetime, locator: MakeLocator, vendor: Vendor
 ) -> None:
     vendor.will(httpx.Response(200, json=REPLY | {"DateTime": said}))
@@ -260,6 +261,28 @@ async def test_without_a_time_of_the_callers_the_vendors_holds_else_the_present(
     located = await locator().locate(by_wifi(), request_id="r", deadline=soon())
 
     assert located.fix.fixed_at == fixed_at
+    assert (located.flags, located.hints) == ((), ())
+
+
+@pytest.mark.parametrize("said", ["yesterday", "", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00", 0, True, [], None])
+async def test_a_fix_without_a_time_that_can_be_read_says_so(
+    said: object, locator: MakeLocator, vendor: Vendor
+) -> None:
+    vendor.will(httpx.Response(200, json=REPLY | {"DateTime": said}))
+
+    located = await locator().locate(by_wifi(), request_id="r", deadline=soon())
+
+    assert (located.fix.fixed_at, located.flags) == (NOW, ("time_unreadable",))
+    assert "time of the fix" in located.hints[0]
+
+
+async def test_a_fix_of_the_future_says_so(locator: MakeLocator, vendor: Vendor) -> None:
+    vendor.will(httpx.Response(200, json=REPLY | {"DateTime": (NOW + timedelta(hours=20)).isoformat()}))
+
+    located = await locator().locate(by_wifi(), request_id="r", deadline=soon())
+
+    assert located.flags == ("future_time",)
+    assert "future" in located.hints[0]
 
 
 @given(st.text() | st.datetimes().map(str) | st.integers() | st.none())

@@ -349,6 +349,34 @@ def test_an_unreadable_time_is_flagged_and_nothing_is_dropped(device: dict[str, 
     assert report.fix or report.error
 
 
+@pytest.mark.parametrize(
+    ("time", "said_at"),
+    [
+        ("20260301240000", datetime(2026, 3, 2, tzinfo=UTC)),
+        ("20261231235960", datetime(2027, 1, 1, tzinfo=UTC)),
+        ("1772366400", datetime(2026, 3, 1, 12, tzinfo=UTC)),
+        (1772366400318, datetime(2026, 3, 1, 12, 0, 0, 318_000, tzinfo=UTC)),
+        (20260301120000, datetime(2026, 3, 1, 12, tzinfo=UTC)),
+        ("2026-03-01 12:00:00.318 +0000 UTC", datetime(2026, 3, 1, 12, 0, 0, 318_000, tzinfo=UTC)),
+        ("20260301120000.5", datetime(2026, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)),
+    ],
+)
+@pytest.mark.parametrize("part", ["positionData", "error"])
+def test_every_time_that_is_certain_is_read(part: str, time: Any, said_at: datetime) -> None:
+    whole = {"positionData": POSITION, "error": ERROR}[part]
+
+    report = report_of(message({**DEVICE, part: {**whole, "time": time}}, status="absent"))
+
+    assert (report.said_at, report.flags) == (said_at, ())
+
+
+@pytest.mark.parametrize("time", ["19700101000000", "19800106000000", "0001-01-01 00:00:00 +0000 UTC", 0])
+def test_a_clock_that_was_never_set_states_no_time(time: Any) -> None:
+    report = report_of(message({**DEVICE, "positionData": {**POSITION, "time": time}}))
+
+    assert (report.said_at, report.flags) == (None, ("time_unreadable",))
+
+
 def test_an_unreadable_offset_is_flagged() -> None:
     report = report_of(message({**DEVICE, "positionData": {**POSITION, "utcoffset": "Eastern"}}))
 
@@ -522,7 +550,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     st.floats(-90, 90),
     st.floats(-180, 180),
     st.sampled_from([repr, float]),
-    st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2100, 1, 1)),  # noqa: DTZ001 - local at the offset
+    st.datetimes(min_value=datetime(2000, 1, 2), max_value=datetime(2100, 1, 1)),  # noqa: DTZ001 - local at the offset
     st.integers(-14 * 60, 14 * 60),
 )
 def test_axes_and_times_are_never_mixed_up(

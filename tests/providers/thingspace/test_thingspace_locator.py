@@ -349,6 +349,7 @@ async def test_the_free_cache_is_asked_first(provider: Provider, stand_in: Stand
     [
         pytest.param(httpx.Response(200, json=[position(time=ago(seconds=400))]), id="too old"),
         pytest.param(httpx.Response(200, json=[position(time="?")]), id="of unknown age"),
+        pytest.param(httpx.Response(200, json=[position(time=ago(hours=-20))]), id="of the future"),
         pytest.param(httpx.Response(200, json=[position() | {"pd": {}}]), id="empty"),
         pytest.param(httpx.Response(200, json=[]), id="not mentioned"),
         pytest.param(httpx.Response(200, json=[failure("POSITION METHOD FAILURE", "no cache")]), id="error"),
@@ -383,6 +384,12 @@ async def test_a_fix_of_this_moment_meets_the_shortest_limit(provider: Provider,
     )
 
     assert (await locate(provider, query(1))).billed
+
+
+async def test_clocks_may_differ_a_little(provider: Provider, stand_in: StandIn) -> None:
+    stand_in.answer = replying(position(time=ago(minutes=-1)))
+
+    assert (await locate(provider, query(1))).hints == ()
 
 
 async def test_a_refusal_from_the_cache_is_final(provider: Provider, stand_in: StandIn) -> None:
@@ -434,8 +441,9 @@ async def test_a_refusal_leaves_nothing_of_the_position_beside_it(provider: Prov
     assert not hasattr(raised.value, "obtained")
 
 
-async def test_a_current_fix_of_unknown_age_meets_no_limit(provider: Provider, stand_in: StandIn) -> None:
-    stand_in.answer = lambda _: httpx.Response(200, json=[position(time="?")])
+@pytest.mark.parametrize("time", ["?", "", "20990301120000"])
+async def test_a_fix_of_doubtful_time_meets_no_limit(provider: Provider, stand_in: StandIn, time: str) -> None:
+    stand_in.answer = lambda _: httpx.Response(200, json=[position(time=time)])
 
     with pytest.raises(MaxAgeNotMet) as raised:
         await locate(provider, query(300))
@@ -444,12 +452,16 @@ async def test_a_current_fix_of_unknown_age_meets_no_limit(provider: Provider, s
     assert isinstance(raised.value.obtained, Located)
 
 
-async def test_a_current_fix_is_current_whatever_time_it_states(provider: Provider, stand_in: StandIn) -> None:
-    stand_in.answer = replying(position(time=""))
+@pytest.mark.parametrize(("time", "hint"), [("", "time of the fix"), ("20990301120000", "future")])
+@pytest.mark.parametrize("max_age_s", [None, 0])
+async def test_without_a_limit_a_fix_of_doubtful_time_comes_with_a_hint(
+    provider: Provider, stand_in: StandIn, time: str, hint: str, max_age_s: int | None
+) -> None:
+    stand_in.answer = replying(position(time=time))
 
-    located = await locate(provider, query(0))
+    located = await locate(provider, query(max_age_s))
 
-    assert "time of the fix" in located.hints[0]
+    assert hint in located.hints[0]
 
 
 async def test_an_outage_of_the_cache_does_not_lead_to_a_bill(provider: Provider, stand_in: StandIn) -> None:

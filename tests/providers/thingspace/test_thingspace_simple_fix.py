@@ -132,6 +132,6 @@ def test_a_position_of_zeros_takes_the_full_path(zero: str) -> None:
     assert to_simple_fix(documented_callback(x=zero)) is not None
 
 
-@pytest.mark.parametrize("time", ["20240230000000", "20240517250000", "2024051714300x", "19691231235959"])
-def test_a_time_that_is_none_or_no_id_can_hold_takes_the_full_path(time: str) -> None:
+@pytest.mark.parametrize("time", ["20240230000000", "20240517250000", "2024051714300x", "19991231235959"])
+def test_a_time_that_is_none_or_before_the_first_fix_takes_the_full_path(time: str) -> None:
     assert to_simple_fix(documented_callback(time=time)) is None
