@@ -8,7 +8,6 @@ import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import asyncpg
 import httpx
@@ -23,6 +22,7 @@ from app.callbacks.replay import Replay
 from app.callbacks.tokens import CallbackTokens
 from app.devices.erase import Erase
 from app.embedded_postgres import EmbeddedPostgres
+from app.errors import Unavailable
 from app.listeners import ListenerRegistry, ListenerTest
 from app.locate import Locate
 from app.observability import metrics
@@ -42,6 +42,7 @@ from app.worker import Job, running
 
 _RETENTION_EVERY_S = 300
 _FOLLOW_KEYS_EVERY_S = 0.2
+_COMPARE_CLOCKS_EVERY_S = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,8 @@ async def open_storage(settings: Settings, stack: AsyncExitStack, recorder: Reco
     """Open the configured database, or start the embedded one, and start the writer."""
     database = Database(await _database_url(settings, stack), pool_size=settings.database_pool)
     stack.push_async_callback(database.aclose)
+    with contextlib.suppress(Unavailable):
+        await database.compare_clocks()
     unclaimed = UnclaimedTransactions()
     writer = Writer(database.connect, unclaimed=unclaimed.note, bound=settings.callback_queue, recorder=recorder)
     await stack.enter_async_context(writer.running())
@@ -124,7 +127,7 @@ async def build_use_cases(
     registry = ListenerRegistry(providers, database, storage.seal, tokens, public_url=settings.public_url)
     authenticator = Authenticator(database, settings.api_key.get_secret_value() if settings.api_key else None)
     webhook = Webhook(
-        Ingest(writer),
+        Ingest(writer, database.clock.now_ms),
         tokens,
         [provider.name for provider in providers if provider.callbacks],
         limit=settings.callback_max_body_bytes,
@@ -159,6 +162,7 @@ async def start_jobs(gateway: Gateway, stack: AsyncExitStack) -> None:
     jobs = [
         *gateway.periodic.jobs(),
         Job(name="API keys", every_s=_FOLLOW_KEYS_EVERY_S, run=gateway.authenticator.follow),
+        Job(name="clock", every_s=_COMPARE_CLOCKS_EVERY_S, run=database.compare_clocks),
         Job(name="daily budgets", every_s=3600, run=gateway.rate_limits.forget_old),
         Job(name="partitions", every_s=3600, run=lambda: _keep_partitions(database)),
         Job(name="retention", every_s=_RETENTION_EVERY_S, run=lambda: retention.run(database, settings.retention())),
@@ -182,6 +186,6 @@ async def _database_url(settings: Settings, stack: AsyncExitStack) -> str:
 async def _keep_partitions(database: Database) -> None:
     connection = await database.connect()
     try:
-        await partitions.keep_ready(connection, datetime.now(UTC))
+        await partitions.keep_ready(connection, await connection.fetchval("SELECT clock_timestamp()"))
     finally:
         await connection.close()

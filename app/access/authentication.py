@@ -65,7 +65,7 @@ class Authenticator:
         if known is not None and time.monotonic() < self._trusted_until:
             found = known.get(digest)
             if found is not None:
-                return None if found[1] is not None and found[1].timestamp() <= time.time() else found[0]
+                return None if found[1] is not None and found[1] <= self._database.clock.now() else found[0]
             if digest in self._unknown:
                 return None
         # Those who try keys must not take all connections from those who have one.

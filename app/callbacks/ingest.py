@@ -1,6 +1,7 @@
 """Take in a callback: verify it, decode it, store it, and only then let it be acknowledged."""
 
 import asyncio
+from collections.abc import Callable
 from time import time_ns
 from typing import Protocol
 
@@ -17,6 +18,10 @@ from app.storage.writer import Waiting, Writer
 log = structlog.get_logger()
 
 
+def _system_ms() -> int:
+    return time_ns() // 1_000_000
+
+
 class Sender(Waiting, Protocol):
     """Who has sent a callback, and is told what became of it."""
 
@@ -27,8 +32,10 @@ class Sender(Waiting, Protocol):
 class Ingest:
     """Stores callbacks; many that arrive together share a commit."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, now_ms: Callable[[], int] = _system_ms) -> None:
+        """Wire the use case; `now_ms` tells the time, in milliseconds since 1970."""
         self._writer = writer
+        self._now_ms = now_ms
         self._thread = DecodingThread()
         self._signatures = SignatureLog()
         self._arrivals: list[tuple[Address, bytes, Headers, Sender, Trace | None]] = []
@@ -45,7 +52,7 @@ class Ingest:
             Unauthenticated: The signature is enforced, and missing or wrong; nothing is stored.
             Overloaded, Unavailable: Too much is waiting, or the database is away; nothing is stored.
         """
-        now_ms = time_ns() // 1_000_000
+        now_ms = self._now_ms()
         signature = verdict(address, signed, headers)
         self._signatures.note([(address, signature)])
         check_signature(address, signature)
@@ -72,7 +79,7 @@ class Ingest:
 
     def _take_arrivals(self) -> None:
         arrivals, self._arrivals = self._arrivals, []
-        now_ms = time_ns() // 1_000_000
+        now_ms = self._now_ms()
         judged = []
         for address, body, headers, sender, trace in arrivals:
             try:

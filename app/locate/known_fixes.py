@@ -1,7 +1,7 @@
 """What the database knows already: who a device is, and where it was a moment ago."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 from msgspec.structs import replace
@@ -102,7 +102,7 @@ class KnownFixes:
             seen = [account] if account else sorted(own)
         return positions.Wanted(
             keys=[key for key in (device.id, f"mdn:{device.mdn}" if device.mdn else None) if key],
-            since=datetime.now(UTC) - timedelta(seconds=max_age_s),
+            since=self._database.clock.now() - timedelta(seconds=max_age_s),
             accounts=seen,
             provider=query.pinned,
         )

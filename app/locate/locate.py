@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import structlog
 from msgspec.structs import replace
@@ -226,7 +225,7 @@ class Locate:
             said_at=fix.fixed_at,
             flags=located.flags,
         )
-        row = to_row(report, received_at=datetime.now(UTC), raw=located.raw, is_vouched=is_vouched)
+        row = to_row(report, received_at=self._database.clock.now(), raw=located.raw, is_vouched=is_vouched)
         try:
             self._writer.submit(Entry(reports=(row,)))
         except (Overloaded, Unavailable) as error:

@@ -92,6 +92,12 @@ POOL_SIZE = Gauge(
     registry=REGISTRY,
     multiprocess_mode="livesum",
 )
+CLOCK_SKEW = Gauge(
+    "gateway_clock_skew_seconds",
+    "How far this machine's clock is ahead of the database's.",
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
 DATABASE_UP = Gauge(
     "gateway_database_up",
     "1 if the database answered when it was last looked at.",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from app.errors import ProviderNotConfigured
 from app.provider import Provider, Tracker
@@ -14,11 +14,6 @@ START_LIMIT_S = 30
 
 CALL_LIMIT = timedelta(seconds=START_LIMIT_S + 10)
 """After so long nobody can still be waiting for the provider's reply to a start."""
-
-
-def utc_now() -> datetime:
-    """Tell the time."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +28,7 @@ class SessionContext:
     providers: Sequence[Provider]
     database: Database
     grace_s: int
-    now: Callable[[], datetime] = utc_now
+    now: Callable[[], datetime]
 
     def clock(self) -> Clock:
         """Give what states and counts depend on, as of now."""

@@ -13,7 +13,7 @@ from app.errors import GatewayError, NotFound
 from app.model import AccountName, PeriodicPlan
 from app.periodic.answers import Answer, AnswerWriter, AuditOutcome, to_outcome
 from app.periodic.claim import SessionClaims
-from app.periodic.context import SessionContext, utc_now
+from app.periodic.context import SessionContext
 from app.periodic.start import SessionStart
 from app.periodic.stop import SessionStop, Stopped
 from app.periodic.unclaimed import UnclaimedTransactions
@@ -44,17 +44,17 @@ class Periodic:
         settings: Settings,
         *,
         unclaimed: UnclaimedTransactions | None = None,
-        now: Callable[[], datetime] = utc_now,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         """Wire the use case.
 
         Args:
             providers: In the order of preference; the first configured one that can track is used.
             unclaimed: Where the writer notes transactions that belong to no known session.
-            now: Tells the time; the states and counts of sessions follow it.
+            now: Tells the time, by default the database's; the states and counts of sessions follow it.
         """
         self._parts = SessionContext(
-            providers=providers, database=database, grace_s=settings.report_grace_seconds, now=now
+            providers=providers, database=database, grace_s=settings.report_grace_seconds, now=now or database.clock.now
         )
         self._writer = writer
         self._journal = Journal(writer)
@@ -214,4 +214,4 @@ class Periodic:
 
     async def _forget_old_keys(self) -> None:
         async with self._parts.database.session() as db:
-            await idempotency.forget_old(db, self._parts.now())
+            await idempotency.forget_old(db)

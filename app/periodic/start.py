@@ -117,7 +117,7 @@ class SessionStart:
         row, plan = intent.row, intent.plan
         async with self._parts.database.session() as db:
             if intent.key is not None:
-                earlier = await idempotency.reserve(db, intent.key, row.id, row.created_at)
+                earlier = await idempotency.reserve(db, intent.key, row.id)
                 if earlier is not None:
                     return earlier
             completed = await aliases.completed(db, plan.account, plan.devices, intent.reach)

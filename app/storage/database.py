@@ -2,15 +2,21 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import time_ns
 from typing import TypeAlias
 
 import asyncpg
+import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from app.errors import Unavailable
+from app.observability import metrics
+from app.storage.clock import TOLERATED_SKEW, DatabaseClock
 from app.storage.migrate import to_async_url, to_dsn
+
+log = structlog.get_logger()
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 """A plain connection; the class is generic for type checkers alone."""
@@ -58,6 +64,20 @@ class Database:
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self._readers: asyncpg.Pool[asyncpg.Record] | None = None
         self._pool_timeout_s = pool_timeout_s
+        self.clock = DatabaseClock()
+
+    async def compare_clocks(self) -> None:
+        """Compare this machine's clock with the database's, so that `clock` tells the database's time.
+
+        Raises:
+            Unavailable: The database cannot be reached.
+        """
+        asked_ms = time_ns() // 1_000_000
+        (row,) = await self.fetch("SELECT clock_timestamp() AS now")
+        self.clock.compare(row["now"], asked_ms=asked_ms, answered_ms=time_ns() // 1_000_000)
+        metrics.CLOCK_SKEW.set(self.clock.skew.total_seconds())
+        if abs(self.clock.skew) > TOLERATED_SKEW:
+            log.error("this machine's clock is wrong", seconds_ahead_of_database=self.clock.skew.total_seconds())
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:

@@ -1,10 +1,10 @@
-"""Requests under an Idempotency-Key, and their answers; a key is kept for a day."""
+"""Requests under an Idempotency-Key, and their answers; a key is kept for a day by the database's clock."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, update
+from sqlalchemy import delete, func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -27,19 +27,19 @@ class Key:
     fingerprint: bytes
 
 
-async def reserve(db: AsyncSession, key: Key, session_id: UUID, now: datetime) -> IdempotencyRow | None:
+async def reserve(db: AsyncSession, key: Key, session_id: UUID) -> IdempotencyRow | None:
     """Take a key for a new session; return the row of the request that has it already.
 
     Whoever asks while another transaction is taking the same key waits for that one to commit.
     """
-    values = {"fingerprint": key.fingerprint, "created_at": now, "session_id": session_id}
+    values = {"fingerprint": key.fingerprint, "created_at": func.now(), "session_id": session_id}
     taken = await db.scalar(
         insert(IdempotencyRow)
         .values(owner=key.owner, key=key.text, **values)
         .on_conflict_do_update(
             index_elements=[IdempotencyRow.owner, IdempotencyRow.key],
             set_={**values, "status": None, "answer": None},
-            where=IdempotencyRow.created_at < now - KEPT_FOR,
+            where=IdempotencyRow.created_at < func.now() - KEPT_FOR,
         )
         .returning(IdempotencyRow.session_id)
     )
@@ -67,6 +67,6 @@ async def free(db: AsyncSession, key: Key, session_id: UUID) -> None:
     )
 
 
-async def forget_old(db: AsyncSession, now: datetime) -> None:
+async def forget_old(db: AsyncSession) -> None:
     """Forget keys that are older than a day."""
-    await db.execute(delete(IdempotencyRow).where(IdempotencyRow.created_at < now - KEPT_FOR))
+    await db.execute(delete(IdempotencyRow).where(IdempotencyRow.created_at < func.now() - KEPT_FOR))

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import asyncpg
 import structlog
 
 from app.observability import metrics
 from app.storage import partitions
+from app.storage.clock import TOLERATED_SKEW
 from app.storage.database import Connection, Database
 
 log = structlog.get_logger()
@@ -47,19 +48,50 @@ _STEPS: Mapping[str, tuple[Step, ...]] = {
 }
 
 
+_NOW_AND_NEWEST = """
+SELECT
+    clock_timestamp() AS now,
+    coalesce(
+        greatest((SELECT max(received_at) FROM callbacks), (SELECT max(at) FROM audit)),
+        (SELECT max(created_at) FROM sessions)
+    ) AS newest
+"""
+
+
 async def run(database: Database, ages: Mapping[str, timedelta]) -> None:
-    """Remove what is older than `ages` says, and tell how much that was."""
+    """Remove what is older than `ages` says by the database's clock, and log how much that was.
+
+    Nothing is removed while the clocks of this machine and of the database differ by more than a minute: one of them
+    is wrong, and what is deleted cannot be had again.
+    """
     if not ages:
+        return
+    await database.compare_clocks()
+    if abs(database.clock.skew) > TOLERATED_SKEW:
+        log.error("nothing deleted: clocks differ", seconds_ahead_of_database=database.clock.skew.total_seconds())
         return
     connection = await database.connect()
     try:
-        removed = await carry_out(connection, ages, datetime.now(UTC))
+        removed = await carry_out(connection, ages, await _present(connection, database.clock.watched_for()))
     finally:
         connection.terminate()
     for table, count in removed.items():
         metrics.RETIRED.labels(table).inc(count)
     if removed:
         log.info("retention carried out", removed=removed)
+
+
+async def _present(connection: Connection, watched_for: timedelta) -> datetime:
+    """Return the instant that ages are counted from.
+
+    A clock may jump with everything that is compared with it. So the present is never later than the newest row and
+    the time that this process has lived through since it began; an idle gateway still deletes on time.
+    """
+    row = await connection.fetchrow(_NOW_AND_NEWEST)
+    assert row is not None
+    now: datetime = row["now"]
+    newest: datetime | None = row["newest"]
+    return now if newest is None else min(now, newest + watched_for)
 
 
 async def carry_out(

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from app.settings import Settings
 from app.storage import partitions, retention
+from app.storage.clock import DatabaseClock
 from app.storage.database import Connection, Database
 from app.storage.rows import NewCallback
 from tests.support.reports import NOON, located, store
@@ -20,6 +21,25 @@ INSERT INTO sessions (id, provider, account, state, interval_s, count, start_del
     created_at, ended_at)
 VALUES (gen_random_uuid(), 'thingspace', 'a', $1, 300, 6, 0, 120, 1, $2, $3)
 """
+
+
+class Ahead(DatabaseClock):
+    """The clock of a machine that is ahead by more than a year."""
+
+    def compare(self, database_time: datetime, *, asked_ms: int, answered_ms: int) -> None:
+        year_ms = 400 * 86_400_000
+        super().compare(database_time, asked_ms=asked_ms + year_ms, answered_ms=answered_ms + year_ms)
+
+
+class Watched(DatabaseClock):
+    """The clock of a process that has run for some time."""
+
+    def __init__(self, *, for_: timedelta) -> None:
+        super().__init__()
+        self._for = for_
+
+    def watched_for(self) -> timedelta:
+        return self._for
 
 
 @pytest.fixture
@@ -174,6 +194,37 @@ async def test_the_run_tells_how_much_went(database: Database, connection: Conne
     await retention.run(database, {"reports": timedelta(days=1)})
 
     assert await count(connection, "reports") == 0
+
+
+async def test_nothing_goes_while_the_clocks_differ(database: Database, connection: Connection) -> None:
+    await store(database, located(NOON))
+
+    database.clock = Ahead()
+
+    await retention.run(database, ALL)
+
+    assert await count(connection, "reports") == 1
+
+
+async def test_a_clock_that_jumped_together_with_the_databases_deletes_nothing(
+    database: Database, connection: Connection
+) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=400)
+    await store(database, located(long_ago), callback=callback(long_ago))
+
+    await retention.run(database, {"reports": MONTH, "callbacks": MONTH})
+
+    assert await count(connection, "callbacks") == 1
+
+
+async def test_time_that_a_process_has_lived_through_counts(database: Database, connection: Connection) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=400)
+    await store(database, located(long_ago), callback=callback(long_ago))
+    database.clock = Watched(for_=timedelta(days=40))
+
+    await retention.run(database, {"callbacks": MONTH})
+
+    assert await count(connection, "callbacks") == 0
 
 
 async def test_a_kind_follows_the_common_number_unless_it_has_its_own() -> None:
