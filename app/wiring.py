@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-import asyncpg
 import httpx
 
 from app.access import Authenticator, KeyStore, RateLimits
@@ -31,7 +30,7 @@ from app.periodic import Periodic, UnclaimedTransactions
 from app.provider import Provider, ProviderModule
 from app.settings import Settings
 from app.storage import partitions, retention
-from app.storage.database import AWAY, Database
+from app.storage.database import AWAY, UNMIGRATED, Database
 from app.storage.journal import Journal
 from app.storage.migrate import upgrade
 from app.storage.seal import Seal
@@ -90,7 +89,7 @@ async def open_storage(settings: Settings, stack: AsyncExitStack, recorder: Reco
     unclaimed = UnclaimedTransactions()
     writer = Writer(database.connect, unclaimed=unclaimed.note, bound=settings.callback_queue, recorder=recorder)
     await stack.enter_async_context(writer.running())
-    with contextlib.suppress(*AWAY, asyncpg.UndefinedTableError):
+    with contextlib.suppress(*AWAY, *UNMIGRATED):
         await _keep_partitions(database)
     seal = Seal(settings.encryption_key.get_secret_value() if settings.encryption_key else None)
     return Storage(database=database, writer=writer, seal=seal, unclaimed=unclaimed)

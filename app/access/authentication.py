@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 
-import asyncpg
-
 from app.caller import BOOTSTRAP, Caller
 from app.storage import keys
-from app.storage.database import AWAY, Connection, Database
+from app.storage.database import AWAY, UNMIGRATED, Connection, Database
 
 PREFIX = "lg_"
 """How every key begins that the gateway has made."""
@@ -20,7 +18,7 @@ _TRUSTED_S = 3.0
 _ANSWER_WITHIN_S = 2.0
 _LOOKUPS_AT_ONCE = 2
 _MOST_UNKNOWN = 10_000
-_LOST = (*AWAY, asyncpg.UndefinedTableError, TimeoutError)
+_LOST = (*AWAY, *UNMIGRATED, TimeoutError)
 
 
 def digest_of(key: str) -> bytes:

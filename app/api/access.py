@@ -9,7 +9,7 @@ from app.caller import ANYONE, Caller
 from app.errors import PermissionDenied, Unauthenticated
 from app.settings import Settings
 
-_OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", "/favicon.ico"})
+_OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/openapi.json", "/favicon.ico"})
 _OPEN_PREFIXES = ("/docs", "/redoc", "/docs-assets/", "/callbacks/thingspace/")
 
 ANY_KEY: frozenset[str] = frozenset()

@@ -35,7 +35,7 @@ def check(
                 "valid": not found.problems,
                 "settings": found.settings,
                 "problems": found.problems,
-                "notes": found.notes,
+                "notes": found.notes + found.unused,
             }
         )
     else:
@@ -52,7 +52,7 @@ def _show(found: "Configuration", *, everything: bool) -> None:
             say(f"    {one['description']}")
     for problem in found.problems:
         say(problem, label="wrong:", style="red")
-    for note in found.notes:
+    for note in found.notes + found.unused:
         say(note, label="note:", style="yellow")
     if not found.problems:
         say("", label="The settings are valid.", style="green")

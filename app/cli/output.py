@@ -47,6 +47,7 @@ def _print(to: "Console", text: str, label: str, style: str) -> None:
 def show_json(value: Any) -> None:
     """Print JSON for other programs to read."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    sys.stdout.flush()
 
 
 def show_table(rows: Sequence[Row], columns: Mapping[str, str], *, to: "Console | None" = None) -> None:

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from app.errors import GatewayError, IncompatibleState, Unavailable
+from app.errors import GatewayError, IncompatibleState
 from app.locate import Locate
 from app.periodic import Periodic
 from app.storage import erasure
-from app.storage.database import AWAY, Connection, Database
+from app.storage.database import Connection, Database, reaching
 from app.storage.erasure import Traces
 from app.storage.writer import Writer
 
@@ -56,14 +56,12 @@ class Erase:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[Connection]:
-        try:
+        with reaching():
             connection = await self._database.connect()
             try:
                 yield connection
             finally:
                 connection.terminate()
-        except (*AWAY, TimeoutError) as error:
-            raise Unavailable("The database cannot be reached; erase again to be sure.", retry_after_s=5) from error
 
     async def _stop(self, connection: Connection, traces: Traces, *, force: bool) -> None:
         at_work = await erasure.sessions_at_work(connection, traces)

@@ -3,6 +3,7 @@
 import errno
 import os
 import pwd
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,16 @@ from app.errors import Unavailable
 # Nothing of our own environment reaches the server: neither its secrets nor PG* variables that would change its mind.
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 _ADVICE = "run the gateway as an ordinary user, or set GATEWAY_DATABASE_URL to a Postgres that runs elsewhere"
+
+
+_OTHERWISE = "name another data directory with GATEWAY_DATA_DIR, or set GATEWAY_DATABASE_URL"
+_ERROR = re.compile(r"^.*?\b(?:FATAL|PANIC|ERROR|error): +(.+)$", re.MULTILINE)
+
+
+def gist(output: str) -> str:
+    """Pick what went wrong out of the output of a Postgres program: its first error, else its last line."""
+    found = _ERROR.search(output)
+    return found[1] if found else output.strip().rpartition("\n")[2] or "it said nothing"
 
 
 class EmbeddedPostgresFailed(Unavailable):
@@ -70,7 +81,7 @@ class Account:
         except OSError as error:
             raise self.failure(error) from error
         if done.returncode:
-            raise EmbeddedPostgresFailed(f"{Path(arguments[0]).name} failed: {done.stdout.strip()[-2000:]}")
+            raise EmbeddedPostgresFailed(f"{Path(arguments[0]).name} failed: {gist(done.stdout)}; {_OTHERWISE}.")
         return done.stdout
 
     def own(self, path: Path) -> None:

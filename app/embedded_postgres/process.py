@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.embedded_postgres.account import Account, EmbeddedPostgresFailed
+from app.embedded_postgres.account import Account, EmbeddedPostgresFailed, gist
 from app.embedded_postgres.cluster import Cluster, Running
 from app.embedded_postgres.programs import Programs
 
@@ -102,7 +102,7 @@ class Launch:
             words = log.read().decode(errors="replace").strip()
         if _PASSING.search(words):
             raise TryAgain(words)
-        raise EmbeddedPostgresFailed(f"Postgres did not start: {words[-2000:]}")
+        raise EmbeddedPostgresFailed(f"Postgres did not start: {gist(words)}; see {self.log}.")
 
 
 def is_alive(pid: int) -> bool:

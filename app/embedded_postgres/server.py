@@ -22,6 +22,9 @@ from app.embedded_postgres.programs import Programs, find_programs
 
 _WATCH_S = 0.2
 _RETRY_S = 0.1
+_QUIET_S = 3.0
+_IN_USE_S = 30.0
+"""How long a server that is not ours to start, and lets nobody in, is waited for."""
 _STOP_S = 60.0
 
 _log = structlog.get_logger(__name__)
@@ -113,7 +116,10 @@ class EmbeddedPostgres:
                     raise
                 self._membership = membership
         except OSError as error:
-            raise EmbeddedPostgresFailed(f"The embedded Postgres cannot use {self.data_dir}: {error}.") from error
+            raise EmbeddedPostgresFailed(
+                f"The data directory {self.data_dir} cannot be used: {error.strerror or error}; make it a folder that "
+                "this user may write to, name another with GATEWAY_DATA_DIR, or set GATEWAY_DATABASE_URL."
+            ) from error
         return self.url
 
     def stop(self) -> None:
@@ -180,7 +186,8 @@ class EmbeddedPostgres:
             self._running = self._found_or_started(account, port=self._joined.port)
 
     def _found_or_started(self, account: Account, port: int | None = None) -> Running:
-        until = time.monotonic() + self._timeout_s
+        began = time.monotonic()
+        tells = iter([True])
         while True:
             with FileLock(self._lock_path("server"), account) as life:
                 found = self._cluster.running()
@@ -192,11 +199,14 @@ class EmbeddedPostgres:
                         return started
                 elif found and found.is_ready and self._is_ours(found) and asyncio.run(self._cluster.lets_in(found)):
                     return found
-            if time.monotonic() > until:
+            waited_s = time.monotonic() - began
+            if waited_s > (self._timeout_s if is_free else min(_IN_USE_S, self._timeout_s)):
                 raise EmbeddedPostgresFailed(
-                    f"{self._cluster.path} is in use by a server that cannot be reached, "
-                    f"or its port is taken; see {self._log_file}."
+                    f"{self._cluster.path} is in use by a server that cannot be reached, or its port is taken; stop "
+                    f"it, name another data directory with GATEWAY_DATA_DIR, or see {self._log_file}."
                 )
+            if waited_s > _QUIET_S and next(tells, False):
+                self._on_step(f"waiting for the server that uses {self._cluster.path}")
             time.sleep(_RETRY_S)
 
     def _shut_down(self, account: Account) -> None:

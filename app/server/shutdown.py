@@ -19,7 +19,6 @@ import time
 from typing import Any, cast
 
 import uvicorn
-from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import multiprocess
 
 from app.server.protocol import GatewayProtocol, State
@@ -44,7 +43,7 @@ def run(config: uvicorn.Config, *, drain_s: float) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     if not server.started:
-        sys.exit(STARTUP_FAILURE)
+        sys.exit(1)
 
 
 class DrainingServer(uvicorn.Server):

@@ -6,8 +6,8 @@ import socket
 from app.errors import AddressUnusable
 
 
-def check_address(host: str, port: int) -> None:
-    """Try whether a server can listen on an address.
+def check_address(host: str, port: int) -> int:
+    """Try whether a server can listen on an address; return its port, a free one for port 0.
 
     Raises:
         AddressUnusable: It cannot; the text says why and what to do.
@@ -22,10 +22,12 @@ def check_address(host: str, port: int) -> None:
         try:
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
+                probe.bind((address[0], port, *address[2:]))
+                port = probe.getsockname()[1]
         except OSError as error:
             if error.errno != errno.EAFNOSUPPORT:  # a name such as localhost may have an address of IPv6, without any
                 raise AddressUnusable(_words(error, host, port)) from None
+    return port
 
 
 def _words(error: OSError, host: str, port: int) -> str:

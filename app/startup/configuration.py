@@ -24,34 +24,49 @@ _ALIKE = 0.8
 class Configuration:
     """The settings, what is wrong with them, and what should be looked at.
 
+    Everything that is said names an environment variable, and nothing repeats a value.
+
     Attributes:
         settings: Each with its name, its value unless it is a secret, whether it is set, and its description.
-        problems: What is wrong; each names its environment variable, and none repeats a value.
-        notes: What is valid and may surprise.
+        invalid: What keeps the gateway from starting.
+        mistakes: What is wrong and does not keep it from starting.
+        notes: What is right and may surprise.
+        unused: Providers that are not used, because of what is not set.
     """
 
     settings: list[dict[str, Any]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    invalid: list[str] = field(default_factory=list)
+    mistakes: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that is wrong."""
+        return self.invalid + self.mistakes
 
 
 def check_configuration() -> Configuration:
     """Look at all settings of the environment and of `.env`."""
     file = read_env_file(Path(str(ENVIRONMENT.get("env_file"))))
-    found = Configuration(problems=list(file.problems))
     if not file.is_readable:
-        return found
+        return Configuration(invalid=list(file.problems))
+    found = Configuration(mistakes=list(file.problems))
     for kind in SETTINGS:
         try:
             settings = kind()
         except pydantic.ValidationError as error:
-            found.problems.extend(invalid_settings(error))
+            found.invalid.extend(invalid_settings(error))
             continue
+        if isinstance(settings, Settings):
+            found.invalid.extend(filter(None, [database_problem(settings)]))
         found.settings.extend(_values(settings))
-        found.problems.extend(_problems_of(settings))
+        found.mistakes.extend(_mistakes_of(settings))
         found.notes.extend(_notes_of(settings))
-    problems, notes = _unknown_variables(file)
-    found.problems.extend(problems)
+        if isinstance(settings, ProviderSettings) and settings.missing and not settings.is_half_set:
+            found.unused.append(f"{_list(settings.missing)} not set: the provider is not used")
+    mistakes, notes = _unknown_variables(file)
+    found.mistakes.extend(mistakes)
     found.notes.extend(notes)
     return found
 
@@ -71,10 +86,10 @@ def _variable(kind: type[BaseSettings], name: str) -> str:
     return f"{kind.model_config.get('env_prefix')}{name}".upper()
 
 
-def _problems_of(settings: BaseSettings) -> Iterator[str]:
+def _mistakes_of(settings: BaseSettings) -> Iterator[str]:
     match settings:
         case Settings():
-            yield from filter(None, [database_problem(settings), _weak_encryption_key(settings)])
+            yield from filter(None, [_weak_encryption_key(settings)])
         case TracingSettings():
             for name in ("exporter_otlp_endpoint", "exporter_otlp_traces_endpoint"):
                 endpoint = getattr(settings, name)
@@ -100,8 +115,6 @@ def _weak_encryption_key(settings: Settings) -> str | None:
 
 def _notes_of(settings: BaseSettings) -> Iterator[str]:
     """List what is valid and should be looked at all the same."""
-    if isinstance(settings, ProviderSettings) and settings.missing and not settings.is_half_set:
-        yield f"{_list(settings.missing)} not set: the provider is not used"
     if not isinstance(settings, Settings):
         return
     if settings.auth == "on" and settings.api_key is None:
@@ -121,19 +134,19 @@ def _list(names: Iterable[str]) -> str:
 
 
 def _unknown_variables(file: EnvFile) -> tuple[list[str], list[str]]:
-    """Find variables that look like ours and are not known: misspelt ones as problems, others as notes."""
+    """Find variables that look like ours and are not known: those like a known one as mistakes, others as notes."""
     known = [_variable(kind, name) for kind in SETTINGS for name in kind.model_fields]
-    problems, notes = [], []
+    mistakes, notes = [], []
     for name in dict.fromkeys([*os.environ, *file.names]):
         written = name.upper()
         if written in known or not _looks_like_ours(written, known):
             continue
         nearest = get_close_matches(written, known, n=1, cutoff=_ALIKE)
         if nearest:
-            problems.append(f"{name} is not known; did you mean {nearest[0]}?")
+            mistakes.append(f"{name} is not known; did you mean {nearest[0]}?")
         else:
             notes.append(f"{name} is not known, and has no effect")
-    return problems, notes
+    return mistakes, notes
 
 
 def _looks_like_ours(name: str, known: list[str]) -> bool:

@@ -4,12 +4,14 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError
 
 from app.errors import DatabaseUnusable
+from app.storage.database import NOT_MIGRATED
 from app.storage.migrate import is_older
 from app.storage.urls import Target, target_of, to_dsn
 
@@ -21,7 +23,20 @@ Reason = Literal["unreachable", "refused", "missing", "unmigrated", "too_old"]
 _REVISION = "SELECT version_num FROM alembic_version"
 
 
-async def check_database(url: str, *, migrated: bool = True) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseState:
+    """What was found at a database.
+
+    Attributes:
+        version: Of Postgres.
+        revision: Of the schema; None before the first migration.
+    """
+
+    version: str
+    revision: str | None
+
+
+async def check_database(url: str, *, migrated: bool = True) -> DatabaseState:
     """Connect to the database once.
 
     Args:
@@ -34,14 +49,15 @@ async def check_database(url: str, *, migrated: bool = True) -> None:
     async with explained(url):
         connection = await asyncpg.connect(to_dsn(url), timeout=_TIMEOUT_S)
         try:
-            if connection.get_server_version().major < OLDEST_POSTGRES:
-                raise _unusable(
-                    "too_old", f"{target_of(url)} is older than version {OLDEST_POSTGRES}; use a newer one."
-                )
-            if migrated and is_older(await _revision(connection)):
-                raise unmigrated()
+            version = connection.get_server_version()
+            revision = await _revision(connection)
         finally:
             await connection.close(timeout=_TIMEOUT_S)
+    if version.major < OLDEST_POSTGRES:
+        raise _unusable("too_old", f"{target_of(url)} is older than version {OLDEST_POSTGRES}; use a newer one.")
+    if migrated and is_older(revision):
+        raise _unusable("unmigrated", NOT_MIGRATED)
+    return DatabaseState(version=f"{version.major}.{version.micro}", revision=revision)
 
 
 @asynccontextmanager
@@ -59,11 +75,6 @@ async def explained(url: str) -> AsyncIterator[None]:
         raise explain(error, target_of(url)) from None
 
 
-def unmigrated() -> DatabaseUnusable:
-    """Say that tables are missing."""
-    return _unusable("unmigrated", "The database has not been migrated; run: location-gateway migrate")
-
-
 def _unusable(reason: Reason, detail: str) -> DatabaseUnusable:
     error = DatabaseUnusable(detail)
     error.reason = reason
@@ -76,11 +87,11 @@ def explain(error: BaseException, target: Target) -> DatabaseUnusable:
         case socket.gaierror():
             detail = f"The host name {target.host} is not known; correct it in GATEWAY_DATABASE_URL."
         case TimeoutError():
-            detail = f"{target} does not answer; is the address in GATEWAY_DATABASE_URL right, and let through?"
+            detail = f"{target} does not answer in time; check the address in GATEWAY_DATABASE_URL, and firewalls."
         case ssl.SSLError():
             detail = f"No TLS connection can be made to {target}; see sslmode and sslrootcert in GATEWAY_DATABASE_URL."
         case OSError():
-            detail = f"Nothing answers at {target}; start Postgres there, or correct GATEWAY_DATABASE_URL."
+            detail = f"Nothing answers at {target.address}; start Postgres there, or correct GATEWAY_DATABASE_URL."
         case asyncpg.InvalidAuthorizationSpecificationError():
             detail = f"{target} refuses the user or the password; correct them in GATEWAY_DATABASE_URL."
             return _unusable("refused", detail)

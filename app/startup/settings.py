@@ -27,14 +27,15 @@ def load_settings() -> Settings:
     try:
         settings = Settings()
     except pydantic.ValidationError as error:
-        raise _invalid(invalid_settings(error)) from None
+        raise refusal(invalid_settings(error)) from None
     problem = database_problem(settings)
     if problem is not None:
-        raise _invalid([problem])
+        raise refusal([problem])
     return settings
 
 
-def _invalid(problems: Sequence[str]) -> SettingsInvalid:
+def refusal(problems: Sequence[str]) -> SettingsInvalid:
+    """Refuse settings for what is wrong with them."""
     error = SettingsInvalid("; ".join(problems))
     error.problems = tuple(problems)
     return error

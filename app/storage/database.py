@@ -1,7 +1,7 @@
 """Connections to Postgres: an engine for ordinary work, and plain connections for the writer, readers and streams."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from time import time_ns
 from typing import TypeAlias
 
@@ -34,6 +34,15 @@ AWAY = (
     asyncpg.ReadOnlySQLTransactionError,
 )
 """What the driver raises when the database is away, full, or another one than it was."""
+
+UNMIGRATED = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedObjectError,
+)
+"""What a statement of ours raises when the database lacks what the migrations make."""
+NOT_MIGRATED = "The database has not been migrated; run: location-gateway migrate"
 
 _CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError)
 _READERS = 5
@@ -87,16 +96,11 @@ class Database:
             Unavailable: The database cannot be reached, or went away, or all connections are in use.
         """
         try:
-            async with self._sessions.begin() as session:
-                yield session
-        except AWAY as error:
-            raise Unavailable("The database cannot be reached.", retry_after_s=5) from error
+            with reaching():
+                async with self._sessions.begin() as session:
+                    yield session
         except NoConnectionFree as error:
             raise Unavailable("All database connections are in use.", retry_after_s=1) from error
-        except DBAPIError as error:
-            if error.connection_invalidated or _is_away(error):
-                raise Unavailable("The database cannot be reached.", retry_after_s=5) from error
-            raise
 
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
         """Open a plain connection outside the pool; the caller closes it."""
@@ -108,14 +112,12 @@ class Database:
         Raises:
             Unavailable: The database cannot be reached, or does not answer, or all connections are in use.
         """
-        try:
+        with reaching():
             try:
                 return await self._fetch(statement, arguments)
             except _CONNECTION_LOST:
                 # The server was restarted since the connection was last used; reading twice does no harm.
                 return await self._fetch(statement, arguments)
-        except (*AWAY, TimeoutError) as error:
-            raise Unavailable("The database cannot be reached, or is too busy.", retry_after_s=5) from error
 
     async def _fetch(self, statement: str, arguments: "tuple[object, ...]") -> "list[asyncpg.Record]":
         if self._readers is None:
@@ -144,5 +146,25 @@ async def _keep_as_it_is(_: object) -> None:
     """Leave out what a pool does to clean up a returned connection, which takes a round trip; readers leave no dirt."""
 
 
-def _is_away(error: DBAPIError) -> bool:
-    return error.orig is not None and isinstance(error.orig.__cause__, AWAY)
+@contextmanager
+def reaching() -> Iterator[None]:
+    """Raise what the driver, or the engine above it, raises when the database cannot do its work as `Unavailable`.
+
+    Raises:
+        Unavailable: The database cannot be reached, is too busy, or has not been migrated.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        cause = error.orig.__cause__ if error.orig is not None else None
+        if not error.connection_invalidated and not isinstance(cause, (*AWAY, *UNMIGRATED)):
+            raise
+        raise _unavailable(cause) from error
+    except (*AWAY, *UNMIGRATED, TimeoutError) as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(cause: BaseException | None) -> Unavailable:
+    if isinstance(cause, UNMIGRATED):
+        return Unavailable(NOT_MIGRATED, retry_after_s=5)
+    return Unavailable("The database cannot be reached, or is too busy.", retry_after_s=5)

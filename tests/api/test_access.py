@@ -50,6 +50,14 @@ async def test_documentation_and_health_are_open(gateway: httpx.AsyncClient, pat
     assert response.status_code == 200
 
 
+async def test_the_root_leads_to_the_documentation_without_a_key_and_without_an_absolute_address(
+    gateway: httpx.AsyncClient,
+) -> None:
+    response = await gateway.get("/", headers={"Authorization": ""})
+
+    assert (response.status_code, response.headers["location"]) == (307, "docs")
+
+
 @pytest.mark.parametrize(
     "authorization",
     [

@@ -220,6 +220,6 @@ def test_insecure_settings_are_refused_at_the_start(tmp_path: Path) -> None:
         status = program.process.wait(30)
         told = program.output()
 
-    assert status == 1
+    assert status == 3
     assert "GATEWAY_AUTH=off is refused" in told
     assert "Traceback" not in told

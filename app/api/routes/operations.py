@@ -14,6 +14,7 @@ from app.errors import InvalidArgument, NotFound, Unavailable
 from app.listeners import Listener
 from app.observability.metrics import exposition
 from app.provider import Provider
+from app.storage.database import NOT_MIGRATED
 from app.storage.migrate import is_current
 
 router = APIRouter(tags=["operations"])
@@ -42,7 +43,7 @@ async def readyz(request: Request) -> Response:
     async with gateway.database.session() as session:
         migrated = await is_current(await session.connection())
     if not migrated:
-        raise Unavailable("The database has not been migrated; run: location-gateway migrate")
+        raise Unavailable(NOT_MIGRATED)
     return json_response({"status": "ready"})
 
 

@@ -2,8 +2,7 @@
 
 from collections.abc import AsyncGenerator
 
-from app.errors import Unavailable
-from app.storage.database import AWAY, Database
+from app.storage.database import Database, reaching
 from app.storage.reports import statements
 from app.storage.reports.filters import ReportFilter
 from app.storage.reports.records import ReportRecord
@@ -20,16 +19,15 @@ async def export(database: Database, wanted: ReportFilter) -> AsyncGenerator[lis
     """
     connection = None
     try:
-        connection = await database.connect()
-        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        # The first row should come at once: read along the indexes rather than sort millions of rows first.
-        await connection.execute("SET LOCAL enable_sort = off; SET LOCAL jit = off")
-        cursor = await connection.cursor(*statements.everything(wanted))
-        while records := await cursor.fetch(BATCH, timeout=_FETCH_TIMEOUT_S):
-            yield [ReportRecord._make(record.values()) for record in records]
-        await connection.close()
-    except (*AWAY, TimeoutError) as error:
-        raise Unavailable("The database went away.", retry_after_s=5) from error
+        with reaching():
+            connection = await database.connect()
+            await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            # The first row should come at once: read along the indexes rather than sort millions of rows first.
+            await connection.execute("SET LOCAL enable_sort = off; SET LOCAL jit = off")
+            cursor = await connection.cursor(*statements.everything(wanted))
+            while records := await cursor.fetch(BATCH, timeout=_FETCH_TIMEOUT_S):
+                yield [ReportRecord._make(record.values()) for record in records]
+            await connection.close()
     finally:
         # Works at once, even while a query runs and the reader is being cancelled.
         if connection is not None:

@@ -13,7 +13,7 @@ import structlog
 from app.errors import Unavailable
 from app.observability import metrics
 from app.storage.audit import NewAudit
-from app.storage.database import Connection
+from app.storage.database import NOT_MIGRATED, UNMIGRATED, Connection
 from app.storage.rows import NewCallback, NewReport, NewSimpleFix, report_id_of_hash
 from app.storage.writer import arguments
 from app.storage.writer.aliases import KnownAliases, NewAlias
@@ -107,7 +107,7 @@ class Store:
 
         Raises:
             Unstorable: The database cannot take one of the entries, which has no callback to be quarantined.
-            Unavailable: The database has been away for too long.
+            Unavailable: The database has been away for too long, or has not been migrated.
         """
         tries = 0
         is_surprised = False
@@ -119,6 +119,8 @@ class Store:
             except _UNSTORABLE as error:
                 await self._keep_apart(entries, error, is_repeated=is_repeated)
                 return
+            except UNMIGRATED as error:
+                raise Unavailable(NOT_MIGRATED, retry_after_s=5) from error
             except _TRY_AGAIN as error:
                 if tries >= _MOST_TRIES:
                     raise Unavailable("The database is too busy.", retry_after_s=1) from error

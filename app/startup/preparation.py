@@ -1,0 +1,85 @@
+"""Everything that has to hold before the gateway starts, looked at once, before there are several processes."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from app.errors import DatabaseUnusable
+from app.settings import Settings
+from app.startup.address import check_address
+from app.startup.configuration import Configuration, check_configuration
+from app.startup.database import DatabaseState, check_database, explained
+from app.startup.embedded import embedded_database
+from app.startup.settings import refusal
+from app.startup.summary import summarise
+from app.storage.migrate import upgrade
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """A gateway that can start.
+
+    Attributes:
+        summary: What it works with, without secrets.
+        configuration: What can be said of its settings.
+    """
+
+    settings: Settings
+    summary: dict[str, Any]
+    configuration: Configuration
+
+
+@contextmanager
+def prepared(
+    options: Mapping[str, Any], *, needs_database: bool = True, on_step: Callable[[str], None] = lambda _: None
+) -> Iterator[Preparation]:
+    """Prepare a gateway and keep its embedded database while the block runs.
+
+    Args:
+        options: Settings that go before the environment's, by the name of their variable; None leaves it alone.
+        needs_database: Whether a configured database that cannot be used is an error; it is told in the summary
+            otherwise.
+        on_step: Called with a few words about each step that takes time.
+
+    Raises:
+        SettingsInvalid: Some settings are not valid.
+        AddressUnusable: The address cannot be listened on.
+        DatabaseUnusable: The database cannot be used.
+        EmbeddedPostgresFailed: The embedded database cannot be used.
+    """
+    configuration = _configure(options)
+    settings = Settings()
+    _configure({"GATEWAY_PORT": check_address(settings.host, settings.port)})
+    settings = Settings()
+    with ExitStack() as stack:
+        if settings.database_url is None:
+            url = stack.enter_context(embedded_database(settings, on_step))
+        else:
+            url = settings.database_url.get_secret_value()
+        summary = asyncio.run(_look(settings, url, needs_database=needs_database))
+        yield Preparation(settings=settings, summary=summary, configuration=configuration)
+
+
+def _configure(options: Mapping[str, Any]) -> Configuration:
+    # The server's processes read the environment again, so the options have to stand there.
+    os.environ.update({name: str(value) for name, value in options.items() if value is not None})
+    found = check_configuration()
+    if found.invalid:
+        raise refusal(found.invalid)
+    return found
+
+
+async def _look(settings: Settings, url: str, *, needs_database: bool) -> dict[str, Any]:
+    if settings.database_url is None:
+        async with explained(url):
+            await upgrade(url)
+    try:
+        state: DatabaseState | DatabaseUnusable = await check_database(url)
+    except DatabaseUnusable as error:
+        if needs_database:
+            raise
+        state = error
+    return await summarise(settings, url, state)
