@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from app.access import Authenticator, KeyStore, RateLimits
-from app.api.access import Access
+from app.api.access import Access, check_scope
 from app.api.gauges import Gauges
-from app.api.report_streams import MOST_STREAMS
+from app.api.report_streams import StreamSlots
 from app.api.webhook import Webhook
 from app.callbacks.replay import Replay
 from app.callbacks.tokens import CallbackTokens
@@ -52,7 +52,7 @@ class Gateway:
     gauges: Gauges
     webhook: Webhook
     recorder: Recorder | None = None
-    streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_STREAMS))
+    streams: StreamSlots = field(default_factory=StreamSlots)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -60,6 +60,28 @@ def gateway_of(request: Request) -> Gateway:
     """Find the gateway that serves a request."""
     gateway: Gateway = request.app.state.gateway
     return gateway
+
+
+async def check_still_permitted(request: Request) -> None:
+    """Look once more, in the middle of long work, whether the caller's key permits it.
+
+    Raises:
+        Unauthenticated, PermissionDenied: It does not, or not any more.
+    """
+    caller = await gateway_of(request).access.caller(request.headers.get("authorization"))
+    check_scope(caller, request.method, request.url.path)
+
+
+async def check_still_asked(request: Request) -> None:
+    """Look, in the middle of long work, whether the client still waits for it and may.
+
+    Raises:
+        ClientDisconnect: The client has closed the connection.
+        Unauthenticated, PermissionDenied: Its key does not permit it any more.
+    """
+    if await request.is_disconnected():
+        raise ClientDisconnect
+    await check_still_permitted(request)
 
 
 def request_id_of(request: Request) -> str:

@@ -1,6 +1,7 @@
 """Decode stored callbacks again, after a fix: what was in quarantine becomes reports, what was stored stays."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -16,7 +17,8 @@ from app.storage.rows import NewCallback
 from app.storage.tables import CallbackRow
 from app.storage.writer import Entry, Unstorable, Writer
 
-_PAGE = 500
+_PAGE = 100
+_NOT_READ = "the provider reads no callbacks any more"
 _LARGEST = 4 * 1024 * 1024
 """Bytes of a stored body without its content coding; new ones are stored without it."""
 
@@ -35,6 +37,14 @@ class Replayed:
     state: str
     reports: int = 0
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaySummary:
+    """How many callbacks of a replay are stored and quarantined, from now on."""
+
+    stored: int
+    quarantined: int
 
 
 class Replay:
@@ -58,24 +68,42 @@ class Replay:
             row = await callbacks.find(session, key, reach)
         if row is None:
             raise NotFound("There is no such callback.")
-        return await self._replay(row)
+        [replayed] = await self._replay([row])
+        return replayed
 
-    async def every(self, wanted: CallbackFilter) -> list[Replayed]:
-        """Replay all callbacks that match, newest first."""
+    async def every(self, wanted: CallbackFilter, check: Callable[[], Awaitable[None]]) -> ReplaySummary:
+        """Replay all callbacks that match, newest first.
+
+        Args:
+            check: Called before each page; what it raises ends the replay.
+        """
         await self._writer.drained()
-        done: list[Replayed] = []
+        stored = quarantined = 0
         while True:
+            await check()
             async with self._database.session() as session:
-                rows: Sequence[CallbackRow] = await callbacks.page(session, wanted, _PAGE)
-            done.extend([await self._replay(row) for row in rows])
+                rows = await callbacks.page(session, wanted, _PAGE)
+            replayed = await self._replay(rows)
+            in_page = sum(one.state == "stored" for one in replayed)
+            stored, quarantined = stored + in_page, quarantined + len(replayed) - in_page
             if len(rows) < _PAGE:
-                return done
+                return ReplaySummary(stored=stored, quarantined=quarantined)
             wanted = replace(wanted, before=rows[-1].id)
 
-    async def _replay(self, row: CallbackRow) -> Replayed:
+    async def _replay(self, rows: Sequence[CallbackRow]) -> list[Replayed]:
+        # Together they share commits, as callbacks do that arrive together.
+        replayed = await asyncio.gather(*map(self._store_reports, rows))
+        async with self._database.session() as session:
+            for one in replayed:
+                if one.reason == _NOT_READ:
+                    continue
+                await callbacks.settle(session, one.id, state=one.state, reason=one.reason)
+        return replayed
+
+    async def _store_reports(self, row: CallbackRow) -> Replayed:
         address = self._addresses.of_stored(row.provider, row.account, row.service)
         if address is None:
-            return Replayed(id=row.id, state=row.state, reason="the provider reads no callbacks any more")
+            return Replayed(id=row.id, state=row.state, reason=_NOT_READ)
         callback = NewCallback(
             id=row.id.hex,
             received_at=row.received_at,
@@ -89,14 +117,9 @@ class Replay:
             body = legible(row.body, (), _LARGEST)
             reports = await self._thread.run(len(body), lambda: decode(address, body, callback))
         except GatewayError as error:
-            return await self._settle(Replayed(id=row.id, state="quarantined", reason=error.detail))
+            return Replayed(id=row.id, state="quarantined", reason=error.detail)
         try:
             await self._writer.submit(Entry(reports=reports))
         except Unstorable as error:
-            return await self._settle(Replayed(id=row.id, state="quarantined", reason=error.detail))
-        return await self._settle(Replayed(id=row.id, state="stored", reports=len(reports)))
-
-    async def _settle(self, replayed: Replayed) -> Replayed:
-        async with self._database.session() as session:
-            await callbacks.settle(session, replayed.id, state=replayed.state, reason=replayed.reason)
-        return replayed
+            return Replayed(id=row.id, state="quarantined", reason=error.detail)
+        return Replayed(id=row.id, state="stored", reports=len(reports))

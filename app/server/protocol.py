@@ -1,8 +1,8 @@
 """HTTP/1.1 as uvicorn speaks it, and what it lacks; the one module that leans on the inside of uvicorn's protocol.
 
-A request has to arrive within a time, and its head within a size. What cannot be given to the application is answered
-with a problem document, in its turn, and ends the connection. An offer of another protocol is passed over. What arrives
-in one piece, as nearly all requests do, costs no timer.
+A request has to arrive within a time, and its head within a size; a client that does not take its answer is cut off.
+What cannot be given to the application is answered with a problem document, in its turn, and ends the connection. An
+offer of another protocol is passed over. What comes and goes in one piece, as nearly everything does, costs no timer.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from app.observability import metrics
 
 LARGEST_HEAD = 64 * 1024
 _READ_TIMEOUT_S = 30.0
+_WRITE_TIMEOUT_S = 30.0
 _LINGER_S = 1.0
 """How long what a client still sends is read and dropped after the last answer: closing at once would make the system
 break the connection off, and the client might never see the answer."""
@@ -53,14 +54,23 @@ class GatewayProtocol(HttpToolsProtocol):
     app: Any
     scope: Any
 
-    def __init__(self, *args: Any, read_timeout_s: float = _READ_TIMEOUT_S, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        read_timeout_s: float = _READ_TIMEOUT_S,
+        write_timeout_s: float = _WRITE_TIMEOUT_S,
+        **kwargs: Any,
+    ) -> None:
         """Serve one connection.
 
         Args:
             read_timeout_s: How long a request may take to arrive.
+            write_timeout_s: How long a client may take for what is buffered of an answer, about 64 KiB.
         """
         super().__init__(*args, **kwargs)
         self._read_timeout_s = read_timeout_s
+        self._write_timeout_s = write_timeout_s
+        self._write_timer: asyncio.TimerHandle | None = None
         self.is_arriving = False
         self._is_refused = False
         self._read_bytes = 0
@@ -82,6 +92,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_timer()
+        self._stop_write_timer()
         super()._unset_keepalive_if_required()
         super().connection_lost(exc)
 
@@ -301,6 +312,22 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _look_again_after(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def pause_writing(self) -> None:
+        """Make the application wait for the client; cut the client off where it takes too long."""
+        super().pause_writing()
+        self._stop_write_timer()
+        self._write_timer = self.loop.call_later(self._write_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Let the application go on: the client has taken most of what was buffered."""
+        self._stop_write_timer()
+        super().resume_writing()
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     # Refusals
 

@@ -5,12 +5,13 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Any, Self
 
 import httpx
 import pytest
 
-from app.api.report_streams import MOST_STREAMS
+from app.api.report_streams import MOST_STREAMS, MOST_STREAMS_PER_KEY
 from app.main import create_app
 from app.settings import Settings
 from app.storage.database import Database
@@ -109,21 +110,42 @@ async def test_a_name_cannot_become_a_formula(client: httpx.AsyncClient, databas
     assert rows_of(response.text)[0]["name"] == f"'{name}"
 
 
-async def test_more_streams_than_there_is_room_for_are_sent_away(app: Any, client: httpx.AsyncClient) -> None:
-    for _ in range(MOST_STREAMS):
-        await app.state.gateway.streams.acquire()
+async def test_a_key_runs_only_so_many_exports_at_a_time(app: Any, client: httpx.AsyncClient) -> None:
+    streams = app.state.gateway.streams
+    with ExitStack() as taken:
+        for _ in range(MOST_STREAMS_PER_KEY):
+            taken.enter_context(streams.slot("anyone"))
+        refused = await client.get("/reports", headers=CSV)
+    answered = await client.get("/reports", headers=CSV)
 
-    response = await client.get("/reports", headers=CSV)
+    assert (refused.status_code, refused.json()["code"]) == (429, "TOO_MANY_REQUESTS")
+    assert int(refused.headers["retry-after"]) > 0
+    assert answered.status_code == 200
 
-    assert response.status_code == 503
-    assert response.json()["code"] == "UNAVAILABLE"
+
+async def test_the_exports_of_one_key_leave_room_for_those_of_others(app: Any, client: httpx.AsyncClient) -> None:
+    with ExitStack() as taken:
+        for _ in range(MOST_STREAMS_PER_KEY):
+            taken.enter_context(app.state.gateway.streams.slot("another key"))
+        response = await client.get("/reports", headers=CSV)
+
+    assert response.status_code == 200
+
+
+async def test_more_exports_than_there_is_room_for_are_sent_away(app: Any, client: httpx.AsyncClient) -> None:
+    with ExitStack() as taken:
+        for number in range(MOST_STREAMS):
+            taken.enter_context(app.state.gateway.streams.slot(f"key {number}"))
+        response = await client.get("/reports", headers=CSV)
+
+    assert (response.status_code, response.json()["code"]) == (503, "UNAVAILABLE")
     assert int(response.headers["retry-after"]) > 0
 
 
 async def test_a_stream_makes_room_when_it_has_ended(client: httpx.AsyncClient, database: Database) -> None:
     await store(database, located())
 
-    statuses = [(await client.get("/reports", headers=CSV)).status_code for _ in range(MOST_STREAMS + 1)]
+    statuses = [(await client.get("/reports", headers=CSV)).status_code for _ in range(MOST_STREAMS_PER_KEY + 1)]
 
     assert set(statuses) == {200}
 
@@ -150,7 +172,9 @@ async def test_a_client_that_goes_away_leaves_nothing_behind(app: Any, database:
         while await connection.fetchval(f"SELECT count(*) {OTHERS} AND state <> 'idle'"):  # noqa: ASYNC110 -- the server does not tell us
             await asyncio.sleep(0.01)
     await connection.close()
-    assert not app.state.gateway.streams.locked()
+    with ExitStack() as taken:
+        for _ in range(MOST_STREAMS_PER_KEY):
+            taken.enter_context(app.state.gateway.streams.slot("anyone"))
 
 
 async def test_a_failure_in_the_middle_breaks_the_connection(database_url: str, database: Database) -> None:

@@ -1,16 +1,17 @@
 """What providers sent us: the raw callbacks, and replaying them."""
 
 import base64
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from app.access.permissions import check_sees_all_devices
 from app.api import answers, examples
 from app.api.access import caller_of
-from app.api.gateway import gateway_of
+from app.api.gateway import check_still_asked, gateway_of
 from app.api.parameters import Cursor, Limit, Since, Until, id_of, next_of, place_of, refuse_unknown
 from app.api.rendering import instant, json_response
 from app.callbacks.replay import Replayed
@@ -109,7 +110,10 @@ async def replay_callbacks(
     since: Since = None,
     until: Until = None,
 ) -> Response:
-    """Decode all callbacks that match again; those in quarantine unless `state` says otherwise."""
+    """Decode all callbacks that match again; those in quarantine unless `state` says otherwise.
+
+    It ends early, and what is done stays done, when the client closes the connection or its key is revoked.
+    """
     refuse_unknown(request, _FILTERS)
     wanted = CallbackFilter(
         state=state,
@@ -120,9 +124,11 @@ async def replay_callbacks(
         until=until,
         reach=_reach_of(request),
     )
-    replayed = await gateway_of(request).replay.every(wanted)
-    stored = sum(one.state == "stored" for one in replayed)
-    return json_response({"stored": stored, "quarantined": len(replayed) - stored})
+    try:
+        summary = await gateway_of(request).replay.every(wanted, partial(check_still_asked, request))
+    except ClientDisconnect:
+        return Response(status_code=499)
+    return json_response({"stored": summary.stored, "quarantined": summary.quarantined})
 
 
 @router.get(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -12,7 +13,7 @@ from starlette.responses import Response
 
 from app.api.access import caller_of
 from app.api.audit_trail import row_about
-from app.api.gateway import gateway_of
+from app.api.gateway import check_still_permitted, gateway_of
 from app.api.negotiation import preferred
 from app.api.parameters import Cursor, Limit, Since, Until, id_of, refuse_unknown
 from app.api.rendering import GEOJSON, instant
@@ -120,7 +121,9 @@ async def answer_reports(request: Request, wanted: ReportFilter, *, cursor: str 
             request, "reports.export", "accepted", account=wanted.account, device=device, subject=media_type
         )
         await gateway.journal.keep(row)
-        return stream(reports.export(gateway.database, wanted), media_type, gateway.streams)
+        slot = gateway.streams.slot(caller_of(request).key_id)
+        check = partial(check_still_permitted, request)
+        return stream(reports.export(gateway.database, wanted), media_type, slot, check)
     page = await reports.page(gateway.database, wanted, after=after, limit=limit)
     _note_read(request, page.reports)
     return _listed("reports", page.reports, public_id(page.next.id) if page.next else None, media_type)
