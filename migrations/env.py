@@ -9,6 +9,8 @@ from app.storage.tables import Base
 
 connection = context.config.attributes["connection"]
 left_alone = partitions(connection)
+# Looking the partitions up began a transaction; Alembic commits only those that it begins itself.
+connection.commit()
 
 
 def is_ours(_item: Any, name: str | None, kind: str, _reflected: bool, _counterpart: Any) -> bool:  # noqa: FBT001 -- Alembic calls it by position
@@ -23,7 +25,5 @@ context.configure(
     compare_type=True,
     compare_server_default=True,
 )
-# Looking the partitions up began a transaction; Alembic commits only those that it began itself.
-connection.commit()
 with context.begin_transaction():
     context.run_migrations()
