@@ -11,6 +11,7 @@ from app.errors import FieldError, ProviderError
 from app.model import (
     AccountName,
     Deadline,
+    Device,
     Headers,
     Located,
     LocationQuery,
@@ -195,6 +196,17 @@ class Listeners(Protocol):
         """Remove a registration; one that does not exist is removed already."""
 
 
+class Directory(Protocol):
+    """Knows the devices of an account, as the provider lists them."""
+
+    async def find(self, account: AccountName, device: Device, *, deadline: Deadline) -> Device | None:
+        """Find a device by the one identifier that is known, and complete it; None when it is not listed.
+
+        Raises:
+            ProviderError: The provider refused or could not be reached.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """What an operator wants to see of a provider; no secrets.
@@ -238,6 +250,7 @@ class Provider:
     tracker: Tracker | None = None
     callbacks: CallbackReader | None = None
     listeners: Listeners | None = None
+    directory: Directory | None = None
     key_material: bytes = field(default=b"", repr=False)
     default_account: AccountName | None = None
     health: Callable[[], Health] = field(default=lambda: Health(state="ready"))

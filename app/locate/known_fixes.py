@@ -7,11 +7,13 @@ import structlog
 from msgspec.structs import replace
 
 from app.caller import Reach
+from app.directory import DeviceDirectory
 from app.errors import Overloaded, Unavailable
 from app.locate.answers import to_fix
 from app.locate.search import Search
-from app.model import AccountName, Device
+from app.model import AccountName, Deadline, Device
 from app.observability import metrics
+from app.provider import Provider
 from app.storage import aliases, positions
 from app.storage.database import Database
 from app.storage.writer import Entry, RefusedPair, Writer
@@ -20,30 +22,32 @@ log = structlog.get_logger()
 
 
 class KnownFixes:
-    """Completes devices from the alias book, and answers from stored fixes."""
+    """Completes devices from the alias book and the provider's device list, and answers from stored fixes."""
 
-    def __init__(self, database: Database, writer: Writer, *, recent_s: int) -> None:
+    def __init__(self, database: Database, writer: Writer, directory: DeviceDirectory, *, recent_s: int) -> None:
         """Look things up.
 
         Args:
+            directory: Asked for what the alias book lacks.
             recent_s: How old a stored fix may be when the caller does not say, seconds.
         """
         self._database = database
         self._writer = writer
+        self._directory = directory
         self._recent_s = recent_s
 
-    async def complete(self, group: Sequence[Search], default_account: AccountName | None) -> None:
+    async def complete(self, group: Sequence[Search], provider: Provider, deadline: Deadline) -> None:
         """Give devices of which one identifier is known the other one, as far as their callers' keys may see it.
 
         Args:
-            default_account: What the present candidate uses for questions that name no account.
+            provider: The present candidate.
 
         Raises:
             Unavailable: The database cannot be asked.
         """
         alike: dict[tuple[AccountName, Reach], list[Search]] = {}
         for search in group:
-            if (account := search.query.device.account or default_account) is not None:
+            if (account := search.query.device.account or provider.default_account) is not None:
                 alike.setdefault((account, search.caller.reach), []).append(search)
         if not alike:
             return
@@ -51,9 +55,11 @@ class KnownFixes:
         async with self._database.session() as session:
             for (account, reach), searches in alike.items():
                 devices = [search.query.device for search in searches]
-                completed = await aliases.completed(session, account, devices, reach)
-                for search, device in zip(searches, completed, strict=True):
-                    search.query = replace(search.query, device=device)
+                _complete(searches, await aliases.completed(session, account, devices, reach))
+        for (account, reach), searches in alike.items():
+            lacking = [search for search in searches if not (search.query.device.id and search.query.device.mdn)]
+            devices = [search.query.device for search in lacking]
+            _complete(lacking, await self._directory.complete(provider, account, devices, reach, deadline))
 
     def forget(self, refused: Sequence[Device], default_account: AccountName | None) -> None:
         """Forget pairs of identifiers that the provider refuses to locate, as far as the alias book holds them."""
@@ -106,3 +112,8 @@ class KnownFixes:
             accounts=seen,
             provider=query.pinned,
         )
+
+
+def _complete(searches: Sequence[Search], devices: Sequence[Device]) -> None:
+    for search, device in zip(searches, devices, strict=True):
+        search.query = replace(search.query, device=device)

@@ -11,6 +11,7 @@ from app import policy
 from app.access import meter_for
 from app.access.permissions import permitted_query
 from app.caller import ANYONE, Caller
+from app.directory import DeviceDirectory
 from app.errors import (
     DeviceNotOwned,
     GatewayError,
@@ -60,7 +61,7 @@ class Locate:
         self._database = database
         self._writer = writer
         self._defaults = {provider.default_account for provider in providers if provider.default_account is not None}
-        self._memory = KnownFixes(database, writer, recent_s=recent_s)
+        self._memory = KnownFixes(database, writer, DeviceDirectory(database), recent_s=recent_s)
         self._sharing = SingleFlight(reuse_s)
         self._journal = Journal(writer)
 
@@ -156,7 +157,7 @@ class Locate:
         locator = self._locators[name]
         started = time.perf_counter()
         if locator.locates_by == "device":
-            group = await self._prepare_devices(name, group, started)
+            group = await self._prepare_devices(name, group, started, deadline)
         if not self._providers[name].configured:
             pass_over(name, group, started)
             return
@@ -233,13 +234,15 @@ class Locate:
             log.warning("fix not stored", provider=fix.provider, code=error.code)
         return row.id
 
-    async def _prepare_devices(self, name: ProviderName, group: list[Search], started: float) -> list[Search]:
+    async def _prepare_devices(
+        self, name: ProviderName, group: list[Search], started: float, deadline: Deadline
+    ) -> list[Search]:
         """Complete the devices from the alias book and answer from stored fixes; return those still to be asked."""
         locator = self._locators[name]
         lacking = [search for search in group if locator.assess(search.query).missing_identifier]
         if lacking:
             try:
-                await self._memory.complete(lacking, self._providers[name].default_account)
+                await self._memory.complete(lacking, self._providers[name], deadline)
             except Unavailable as error:
                 for search in lacking:
                     search.note("unavailable", error.detail, started=started, error=error)

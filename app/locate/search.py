@@ -96,7 +96,7 @@ def unidentified(assessment: Assessment) -> MissingIdentifier:
         field = FieldError(pointer="/device", code="MISSING", detail=assessment.reason)
         return MissingIdentifier(assessment.reason, errors=(field,))
     lacking = "mdn" if assessment.missing_identifier == "mdn" else "imei"
-    detail = f"send {lacking} as well; neither an earlier request nor a callback has shown it"
+    detail = f"send {lacking} as well; neither the alias book nor the provider's device list has it"
     return MissingIdentifier(
         assessment.reason, errors=(FieldError(pointer=f"/device/{lacking}", code="MISSING", detail=detail),)
     )

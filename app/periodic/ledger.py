@@ -6,7 +6,6 @@ from datetime import datetime
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.caller import EVERYTHING, Reach
 from app.errors import GatewayError, OutcomeUnknown, ProviderMisconfigured, ProviderNotConfigured
 from app.model import PeriodicPlan, TransactionId
 from app.periodic.answers import Answer, AnswerWriter
@@ -27,7 +26,6 @@ class Intent:
 
     Attributes:
         row: The session as it was committed.
-        reach: What the caller's key may see.
     """
 
     row: SessionRow
@@ -35,7 +33,6 @@ class Intent:
     tracker: Tracker
     key: Key | None
     words: AnswerWriter
-    reach: Reach = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

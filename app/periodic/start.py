@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from uuid import UUID
 
 import msgspec
 import structlog
 
 from app.caller import EVERYTHING, Reach
+from app.directory import DeviceDirectory
 from app.errors import (
     DeviceNotOwned,
     FieldError,
@@ -27,6 +27,7 @@ from app.periodic.answers import Answer, AnswerWriter
 from app.periodic.background import persistently
 from app.periodic.context import START_LIMIT_S, SessionContext
 from app.periodic.ledger import Accepted, Intent, Recording
+from app.provider import Provider
 from app.storage import aliases, idempotency, session_views, sessions
 from app.storage.idempotency import Key
 from app.storage.rows import from_milliseconds, milliseconds, new_id
@@ -50,14 +51,15 @@ class SessionStart:
         self._writer = writer
         self._background = background
         self._recording = Recording(parts)
+        self._directory = DeviceDirectory(parts.database)
 
     async def start(
         self, plan: PeriodicPlan, *, key: Key | None, words: AnswerWriter, reach: Reach = EVERYTHING
     ) -> Answer:
         """Start a session, or give the answer that the key's first request got.
 
-        A caller who goes away does not stop it. MDNs that are not given are taken from the account's alias book, as
-        far as the caller's reach allows.
+        A caller who goes away does not stop it. MDNs that are not given are completed as far as the caller's reach
+        allows.
 
         Raises:
             IdempotencyKeyReused: The key's first request was another one.
@@ -68,10 +70,17 @@ class SessionStart:
         provider, tracker = self._parts.tracking()
         if any(device.mdn is None for device in plan.devices):
             await self._writer.drained()
-        intent = Intent(
-            row=self._to_row(plan, provider.name), plan=plan, tracker=tracker, key=key, words=words, reach=reach
-        )
+            plan = await self._completed(provider, plan, reach)
+        intent = Intent(row=self._to_row(plan, provider.name), plan=plan, tracker=tracker, key=key, words=words)
         return await asyncio.shield(self._background.begin(self._start(intent)))
+
+    async def _completed(self, provider: Provider, plan: PeriodicPlan, reach: Reach) -> PeriodicPlan:
+        """Take MDNs that are not given from the account's alias book, else from the provider's device list."""
+        async with self._parts.database.session() as db:
+            devices = await aliases.completed(db, plan.account, plan.devices, reach)
+        deadline = Deadline.after(START_LIMIT_S)
+        devices = await self._directory.complete(provider, plan.account, devices, reach, deadline)
+        return msgspec.structs.replace(plan, devices=tuple(devices))
 
     def _to_row(self, plan: PeriodicPlan, provider: str) -> SessionRow:
         now = from_milliseconds(milliseconds(self._parts.now()))
@@ -92,16 +101,15 @@ class SessionStart:
 
     async def _start(self, intent: Intent) -> Answer:
         try:
-            committed = await persistently(lambda: self._commit(intent), for_s=0)
+            earlier = await persistently(lambda: self._commit(intent), for_s=0)
         except Unavailable as error:
             # The commit may have come through although its confirmation did not: take it back when the database is.
             self._background.begin(self._recording.record(intent, error))
             raise
-        if isinstance(committed, IdempotencyRow):
-            return await self._earlier(intent, committed)
-        intent = replace(intent, plan=committed)
+        if earlier is not None:
+            return await self._earlier(intent, earlier)
         outcome = await self._call(intent)
-        self._forget_if_refused(committed, outcome)
+        self._forget_if_refused(intent.plan, outcome)
         recording = self._background.begin(self._recording.record(intent, outcome))
         try:
             async with asyncio.timeout(_ANSWER_AFTER_S):
@@ -112,19 +120,18 @@ class SessionStart:
             raise answer
         return answer
 
-    async def _commit(self, intent: Intent) -> PeriodicPlan | IdempotencyRow:
-        """Commit the intent and return the plan with all MDNs that are known, or what its key was used for before."""
+    async def _commit(self, intent: Intent) -> IdempotencyRow | None:
+        """Commit the intent, or return what its key was used for before."""
         row, plan = intent.row, intent.plan
         async with self._parts.database.session() as db:
             if intent.key is not None:
                 earlier = await idempotency.reserve(db, intent.key, row.id)
                 if earlier is not None:
                     return earlier
-            completed = await aliases.completed(db, plan.account, plan.devices, intent.reach)
             if plan.count is None:
-                _refuse_unstoppable(completed)
-            await sessions.add(db, row, {device.id: device.mdn for device in completed if device.id})
-        return msgspec.structs.replace(plan, devices=tuple(completed))
+                _refuse_unstoppable(plan.devices)
+            await sessions.add(db, row, {device.id: device.mdn for device in plan.devices if device.id})
+        return None
 
     async def _earlier(self, intent: Intent, earlier: IdempotencyRow) -> Answer:
         assert intent.key is not None

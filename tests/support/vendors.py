@@ -107,6 +107,8 @@ class Vendors:
         thingspace: What ThingSpace answers to every call of its location API.
         cloudlocate_calls: The questions to CloudLocate.
         thingspace_calls: The calls of ThingSpace's location API.
+        listed: The devices of ThingSpace's device list, each as its identifiers by kind.
+        list_calls: The calls of that list.
         logins: How often somebody logged in at ThingSpace.
     """
 
@@ -119,6 +121,8 @@ class Vendors:
         self.thingspace: Answer = seen
         self.cloudlocate_calls: list[httpx.Request] = []
         self.thingspace_calls: list[httpx.Request] = []
+        self.listed: list[dict[str, str]] = []
+        self.list_calls: list[httpx.Request] = []
         self.logins = 0
 
     def transport(self) -> httpx.MockTransport:
@@ -137,12 +141,28 @@ class Vendors:
             case "/api/m2m/v1/session/login":
                 self.logins += 1
                 return httpx.Response(200, json={"sessionToken": "session"})
+            case "/api/m2m/v1/devices/actions/list":
+                self.list_calls.append(request)
+                return self._list(asked(request))
             case "/cloudlocate":
                 self.cloudlocate_calls.append(request)
                 return await _given(self.cloudlocate, request)
         assert request.url.path.startswith("/api/loc/v1/"), request.url.path
         self.thingspace_calls.append(request)
         return await _given(self.thingspace, request)
+
+    def _list(self, question: Any) -> httpx.Response:
+        wanted = question["deviceId"]
+        found = [device for device in self.listed if device.get(wanted["kind"]) == wanted["id"]]
+        devices = [
+            {
+                "accountName": question["accountName"],
+                "deviceIds": [{"id": id_, "kind": kind} for kind, id_ in one.items()],
+                "connected": True,
+            }
+            for one in found
+        ]
+        return httpx.Response(200, json={"hasMoreData": False, "devices": devices})
 
 
 async def _given(answer: Answer, request: httpx.Request) -> httpx.Response:

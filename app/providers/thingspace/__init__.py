@@ -8,6 +8,7 @@ from app.model import AccountName
 from app.provider import Provider, Vault
 from app.providers.thingspace.callbacks import ThingSpaceCallbacks
 from app.providers.thingspace.client import Client
+from app.providers.thingspace.directory import ThingSpaceDirectory
 from app.providers.thingspace.health import to_health
 from app.providers.thingspace.listeners import ThingSpaceListeners
 from app.providers.thingspace.locator import ThingSpaceLocator
@@ -42,6 +43,7 @@ def build(transport: object | None = None, *, vault: Vault | None = None) -> Pro
         tracker=ThingSpaceTracker(client, settings),
         callbacks=ThingSpaceCallbacks(settings),
         listeners=ThingSpaceListeners(client, settings),
+        directory=ThingSpaceDirectory(client) if settings.directory else None,
         key_material=settings.key_material,
         default_account=AccountName(settings.account) if settings.account else None,
         health=lambda: to_health(client, settings.missing),

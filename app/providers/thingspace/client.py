@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache, partial
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import httpx
 
@@ -33,7 +33,7 @@ _TROUBLE = (ProviderUnavailable, ProviderTimeout, ProviderThrottled, ProviderMis
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One request to the location API.
+    """One request to the location API, or to the connectivity API (`m2m`).
 
     Attributes:
         path: Path and query behind the API's address, already encoded.
@@ -51,6 +51,7 @@ class Call:
     operation: str
     body: bytes | None = None
     account: str = ""
+    api: Literal["location", "m2m"] = "location"
     is_safe: bool = False
     in_doubt: bool = False
     fixes: int = 0
@@ -175,7 +176,7 @@ class Client:
         # The one place that touches the HTTP library; a bare request skips the merging of client defaults.
         request = httpx.Request(
             call.method,
-            _to_url(self._settings.location + call.path),
+            _to_url((self._settings.m2m if call.api == "m2m" else self._settings.location) + call.path),
             headers={
                 "Authorization": f"Bearer {bearer}",
                 "VZ-M2M-Token": session,

@@ -30,6 +30,9 @@ class ThingSpaceSettings(ProviderSettings):
     username: SecretStr | None = Field(default=None, description="UWS user name for the M2M login")
     password: SecretStr | None = Field(default=None, description="UWS password for the M2M login")
     account: str | None = Field(default=None, description="billing account used when a request names none")
+    directory: bool = Field(
+        default=True, description="complete devices from ThingSpace's own device list, which is not billed"
+    )
     allow_http: bool = Field(default=False, description="allow plain http to hosts other than this machine")
     callback_token: SecretStr | None = Field(
         default=None,

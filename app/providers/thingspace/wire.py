@@ -28,6 +28,13 @@ class LocationsRequest(msgspec.Struct, rename="camel"):
     device_list: list[DeviceId]
 
 
+class DeviceListRequest(msgspec.Struct, rename="camel"):
+    """Body of `POST /devices/actions/list`."""
+
+    account_name: str
+    device_id: DeviceId
+
+
 class PeriodicRequest(msgspec.Struct, rename="camel"):
     """Body of `POST /devicelocations/action/periodic`; the numbers are texts or integers, as a setting says."""
 

@@ -14,6 +14,7 @@ from app.simulator.vendors.thingspace import (
     consents,
     control,
     delivery,
+    device_list,
     fixes,
     listeners,
     locations,
@@ -40,10 +41,24 @@ _WITH_ROUTES = (
     reports,
     consent_calls,
     usage,
+    device_list,
     unknown,
     control,
 )
-_WITH_FAULTS = (oauth, sessions, calls, consents, fixes, wire, locations, listeners, messages, delivery, periodic)
+_WITH_FAULTS = (
+    oauth,
+    sessions,
+    device_list,
+    calls,
+    consents,
+    fixes,
+    wire,
+    locations,
+    listeners,
+    messages,
+    delivery,
+    periodic,
+)
 
 
 def routes(state: State) -> list[BaseRoute]:
