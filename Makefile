@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench audit sbom lock clean
+.PHONY: help demo test check openapi format bench audit sbom lock clean
 
 help: ## show this list
 	@grep -E '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,10 @@ check: $(VENV)/.ready ## format, lint, types and import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+openapi: $(VENV)/.ready ## lint the OpenAPI document, and make and try clients from it
+	@PYTHON=$(PYTHON) .ci/openapi/install $(VENV)/openapi
+	@$(BIN)/python -m pytest tests/clients
 
 format: $(VENV)/.ready ## rewrite the code as `check` wants it
 	@$(BIN)/ruff check --fix .
