@@ -1,1 +1,35 @@
-"""One normalized location API in front of several positioning services."""
+"""The location gateway: one question, "where is this device?", and one answer, from whichever provider has it.
+
+A query's way (`POST /locate`):
+
+1. `server` reads the request from the socket; `api.middleware` authenticates the caller and counts the request.
+2. `api.routes.locate` turns the body (`api.schemas`) into a `LocationQuery` (`model`).
+3. `locate.Locate` checks what the caller may see (`access.permissions`), shares the work of identical queries
+   (`locate.single_flight`), and asks `policy` which providers are candidates, in which order.
+4. For each candidate: identifiers are completed (`directory`), stored fixes are looked up (`locate.known_fixes`), and
+   the provider's `Locator` is called (`providers.<name>`, over `upstream`).
+5. The `Fix` goes back as JSON; the report and the audit row are stored by `storage.writer` after the answer.
+
+A callback's way (`POST /callbacks/{provider}/{token}`):
+
+1. `server` reads it; a complete, small one takes the fast path (`server.fast_callbacks`), all others go through
+   `api.webhook`. Both call `callbacks.ingest`.
+2. `callbacks.tokens` says whose token it is; the provider's `CallbackReader` checks the signature and decodes the body.
+3. `storage.writer` commits the raw bytes and the reports together with those of other callbacks, in one statement.
+4. Then 200 is sent. What could not be read is kept in quarantine, for `callbacks.replay`.
+
+Where to start reading: `model` and `provider` (the vocabulary), `locate.locate` (a use case), `wiring` (how the parts
+are connected), `providers.thingspace.mapping` (a vendor's words into ours).
+
+Glossary:
+
+* query, evidence: the question, and the measurements that it offers to be located by.
+* fix: a position with accuracy and time. Report: what a provider said about one device.
+* provider: a positioning service. Candidate: a provider that may be asked about a query, in its turn.
+* account: the provider's billing account. Reach: the accounts and devices that an API key may see.
+* alias book: which IMEI and MDN belong together, as the provider has said.
+* session: our periodic job. Transaction: the provider's id of a job.
+* callback: what a provider posts to us, raw. Listener: our address, registered at the provider to receive callbacks.
+* fast path, full path: the two ways of a callback to its rows; the first is for single fixes exactly as documented.
+* quarantine: callbacks that are kept although no report could be made of them.
+"""
