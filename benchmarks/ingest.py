@@ -39,7 +39,7 @@ WITH started AS (
     SELECT id, '99000112000' || lpad(n::text, 4, '0'), '508555' || lpad(n::text, 4, '0')
     FROM started, generate_series(0, 9999) AS n
 )
-INSERT INTO session_transactions (transaction_id, session_id, kind) SELECT $2, id, 'start' FROM started
+INSERT INTO session_transactions (transaction_id, session_id, kind, account) SELECT $2, id, 'start', $1 FROM started
 """
 
 

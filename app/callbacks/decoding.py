@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
+from msgspec.structs import replace
 
 from app.callbacks.signatures import Signature
 from app.callbacks.tokens import Address
@@ -83,15 +84,17 @@ def decode(address: Address, body: bytes, callback: NewCallback) -> tuple[NewRep
 
 
 def to_rows(address: Address, reports: list[Report], callback: NewCallback) -> tuple[NewReport, ...]:
-    """Make rows of a callback's reports, and mark what names another account than its token's."""
-    rows = []
-    for report in reports:
-        is_ours = report.account in (None, address.account)
-        row = to_row(report, received_at=callback.received_at, callback_id=callback.id, is_vouched=is_ours)
-        if row.account is None:
-            row.account = address.account
-        elif not is_ours:
-            row.flags = (*report.flags, OTHER_ACCOUNT)
-            callback.flags = (OTHER_ACCOUNT,)
-        rows.append(row)
-    return tuple(rows)
+    """Make rows of a callback's reports; they belong to the account of the token, whatever account they name."""
+    return tuple(_to_row(address, report, callback) for report in reports)
+
+
+def _to_row(address: Address, report: Report, callback: NewCallback) -> NewReport:
+    is_ours = address.account is None or report.account in (None, address.account)
+    if not is_ours:
+        callback.flags = (OTHER_ACCOUNT,)
+        # With a content of its own: at the address of the account that it names, the same is no repetition.
+        own_key = f"{address.account}|{report.content_key}"
+        report = replace(report, content_key=own_key, flags=(*report.flags, OTHER_ACCOUNT))
+    row = to_row(report, received_at=callback.received_at, callback_id=callback.id, is_vouched=is_ours)
+    row.account = address.account or row.account
+    return row

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.storage.counting import COUNTED
-from app.storage.flags import WITH_CLAIM
+from app.storage.flags import WITH_CLAIM, of_own_account
 from app.storage.sessions import seconds
 from app.storage.tables import ReportRow, SessionDeviceRow, SessionRow, SessionTransactionRow
 
@@ -25,7 +25,7 @@ WITH new AS (
         flags = {WITH_CLAIM}
     FROM session_transactions AS t JOIN sessions AS s ON s.id = t.session_id
     WHERE t.transaction_id = ANY (CAST(:ids AS text[])) AND r.transaction_id = t.transaction_id
-        AND r.session_id IS NULL
+        AND r.account = t.account AND r.session_id IS NULL AND {of_own_account("r.flags")}
     RETURNING r.session_id, r.device, r.mdn, r.type, r.status, r.at, r.id, r.flags, r.received_at
 ), counted AS ({COUNTED})
 SELECT count(*) FROM new
@@ -82,21 +82,24 @@ async def lock_adoptions(db: AsyncSession) -> None:
 
 
 async def strangers(db: AsyncSession, transaction_ids: Sequence[str]) -> list[Stranger]:
-    """Find those of the transactions that belong to no session and whose reports name one account."""
-    known = exists().where(SessionTransactionRow.transaction_id == ReportRow.transaction_id)
+    """Find those of the transactions, by account, that belong to no session."""
+    known = exists().where(
+        SessionTransactionRow.transaction_id == ReportRow.transaction_id,
+        SessionTransactionRow.account == ReportRow.account,
+    )
     rows = await db.execute(
         select(
             ReportRow.transaction_id,
             func.min(ReportRow.provider),
-            func.min(ReportRow.account),
+            ReportRow.account,
             func.array_agg(ReportRow.device.distinct()),
             func.min(ReportRow.received_at).label("first_at"),
             func.max(ReportRow.received_at),
         )
         .where(ReportRow.transaction_id == func.any(literal(list(transaction_ids), ARRAY(Text()))))
         .where(ReportRow.session_id.is_(None), ReportRow.type == "location", ~known)
-        .group_by(ReportRow.transaction_id)
-        .having(func.count(ReportRow.account.distinct()) == 1)
+        .where(ReportRow.account.is_not(None), text(of_own_account("reports.flags")))
+        .group_by(ReportRow.transaction_id, ReportRow.account)
         .order_by(text("first_at"))
     )
     return [
@@ -152,5 +155,6 @@ async def lingering(db: AsyncSession, since: datetime) -> list[str]:
         .join(SessionRow, SessionRow.id == SessionDeviceRow.session_id)
         .where(SessionRow.state == "unknown", SessionRow.account == ReportRow.account)
         .where(ReportRow.session_id.is_(None), ReportRow.transaction_id.is_not(None), ReportRow.at >= since)
+        .where(text(of_own_account("reports.flags")))
     )
     return [found for found in await db.scalars(wanted) if found]

@@ -13,7 +13,7 @@ COUNTED = f"""
     UPDATE session_devices AS d SET
         received = d.received + n.received,
         failed = d.failed + n.failed,
-        mdn = coalesce(d.mdn, n.mdn),
+        mdn = coalesce(n.mdn, d.mdn),
         last_report_id = CASE
             WHEN n.last_at > coalesce(d.last_at, '-infinity') THEN n.last_id ELSE d.last_report_id
         END,

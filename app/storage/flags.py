@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from app.plausibility import AFTER_END, CLOCK_SKEW, DOUBTS, FUTURE_TIME, LATE, LATE_AFTER
+from app.plausibility import AFTER_END, CLOCK_SKEW, DOUBTS, FUTURE_TIME, LATE, LATE_AFTER, OTHER_ACCOUNT
 
 _DOUBTS = ", ".join(f"'{flag}'" for flag in sorted(DOUBTS))
 
@@ -14,6 +14,15 @@ def believed(flags: str) -> str:
         flags: The column.
     """
     return f"({flags} IS NULL OR NOT {flags} && ARRAY[{_DOUBTS}])"
+
+
+def of_own_account(flags: str) -> str:
+    """Write the condition that a report came to the address of the account that it names.
+
+    Args:
+        flags: The column.
+    """
+    return f"({flags} IS NULL OR NOT {flags} @> ARRAY['{OTHER_ACCOUNT}'])"
 
 
 def _interval(length: timedelta) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from app.caller import Reach
-from app.plausibility import OTHER_ACCOUNT
+from app.storage.flags import of_own_account
 from app.storage.tables import SessionDeviceRow, SessionRow
 
 MARKS = "^(mdn|name):"
@@ -20,7 +20,7 @@ def reports_within(reach: Reach, add: Callable[[object], str], *, of: str) -> li
     """
     if reach.is_everything:
         return []
-    return [f"NOT coalesce('{OTHER_ACCOUNT}' = ANY ({of}.flags), false)", *within(reach, add, of=of)]
+    return [of_own_account(f"{of}.flags"), *within(reach, add, of=of)]
 
 
 def within(reach: Reach, add: Callable[[object], str], *, of: str) -> list[str]:

@@ -62,23 +62,23 @@ async def add(db: AsyncSession, row: SessionRow, devices: Mapping[str, str | Non
 
 
 async def id_of(db: AsyncSession, reference: str, reach: Reach = EVERYTHING) -> UUID | None:
-    """Find a session within reach by its own id or by a transaction id of its start or its stops."""
-    key = await _key_of(db, reference)
-    if key is None or reach.is_everything:
-        return key
-    found: UUID | None = await db.scalar(select(SessionRow.id).where(SessionRow.id == key, *sessions_within(reach)))
-    return found
+    """Find a session within reach by its own id or by a transaction id of its start or its stops.
 
-
-async def _key_of(db: AsyncSession, reference: str) -> UUID | None:
+    Of several accounts with the same transaction id, the newest session counts.
+    """
     if "\x00" in reference:
         return None
-    if (key := parse_id(reference)) is not None and await db.get(SessionRow, key) is not None:
-        return key
+    within = select(SessionRow.id).where(*sessions_within(reach))
+    if (key := parse_id(reference)) is not None:
+        found: UUID | None = await db.scalar(within.where(SessionRow.id == key))
+        if found is not None:
+            return found
     transaction = identifiers.transaction_id(reference)
-    owner = select(SessionTransactionRow.session_id).where(SessionTransactionRow.transaction_id == transaction)
-    found: UUID | None = await db.scalar(owner)
-    return found
+    owners = select(SessionTransactionRow.session_id).where(SessionTransactionRow.transaction_id == transaction)
+    newest: UUID | None = await db.scalar(
+        within.where(SessionRow.id.in_(owners)).order_by(SessionRow.id.desc()).limit(1)
+    )
+    return newest
 
 
 async def locked(db: AsyncSession, key: UUID) -> SessionRow | None:
@@ -87,11 +87,11 @@ async def locked(db: AsyncSession, key: UUID) -> SessionRow | None:
 
 
 async def belongs(db: AsyncSession, key: UUID, transaction_id: TransactionId, kind: str) -> bool:
-    """Record that a transaction belongs to a session; False when it is recorded already."""
-    values = {"transaction_id": transaction_id, "session_id": key, "kind": kind}
+    """Record that a transaction of its account belongs to a session; False when it is recorded already."""
+    values = select(literal(transaction_id), SessionRow.id, literal(kind), SessionRow.account)
     recorded = await db.scalar(
         postgresql.insert(SessionTransactionRow)
-        .values(values)
+        .from_select(["transaction_id", "session_id", "kind", "account"], values.where(SessionRow.id == key))
         .on_conflict_do_nothing()
         .returning(SessionTransactionRow.session_id)
     )

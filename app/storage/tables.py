@@ -243,13 +243,14 @@ class SessionDeviceRow(Base):
 
 
 class SessionTransactionRow(Base):
-    """Every provider transaction id that belongs to a session: of its start, and of its stops."""
+    """Every provider transaction id that belongs to a session of an account: of its start, and of its stops."""
 
     __tablename__ = "session_transactions"
 
     transaction_id: Mapped[str] = mapped_column(primary_key=True)
     session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), index=True)
     kind: Mapped[str]
+    account: Mapped[str] = mapped_column(primary_key=True)
 
 
 class IdempotencyRow(Base):

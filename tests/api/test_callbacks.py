@@ -129,7 +129,7 @@ async def test_another_account_than_the_tokens_is_stored_and_marked(gateway: htt
 
     [report], [callback] = await reports(gateway), await kept(gateway)
 
-    assert report["account"] == "0000000000-00009"
+    assert report["account"] == ACCOUNT
     assert "account_mismatch" in report["flags"]
     assert "account_mismatch" in callback["flags"]
 

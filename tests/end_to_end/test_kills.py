@@ -17,7 +17,7 @@ from tests.support.callback_senders import Sender, stored_numbers
 from tests.support.gateways import KEY, any_port
 from tests.support.postgres import copy_cluster, in_thread
 from tests.support.servers import Program, running
-from tests.support.vendors import IMEI, VARIABLES
+from tests.support.vendors import ACCOUNT, IMEI, VARIABLES
 
 COUNT = 3000
 EVERYTHING = list(range(COUNT))
@@ -26,9 +26,10 @@ _TABLES = (
 )
 _SESSION = "00000000-0000-0000-0000-000000000001"
 _COLUMNS = "id, provider, account, state, interval_s, start_delay_s, max_age_s, devices_total, created_at"
+_VALUES = f"'{_SESSION}', 'thingspace', '{ACCOUNT}', 'active', 60, 0, 0, 1, now()"
 _BEGIN = (
     f"TRUNCATE {_TABLES}",
-    f"INSERT INTO sessions ({_COLUMNS}) VALUES ('{_SESSION}', 'thingspace', 'a', 'active', 60, 0, 0, 1, now())",  # noqa: S608 -- ours
+    f"INSERT INTO sessions ({_COLUMNS}) VALUES ({_VALUES})",  # noqa: S608 -- ours
     f"INSERT INTO session_devices (session_id, device) VALUES ('{_SESSION}', '{IMEI}')",  # noqa: S608 -- ours
     f"INSERT INTO session_transactions VALUES ('t-1', '{_SESSION}', 'start')",  # noqa: S608 -- ours
 )

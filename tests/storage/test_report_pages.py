@@ -148,9 +148,9 @@ async def test_a_session_finds_the_reports_of_all_its_transactions(database: Dat
         await session.execute(
             text(
                 "INSERT INTO sessions (id, provider, account, state, interval_s, start_delay_s, max_age_s,"
-                " devices_total, created_at) VALUES (:id, 'thingspace', 'a', 'active', 60, 0, 0, 1, now())"
+                " devices_total, created_at) VALUES (:id, 'thingspace', :account, 'active', 60, 0, 0, 1, now())"
             ),
-            {"id": session_id},
+            {"id": session_id, "account": ACCOUNT},
         )
         for transaction in ("start", "stop"):
             await session.execute(

@@ -18,7 +18,7 @@ from app.storage.database import Connection, Database
 from app.storage.migrate import upgrade
 from app.storage.rows import NewCallback, new_id
 from app.storage.writer import Entry, Writer, queue
-from tests.support.reports import IMEI, MDN, NOON, located
+from tests.support.reports import ACCOUNT, IMEI, MDN, NOON, located
 from tests.support.waiting import until
 
 LOST = asyncpg.ConnectionDoesNotExistError("lost")
@@ -145,7 +145,7 @@ def submitted(writer: Writer, count: int, *, first: int = 0) -> list["asyncio.Fu
 async def with_session(database: Database) -> None:
     """A session to which all the reports belong."""
     key = {"key": "00000000-0000-0000-0000-000000000001"}
-    values = ":key, 'thingspace', 'a', 'active', 60, 0, 0, 1, now()"
+    values = f":key, 'thingspace', '{ACCOUNT}', 'active', 60, 0, 0, 1, now()"
     columns = "id, provider, account, state, interval_s, start_delay_s, max_age_s, devices_total, created_at"
     statements = (
         f"INSERT INTO sessions ({columns}) VALUES ({values})",  # noqa: S608 -- ours

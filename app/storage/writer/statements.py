@@ -6,7 +6,7 @@ One statement is one round trip and one commit.
 from functools import cache
 
 from app.storage.counting import COUNTED
-from app.storage.flags import WITH_ARRIVAL, believed
+from app.storage.flags import WITH_ARRIVAL, believed, of_own_account
 
 PLAN_BY_INDEX = (
     "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; "
@@ -26,7 +26,8 @@ WITH arrived AS (
 ), said AS (
     SELECT r.*, s.id AS session_id, s.ended_at
     FROM ({reports}) AS r
-    LEFT JOIN session_transactions AS of USING (transaction_id)
+    LEFT JOIN session_transactions AS of
+        ON of.transaction_id = r.transaction_id AND of.account = r.account AND {of_own_account}
     LEFT JOIN sessions AS s ON s.id = of.session_id
 ), new AS (
     INSERT INTO reports (
@@ -57,7 +58,8 @@ WITH arrived AS (
 ), counted AS ({counted}){learned}{audited}
 SELECT
     count(*) AS stored,
-    array_agg(DISTINCT transaction_id) FILTER (WHERE session_id IS NULL AND transaction_id IS NOT NULL) AS unclaimed
+    array_agg(DISTINCT transaction_id)
+        FILTER (WHERE session_id IS NULL AND transaction_id IS NOT NULL AND {of_own_account}) AS unclaimed
     {then_flush}
 FROM new
 """
@@ -147,6 +149,7 @@ def store(
         reports=reports,
         with_arrival=WITH_ARRIVAL,
         believed=believed("flags"),
+        of_own_account=of_own_account("flags"),
         counted=COUNTED,
         learned=_LEARNED.format(aliases=number + 1) if is_learning else "",
         audited=_AUDITED.format(audit=number + is_learning + 1) if is_audited else "",
