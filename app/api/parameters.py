@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from app.api.problems import to_pointer
 from app.api.schemas.base import Instant
-from app.errors import FieldError, InvalidArgument, NotFound
+from app.errors import FieldError, InvalidArgument, NotFound, UnsupportedIdentifier
 from app.storage.rows import parse_id, public_id
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="entries per page")]
@@ -76,6 +76,13 @@ def refuse_unknown(request: Request, known: Iterable[str], *, repeatable: Iterab
             FieldError(pointer=to_pointer(("query", name[:64])), code="UNKNOWN_FIELD", detail=detail) for name in names
         )
         raise InvalidArgument("There are unknown query parameters.", errors=errors)
+
+
+def foreign_number() -> UnsupportedIdentifier:
+    """Make the error about a number in a path that cannot be an MDN."""
+    detail = "must be +1 and ten digits; ThingSpace knows no other numbers"
+    field = FieldError(pointer="/path/identifier", code="UNSUPPORTED", detail=detail)
+    return UnsupportedIdentifier("The number cannot be an MDN.", errors=(field,))
 
 
 def id_of(text: str, what: str) -> UUID:

@@ -15,18 +15,18 @@ _FEWEST_KNOWN = 6
 
 
 def canonical_patterns(patterns: Iterable[str]) -> tuple[str, ...]:
-    """Add to patterns the canonical form of the identifiers that they are written for."""
-    return tuple(dict.fromkeys(form for pattern in patterns for form in (pattern, *_canonical(pattern))))
+    """Bring patterns to the canonical form of what they are written for; what may be a name stays beside it."""
+    return tuple(dict.fromkeys(form for pattern in patterns for form in _canonical(pattern)))
 
 
 def _canonical(pattern: str) -> Iterable[str]:
     if not any(wildcard in pattern for wildcard in _WILDCARDS):
         found = readings(pattern)
-        return (found.mdn,) if found.mdn is not None else found.ids
+        return (found.mdn,) if found.mdn is not None else (pattern, *found.ids)
     plain = unwrapped(pattern)
     digits = _COUNTRY_CODE.sub("", without_separators(plain), count=1)
     # Letters may be words, so only digits are freed of what stands between them.
     for form, shape in ((digits, _DIGITS), (plain, _HEXADECIMAL)):
         if shape.fullmatch(form) and sum(character not in _WILDCARDS for character in form) >= _FEWEST_KNOWN:
-            return (form.upper(),)
-    return ()
+            return (pattern, form.upper())
+    return (pattern,)

@@ -176,7 +176,7 @@ async def test_what_cannot_be_an_identifier_is_kept_raw_flagged_and_teaches_noth
     raw = (await gateway.get(f"/reports/{newest['id']}")).json()["callback"]["body"]
     answer = await gateway.post("/locate", json={"device": {"mdn": MDN}, "maxAge": 0})
 
-    assert newest["flags"] == ["identifier_unreadable"]
+    assert "identifier_unreadable" in newest["flags"]
     assert json.loads(raw)["deviceList"][0]["id"] == id_
     assert answer.status_code == 200
     assert asked(vendors.thingspace_calls[0])["deviceList"] == [{"id": IMEI, "kind": "imei", "mdn": MDN}]
@@ -187,7 +187,8 @@ async def test_a_number_that_cannot_be_one_is_not_taught(gateway: httpx.AsyncCli
 
     [report] = await reports_of(gateway)
 
-    assert (report["device"], report["flags"]) == ({"imei": IMEI}, ["identifier_unreadable"])
+    assert report["device"] == {"imei": IMEI}
+    assert "identifier_unreadable" in report["flags"]
 
 
 @pytest.mark.parametrize("number", FOREIGN)
@@ -201,6 +202,7 @@ async def test_numbers_of_other_countries_are_refused_everywhere(gateway: httpx.
         await gateway.get("/reports", params={"mdn": number}),
         await gateway.delete("/periodic/t-1", params={"mdn": number}),
         await gateway.get(f"/devices/{quote(number, safe='')}/location"),
+        await gateway.delete(f"/devices/{quote(number, safe='')}"),
     ]
 
     for response in responses:
@@ -211,7 +213,7 @@ async def test_numbers_of_other_countries_are_refused_everywhere(gateway: httpx.
         assert number not in response.text
 
 
-@pytest.mark.parametrize("member", ["imei", "meid", "esn", "mdn", "phoneNumber"])
+@pytest.mark.parametrize("member", ["imei", "meid", "esn", "mdn", "phoneNumber", "account"])
 async def test_a_number_in_place_of_a_text_is_refused_in_words_that_help(
     gateway: httpx.AsyncClient, member: str
 ) -> None:

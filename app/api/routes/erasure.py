@@ -10,8 +10,9 @@ from app.api import answers, examples
 from app.api.access import caller_of
 from app.api.audit_trail import AuditTrail
 from app.api.gateway import gateway_of
-from app.api.parameters import refuse_unknown
+from app.api.parameters import foreign_number, refuse_unknown
 from app.errors import IncompatibleState, InvalidArgument, PermissionDenied
+from app.identifiers import is_foreign
 
 router = APIRouter(tags=["devices"])
 
@@ -41,4 +42,7 @@ async def erase_device(
     known_as = f"erased:{ULID()}"
     async with AuditTrail(request, "device.erase", subject=known_as):
         erased = await gateway_of(request).erase.device(identifier, known_as=known_as, force=force)
+        # It may have been a name all the same.
+        if is_foreign(identifier) and not any(erased.values()):
+            raise foreign_number()
     return {"erased": erased, "auditedAs": known_as}

@@ -15,7 +15,7 @@ from app.api.access import caller_of
 from app.api.audit_trail import row_about
 from app.api.gateway import check_still_permitted, gateway_of
 from app.api.negotiation import preferred
-from app.api.parameters import Cursor, Limit, Since, Until, id_of, refuse_unknown
+from app.api.parameters import Cursor, Limit, Since, Until, foreign_number, id_of, refuse_unknown
 from app.api.rendering import GEOJSON, instant
 from app.api.report_parameters import (
     Account,
@@ -40,7 +40,7 @@ from app.api.report_rendering import to_report, to_report_feature
 from app.api.report_streams import CSV, NDJSON, stream
 from app.api.routes.callbacks import raw_body
 from app.api.schemas import reports as schemas
-from app.errors import FieldError, NotFound, RequestError, UnsupportedIdentifier
+from app.errors import NotFound
 from app.identifiers import is_foreign, readings
 from app.storage import callbacks, reports
 from app.storage.reports import ReportFilter, ReportRecord
@@ -184,7 +184,7 @@ async def get_device_location(
     if report is None:
         report = await reports.latest_of_device(gateway.database, known, reach=reach)
     if report is None:
-        raise _without_position(identifier)
+        raise foreign_number() if is_foreign(identifier) else NotFound("No position of this device is stored.")
     row = row_about(
         request,
         "position.read",
@@ -196,13 +196,6 @@ async def get_device_location(
     )
     gateway.journal.note(row)
     return _answered(to_report_feature(report) if media_type == GEOJSON else to_report(report), media_type)
-
-
-def _without_position(identifier: str) -> RequestError:
-    if is_foreign(identifier):
-        field = FieldError(pointer="/path/identifier", code="UNSUPPORTED", detail="must be +1 and ten digits")
-        return UnsupportedIdentifier("ThingSpace knows no numbers of other countries.", errors=(field,))
-    return NotFound("No position of this device is stored.")
 
 
 @router.get(

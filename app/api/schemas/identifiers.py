@@ -17,8 +17,7 @@ def _reader(read: Callable[[object], str | None], form: str) -> BeforeValidator:
     """
 
     def validate(value: Any) -> str:
-        if not isinstance(value, str):
-            raise PydanticCustomError("string_type", "must be a text in quotes; a number may have lost digits")
+        _check_type(value)
         found = read(value)
         if found is not None:
             return found
@@ -31,7 +30,17 @@ def _reader(read: Callable[[object], str | None], form: str) -> BeforeValidator:
 
 def _named(read: Callable[[str], str]) -> BeforeValidator:
     """Make a validator that brings a text to its canonical form before it is measured."""
-    return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
+
+    def validate(value: Any) -> str:
+        _check_type(value)
+        return read(value)
+
+    return BeforeValidator(validate)
+
+
+def _check_type(value: Any) -> None:
+    if not isinstance(value, str):
+        raise PydanticCustomError("string_type", "must be a text in quotes; a number may have lost digits")
 
 
 def _is_text(value: str) -> str:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from app import identifiers
 from app.model import ProviderName
 from app.settings import ENVIRONMENT, ProviderSettings, is_loopback
 
@@ -29,7 +30,9 @@ class ThingSpaceSettings(ProviderSettings):
     secret: SecretStr | None = Field(default=None, description="OAuth client secret")
     username: SecretStr | None = Field(default=None, description="UWS user name for the M2M login")
     password: SecretStr | None = Field(default=None, description="UWS password for the M2M login")
-    account: str | None = Field(default=None, description="billing account used when a request names none")
+    account: Annotated[str, AfterValidator(identifiers.account)] | None = Field(
+        default=None, description="billing account used when a request names none"
+    )
     directory: bool = Field(
         default=True, description="complete devices from ThingSpace's own device list, which is not billed"
     )
