@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.errors import DatabaseUnusable
 from app.storage.database import NOT_MIGRATED
-from app.storage.migrate import is_older
+from app.storage.revisions import is_older
 from app.storage.urls import Target, target_of, to_dsn
 
 OLDEST_POSTGRES = 15

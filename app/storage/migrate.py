@@ -2,46 +2,98 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import cache
+from io import StringIO
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from app.storage.revisions import MIGRATIONS, Route, is_older, route
 from app.storage.urls import to_async_url, to_dsn
 
-__all__ = ["current", "downgrade", "is_current", "partitions", "revision", "to_async_url", "to_dsn", "upgrade"]
-
-_PACKAGE = Path(__file__).parents[1]
-MIGRATIONS = next(place for place in (_PACKAGE / "migrations", _PACKAGE.parent / "migrations") if place.is_dir())
-"""Within the package where it is installed, beside it in the repository."""
+__all__ = [
+    "MIGRATIONS",
+    "current",
+    "downgrade",
+    "is_current",
+    "migrate",
+    "partitions",
+    "revision",
+    "to_async_url",
+    "to_dsn",
+    "to_sql",
+    "upgrade",
+]
 
 _LOCK = 0x6C6F_6361_7465_0000
 
 
-async def upgrade(url: str, target: str = "head") -> None:
-    """Apply the migrations that are missing up to `target`; do nothing where there are none."""
+async def migrate(
+    url: str,
+    target: str = "head",
+    *,
+    on_route: Callable[[Route], None] = lambda _: None,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Route:
+    """Apply migrations, or undo them with their data, until the database is at a target; return the way that it went.
+
+    Args:
+        target: `head`, `base`, a revision, or a number of steps such as -1.
+        on_route: Called with the way before the first step.
+        on_step: Called with each revision that has been applied or undone.
+
+    Raises:
+        InvalidArgument: There is no such revision.
+        IncompatibleState: Only a newer release can undo what it did.
+    """
     async with _connect(url) as connection:
         if target == "head" and await is_current(connection):
-            return
-        await _run(connection, lambda config: command.upgrade(config, target))
+            return route(await connection.run_sync(_revision), target)
+        async with _alone(connection):
+            way = route(await connection.run_sync(_revision), target)
+            on_route(way)
+            go = command.upgrade if way.is_upgrade else command.downgrade
+            if way.steps:
+                await connection.run_sync(lambda bound: go(_config(MIGRATIONS, bound, on_step), way.end or "base"))
+            await connection.commit()
+            return way
+
+
+async def upgrade(url: str, target: str = "head") -> None:
+    """Apply the migrations that are missing up to `target`; do nothing where there are none."""
+    await migrate(url, target)
 
 
 async def downgrade(url: str, target: str) -> None:
     """Undo migrations down to `target`: a revision, `-1` for one step, `base` for all. Their data is lost."""
-    async with _connect(url) as connection:
-        await _run(connection, lambda config: command.downgrade(config, target))
+    await migrate(url, target)
+
+
+def to_sql(start: str | None, target: str) -> str:
+    """Write the SQL that leads from one revision to another, without a database.
+
+    Raises:
+        InvalidArgument: There is no such revision.
+    """
+    way = route(start, target)
+    written = StringIO()
+    config = _config(MIGRATIONS)
+    config.output_buffer = written
+    go = command.upgrade if way.is_upgrade else command.downgrade
+    if way.steps:
+        go(config, f"{way.start or 'base'}:{way.end or 'base'}", sql=True)
+    return written.getvalue()
 
 
 async def revision(url: str, message: str, folder: Path = MIGRATIONS) -> None:
     """Write a new migration from the difference between the tables in the code and those in the database."""
-    async with _connect(url) as connection:
-        await _run(connection, lambda config: command.revision(config, message, autogenerate=True), folder)
+    async with _connect(url) as connection, _alone(connection):
+        await connection.run_sync(lambda bound: command.revision(_config(folder, bound), message, autogenerate=True))
+        await connection.commit()
 
 
 async def current(url: str) -> str | None:
@@ -51,28 +103,14 @@ async def current(url: str) -> str | None:
 
 
 async def is_current(connection: AsyncConnection) -> bool:
-    """Tell whether the database has all that this release needs.
-
-    A revision that this release does not know counts: a newer release made it, during a rolling update.
-    """
+    """Tell whether the database has all that this release needs."""
     return not is_older(await connection.run_sync(_revision))
-
-
-def is_older(revision: str | None) -> bool:
-    """Tell whether a revision, or None before the first migration, lacks something that this release needs."""
-    return revision is None or revision in _older_revisions()
 
 
 def partitions(connection: Connection) -> set[str]:
     """Name the tables that are partitions of others; they follow their parents and are not compared with the code."""
     rows = connection.execute(text("SELECT relname FROM pg_class WHERE relispartition AND relkind IN ('r', 'p')"))
     return set(rows.scalars())
-
-
-@cache
-def _older_revisions() -> frozenset[str]:
-    scripts = ScriptDirectory(str(MIGRATIONS))
-    return frozenset(script.revision for script in scripts.walk_revisions() if not script.is_head)
 
 
 def _revision(connection: Connection) -> str | None:
@@ -89,18 +127,22 @@ async def _connect(url: str) -> AsyncIterator[AsyncConnection]:
         await engine.dispose()
 
 
-async def _run(connection: AsyncConnection, action: Callable[[Config], object], folder: Path = MIGRATIONS) -> None:
-    # The lock belongs to the connection, not to a transaction, so that a migration may commit between its steps.
+@asynccontextmanager
+async def _alone(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Keep other processes from migrating the database meanwhile."""
+    # The lock belongs to the connection, not to a transaction, so that a migration may commit between its steps. Where
+    # the block fails, the connection ends, and with it the lock.
     await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
     await connection.commit()
-    await connection.run_sync(lambda bound: action(_config(bound, folder)))
-    await connection.commit()
+    yield
     await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
     await connection.commit()
 
 
-def _config(connection: Connection, folder: Path) -> Config:
-    config = Config(attributes={"connection": connection})
+def _config(
+    folder: Path, connection: Connection | None = None, on_step: Callable[[str], None] = lambda _: None
+) -> Config:
+    config = Config(attributes={"connection": connection, "on_step": on_step})
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
