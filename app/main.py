@@ -26,12 +26,12 @@ from app.settings import Settings
 from app.wiring import open_gateway
 
 DESCRIPTION = """
-One question, *where is this device?*, and one answer, whoever can give it: **u-blox CloudLocate** from the device's own
+Asks one question, *where is this device?*, of two location services: **u-blox CloudLocate** works from the device's own
 measurements, **Verizon ThingSpace** from its identifiers.
 
 To try it, go to [/docs](docs), press **Authorize**, enter your API key, open `POST /locate`, choose an example and
-press **Execute**. Errors are RFC 9457 problems: `code` is stable, `retryable` says whether the same request may succeed
-later, `errors` points at the fields to change.
+press **Execute**. Errors are RFC 9457 problem documents: `code` is stable, `retryable` tells whether the same request
+may succeed later, and `errors` points at the fields to change.
 """
 
 ROUTERS = (

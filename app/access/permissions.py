@@ -52,9 +52,9 @@ def check_plan(plan: PeriodicPlan, caller: Caller) -> None:
         fields = [_field(f"/devices/{place}", _NOT_THIS_DEVICE) for place in foreign[:_MOST_SHOWN]]
         raise PermissionDenied("This API key may not locate all of these devices.", errors=tuple(fields))
     if plan.count is None and "periodic:unlimited" not in caller.scopes:
-        raise PermissionDenied("A session without an end needs an API key with the scope `periodic:unlimited`.")
+        raise PermissionDenied("An unlimited session needs an API key with the scope `periodic:unlimited`.")
     if plan.count is None and caller.daily_fixes is not None:
-        raise PermissionDenied("This API key has a daily budget, which a session without an end would not respect.")
+        raise PermissionDenied("This API key has a daily budget, which an unlimited session could exceed.")
 
 
 def check_account(caller: Caller, account: str) -> None:

@@ -74,7 +74,7 @@ class Access:
             raise Unauthenticated("Send your API key in the header: Authorization: Bearer <key>.")
         caller = await self._ring.holder(key)
         if caller is None:
-            raise Unauthenticated("This API key is not known, or not any more; ask the operator of this gateway.")
+            raise Unauthenticated("This API key is unknown, expired or revoked; ask the operator of this gateway.")
         return caller
 
 

@@ -1,6 +1,6 @@
-"""Answers as they go over the wire: the types of what `rendering` writes, and what the document says about them.
+"""Answers on the wire: the types that `rendering` writes and that the OpenAPI document describes.
 
-Members are named as they are written. Answers may grow new members; clients ignore what they don't know.
+Members have the names that go over the wire. Answers may grow new members; clients ignore unknown ones.
 """
 
 from typing import Annotated, Literal, NotRequired
@@ -20,9 +20,9 @@ Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-tim
 ProblemCode = Annotated[
     str,
     WithJsonSchema({"type": "string", "enum": sorted(_codes(GatewayError))}),
-    Field(description="stable; says what went wrong"),
+    Field(description="the kind of problem; stable"),
 ]
-Next = Annotated[str | None, Field(description="send it as `cursor` for the next page; null at the end")]
+Next = Annotated[str | None, Field(description="`cursor` of the next page; null on the last one")]
 
 
 class LocationAnswer(TypedDict):
@@ -39,12 +39,12 @@ class LocationAnswer(TypedDict):
 
 
 class AttemptAnswer(TypedDict):
-    """One try at one provider."""
+    """One attempt at one provider."""
 
     provider: str
     outcome: Outcome
     durationMs: int
-    reason: NotRequired[Annotated[str, Field(description="why it did not locate the device")]]
+    reason: NotRequired[Annotated[str, Field(description="why the attempt found no position")]]
 
 
 class DeviceAnswer(TypedDict, total=False):
@@ -59,15 +59,18 @@ class DeviceAnswer(TypedDict, total=False):
 
 
 class FieldErrorAnswer(TypedDict):
-    """One wrong field."""
+    """One invalid field."""
 
-    pointer: Annotated[str, Field(description="RFC 6901 pointer into the body; `/query`, `/path`, `/header` elsewhere")]
+    pointer: Annotated[
+        str,
+        Field(description="RFC 6901 pointer into the body; `/query`, `/path` and `/header` lead elsewhere"),
+    ]
     code: str
     detail: str
 
 
 class ProviderProblemAnswer(TypedDict):
-    """What the provider said."""
+    """The provider's own code and message."""
 
     name: str
     code: str | None
@@ -80,7 +83,7 @@ class ProblemAnswer(TypedDict):
     type: Annotated[str, Field(description="a URN that ends in the code")]
     title: str
     status: int
-    detail: Annotated[str, Field(description="what happened, and how to put it right")]
+    detail: Annotated[str, Field(description="what happened and how to fix it")]
     instance: Annotated[str, Field(description="the request's id")]
     code: ProblemCode
     retryable: Annotated[bool, Field(description="whether the same request may succeed later")]
@@ -91,7 +94,7 @@ class ProblemAnswer(TypedDict):
 
 
 class LocatedAnswer(TypedDict):
-    """Where a device is, who said so, and what was tried."""
+    """A position, and the attempts that led to it."""
 
     device: DeviceAnswer
     location: LocationAnswer
@@ -100,7 +103,7 @@ class LocatedAnswer(TypedDict):
 
 
 class LocateAnswer(LocatedAnswer):
-    """Where the device is, who said so, and what was tried."""
+    """The device's position, and the attempts that led to it."""
 
     requestId: str
 
@@ -117,14 +120,14 @@ class BatchResult(TypedDict):
 
 
 class BatchSummary(TypedDict):
-    """How many items were located, and how many were not."""
+    """How many items were located and how many failed."""
 
     located: int
     failed: int
 
 
 class BatchAnswer(TypedDict):
-    """The answers in the order asked."""
+    """The results, in the order of the request."""
 
     requestId: str
     results: list[BatchResult]
@@ -132,18 +135,18 @@ class BatchAnswer(TypedDict):
 
 
 class ListenerAnswer(TypedDict):
-    """Our registration at a provider, which its callbacks come to."""
+    """A registration of our callback address at a provider."""
 
     provider: str
     account: str | None
     service: str
     url: str | None
-    managed: Annotated[bool, Field(description="false: fixed by the settings, and registered by hand")]
+    managed: Annotated[bool, Field(description="false if it is fixed by the settings and registered by hand")]
     secretKnown: Annotated[bool, Field(description="whether signatures can be checked")]
     registeredAt: Timestamp | None
     checkedAt: Timestamp | None
     headerNames: list[str]
-    problem: Annotated[str | None, Field(description="what the last check found")]
+    problem: Annotated[str | None, Field(description="what the last check found wrong")]
 
 
 class ListenersAnswer(TypedDict):
@@ -171,7 +174,7 @@ class CallbackBodyAnswer(TypedDict, total=False):
 
 
 class CallbackAnswer(CallbackBodyAnswer):
-    """A callback as it came in, and what became of it."""
+    """A callback as received, with its state."""
 
     id: str
     receivedAt: Timestamp
@@ -192,16 +195,16 @@ class CallbacksAnswer(TypedDict):
 
 
 class ReplayedAnswer(TypedDict):
-    """What became of one callback that was decoded again."""
+    """The result of replaying a callback."""
 
     id: str
     state: Literal["stored", "quarantined"]
-    reports: Annotated[int, Field(description="how many it holds; those already stored are not stored twice")]
+    reports: Annotated[int, Field(description="how many reports it holds; those already stored are not stored twice")]
     reason: Annotated[str | None, Field(description="why it stays in quarantine")]
 
 
 class ReplaySummary(TypedDict):
-    """What became of the callbacks that were decoded again."""
+    """How many replayed callbacks were stored, and how many stayed in quarantine."""
 
     stored: int
     quarantined: int
@@ -220,7 +223,7 @@ class ReadinessAnswer(TypedDict):
 
 
 class ProviderListenerAnswer(TypedDict):
-    """What the last check of a listener found."""
+    """The result of the last check of a listener."""
 
     account: str | None
     service: str
@@ -229,7 +232,7 @@ class ProviderListenerAnswer(TypedDict):
 
 
 class ProviderStateAnswer(TypedDict):
-    """How a provider is doing."""
+    """The state of a provider."""
 
     name: str
     configured: bool
@@ -243,9 +246,11 @@ class ProviderStateAnswer(TypedDict):
 
 
 class ProviderAnswer(ProviderStateAnswer):
-    """A provider, and who listens to it."""
+    """The state of a provider and of our listeners there."""
 
-    listeners: Annotated[list[ProviderListenerAnswer] | None, Field(description="null while the database is away")]
+    listeners: Annotated[
+        list[ProviderListenerAnswer] | None, Field(description="null while the database cannot be reached")
+    ]
 
 
 class ProvidersAnswer(TypedDict):
@@ -255,7 +260,7 @@ class ProvidersAnswer(TypedDict):
 
 
 class ErasedAnswer(TypedDict):
-    """How much was removed."""
+    """How much was deleted."""
 
     erased: dict[str, int]
-    auditedAs: Annotated[str, Field(description="the name under which the audit trail goes on")]
+    auditedAs: Annotated[str, Field(description="the device's name in the audit trail from now on")]

@@ -23,7 +23,7 @@ def add_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
         if error.status_code == 405:  # noqa: PLR2004 -- the statuses that the router itself answers with
             problem = MethodNotAllowed("Use another method; the Allow header lists them.")
             return problem_response(problem, request_id_of(request), headers={"Allow": _allowed(request, routes)})
-        problem = NotFound("There is nothing at this path; /docs lists what there is.")
+        problem = NotFound("Nothing exists at this path; /docs lists the routes.")
         return problem_response(problem, request_id_of(request), headers=dict(error.headers or {}))
 
     app.add_exception_handler(Exception, _answer_unexpected)

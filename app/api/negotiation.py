@@ -48,7 +48,7 @@ def preferred(accept: str | None, offered: Sequence[str]) -> str:
         if quality > 0 and (choice is None or (quality, specificity, order) > best):
             best, choice = (quality, specificity, order), media_type
     if choice is None:
-        raise NotAcceptable(f"This can be had as {', '.join(offered)}; name one of them in Accept.")
+        raise NotAcceptable(f"Available media types: {', '.join(offered)}; name one of them in Accept.")
     return choice
 
 

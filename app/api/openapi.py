@@ -71,6 +71,7 @@ _HEADERS: Json = {
         "example": 'Bearer realm="location-gateway"',
     },
 }
+_UNDESCRIBED = "Successful Response"  # FastAPI's words
 _RETRIED = ("409", "429", "502", "503", "504")
 
 
@@ -93,13 +94,13 @@ def _completed(document: Json, routes: Sequence[BaseRoute]) -> Json:
     for route in routes:
         if isinstance(route, APIRoute) and route.include_in_schema:
             for method in route.methods or ():
-                _complete(document["paths"][route.path_format][method.lower()], route)
+                _complete(document["paths"][route.path_format][method.lower()], route, components["schemas"])
     for schema in _body_schemas(document):
         _describe_defaults(schema)
     return document
 
 
-def _complete(operation: Json, route: APIRoute) -> None:
+def _complete(operation: Json, route: APIRoute, schemas: Json) -> None:
     if route.path in OPEN_PATHS:
         operation["security"] = []
     for parameter in operation.get("parameters", ()):
@@ -107,6 +108,7 @@ def _complete(operation: Json, route: APIRoute) -> None:
     _restore_examples(operation, route)
     for status, response in operation["responses"].items():
         _add_headers(response, status, is_open=operation.get("security") == [])
+        _describe_answer(response, schemas)
         _keep_json(response)
 
 
@@ -138,6 +140,14 @@ def _add_headers(response: Json, status: str, *, is_open: bool) -> None:
         names.append("WWW-Authenticate")
     references = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
     response["headers"] = references | response.get("headers", {})
+
+
+def _describe_answer(response: Json, schemas: Json) -> None:
+    """Describe an answer by its schema, where the route does not describe it."""
+    reference = response.get("content", {}).get(_JSON, {}).get("schema", {}).get("$ref", "")
+    if response["description"] == _UNDESCRIBED and reference:
+        schema = schemas[reference.rpartition("/")[2]]
+        response["description"] = schema["description"].partition("\n")[0].rstrip(".")
 
 
 def _keep_json(response: Json) -> None:

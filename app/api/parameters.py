@@ -18,7 +18,7 @@ from app.errors import FieldError, InvalidArgument, NotFound, UnsupportedIdentif
 from app.storage.rows import parse_id, public_id
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="entries per page")]
-Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
+Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the previous page")]
 
 
 def _restore_plus(text: Any) -> Any:
@@ -39,7 +39,7 @@ def refuse_nul(scope: Scope) -> None:
         InvalidArgument: A query parameter has one.
     """
     if "\x00" in scope["path"]:
-        raise NotFound("There is nothing at this path; /docs lists what there is.")
+        raise NotFound("Nothing exists at this path; /docs lists the routes.")
     if b"%00" in scope["query_string"]:
         sent = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         names = dict.fromkeys(name.partition("\x00")[0] for name, value in sent if "\x00" in name + value)
@@ -63,7 +63,7 @@ def refuse_unknown(request: Request, known: Iterable[str], *, repeatable: Iterab
     twice = [name for name, times in sent.items() if times > 1 and name not in repeatable and name in known]
     if twice:
         raise InvalidArgument(
-            "A query parameter stands there several times.",
+            "A query parameter is repeated.",
             errors=tuple(
                 FieldError(pointer=to_pointer(("query", name)), code="CONFLICT", detail="send it once")
                 for name in twice
@@ -75,7 +75,7 @@ def refuse_unknown(request: Request, known: Iterable[str], *, repeatable: Iterab
         errors = tuple(
             FieldError(pointer=to_pointer(("query", name[:64])), code="UNKNOWN_FIELD", detail=detail) for name in names
         )
-        raise InvalidArgument("There are unknown query parameters.", errors=errors)
+        raise InvalidArgument("Some query parameters are unknown.", errors=errors)
 
 
 def foreign_number() -> UnsupportedIdentifier:
@@ -98,7 +98,7 @@ def id_of(text: str, what: str) -> UUID:
 
 
 def place_of(cursor: str | None) -> UUID | None:
-    """Read a cursor that is the id of the last entry of the page before.
+    """Read a cursor that is the id of the last entry of the previous page.
 
     Raises:
         InvalidArgument: It is none of ours.
@@ -107,8 +107,8 @@ def place_of(cursor: str | None) -> UUID | None:
         return None
     key = parse_id(cursor)
     if key is None:
-        field = FieldError(pointer="/query/cursor", code="INVALID_FORMAT", detail="must be `next` of the page before")
-        raise InvalidArgument("The cursor is none of ours.", errors=(field,))
+        field = FieldError(pointer="/query/cursor", code="INVALID_FORMAT", detail="must be `next` of the previous page")
+        raise InvalidArgument("The cursor is not valid.", errors=(field,))
     return key
 
 

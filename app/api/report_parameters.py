@@ -45,7 +45,7 @@ BoxText = Annotated[
 ]
 Type = Annotated[ReportType | None, Query(alias="type", description="only reports of this type")]
 Status = Annotated[ReportStatus | None, Query(description="only reports with this status")]
-HolderCursor = Annotated[str | None, Query(max_length=1024, description="`next` of the page before")]
+HolderCursor = Annotated[str | None, Query(max_length=1024, description="`next` of the previous page")]
 _ROUND_THE_GLOBE = 180.0
 _POLE = 90.0
 
@@ -99,7 +99,7 @@ def holder_of(cursor: str | None) -> Holder | None:
         case [str(account), str(device)] if "\x00" not in account + device:
             return Holder(account, device)
         case _:
-            return _refuse("cursor", "INVALID_FORMAT", "must be `next` of the page before")
+            return _refuse("cursor", "INVALID_FORMAT", "must be `next` of the previous page")
 
 
 def to_cursor(holder: Holder) -> str:

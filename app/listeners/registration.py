@@ -88,7 +88,7 @@ class ListenerRegistry:
         for one in await self.every():
             if (one.account, one.service) == (account, service):
                 return one
-        raise NotFound("There is no such listener; GET /listeners shows those there are.")
+        raise NotFound("There is no such listener; GET /listeners lists them.")
 
     async def register(self, account: AccountName, service: str, url: str | None) -> Listener:
         """Register our address for an account and service; again, to renew it.

@@ -23,20 +23,21 @@ router = APIRouter(tags=["audit"])
 
 _NO_NUL = r"^[^\x00]*$"
 Key = Annotated[
-    str | None, Query(max_length=64, pattern=_NO_NUL, description="id of a key; `bootstrap`, `anyone`, `command-line`")
+    str | None,
+    Query(max_length=64, pattern=_NO_NUL, description="the id of a key, or `bootstrap`, `anyone` or `command-line`"),
 ]
 Device = Annotated[
     str | None,
     Query(
         max_length=128,
         pattern=_NO_NUL,
-        description="IMEI, MEID, ESN, MDN or name; finds the periodic sessions that it was part of, too",
+        description="IMEI, MEID, ESN, MDN or name; also finds periodic sessions with the device",
     ),
 ]
 
 
 class AuditEntry(Schema):
-    """Who did what, when, to which device, and what came of it."""
+    """One audited request."""
 
     id: str
     at: datetime
@@ -62,7 +63,7 @@ class AuditAnswer(Schema):
 
 @router.get(
     "/audit",
-    summary="Who did what, newest first",
+    summary="The audit trail, newest first",
     response_model=AuditAnswer,
     responses=examples.problems(*examples.ACCESS, InvalidArgument),
 )
@@ -71,16 +72,16 @@ async def list_audit(
     key: Key = None,
     device: Device = None,
     account: Account = None,
-    action: Annotated[Action | None, Query(description="only this")] = None,
+    action: Annotated[Action | None, Query(description="only this action")] = None,
     since: Since = None,
     until: Until = None,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> Response:
-    """Tell who located which device, when, with which key, and what they were told.
+    """List audited requests: the key, the action, the device and the outcome.
 
-    `outcome` is `located`, `accepted`, `done` or the `code` of the problem that was answered; `reportId` leads to the
-    position that was handed out, as long as it is kept; `billed` is null where nobody knows.
+    `outcome` is `located`, `accepted`, `done`, or the `code` of the problem. `reportId` is the report of the returned
+    position, as long as it is kept. `billed` is null where it is unknown.
     """
     refuse_unknown(request, ("key", "device", "account", "action", "since", "until", "cursor", "limit"))
     wanted = AuditFilter(

@@ -42,8 +42,9 @@ Signature = Annotated[
         " `THINGSPACE_CALLBACK_SIGNATURE` is `off`, or the listener's secret is not known"
     ),
 ]
-Id = Annotated[str, Path(max_length=64)]
-Token = Annotated[str, Path(max_length=200)]
+Id = Annotated[str, Path(max_length=64, description="the callback's id")]
+ProviderName = Annotated[str, Path(max_length=64, description="`thingspace`")]
+Token = Annotated[str, Path(max_length=200, description="the secret part of the registered address")]
 _REFUSALS = (
     MalformedRequest,
     MalformedJson,
@@ -67,15 +68,17 @@ _FILTERS = ("state", "account", "service", "signature", "since", "until")
 async def list_callbacks(
     request: Request,
     state: State = None,
-    account: Annotated[str | None, Query(max_length=64)] = None,
-    service: Annotated[str | None, Query(max_length=64)] = None,
+    account: Annotated[
+        str | None, Query(max_length=64, description="only callbacks to this account's listener")
+    ] = None,
+    service: Annotated[str | None, Query(max_length=64, description="`DeviceLocation` or `Location`")] = None,
     signature: Signature = None,
     since: Since = None,
     until: Until = None,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> Response:
-    """List what came in, byte for byte, with what became of it."""
+    """List raw callbacks, byte for byte, with their state."""
     refuse_unknown(request, (*_FILTERS, "cursor", "limit"))
     gateway = gateway_of(request)
     wanted = CallbackFilter(
@@ -104,15 +107,17 @@ async def list_callbacks(
 async def replay_callbacks(
     request: Request,
     state: State = "quarantined",
-    account: Annotated[str | None, Query(max_length=64)] = None,
-    service: Annotated[str | None, Query(max_length=64)] = None,
+    account: Annotated[
+        str | None, Query(max_length=64, description="only callbacks to this account's listener")
+    ] = None,
+    service: Annotated[str | None, Query(max_length=64, description="`DeviceLocation` or `Location`")] = None,
     signature: Signature = None,
     since: Since = None,
     until: Until = None,
 ) -> Response:
-    """Decode all callbacks that match again; those in quarantine unless `state` says otherwise.
+    """Decode all matching callbacks again: by default those in quarantine.
 
-    It ends early, and what is done stays done, when the client closes the connection or its key is revoked.
+    Stops early if the client closes the connection or its key is revoked; callbacks replayed until then stay replayed.
     """
     refuse_unknown(request, _FILTERS)
     wanted = CallbackFilter(
@@ -138,7 +143,7 @@ async def replay_callbacks(
     responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
 )
 async def get_callback(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
-    """Answer with one callback, its raw bytes included."""
+    """Show a callback with its raw bytes."""
     gateway = gateway_of(request)
     key, reach = id_of(id, "callback"), _reach_of(request)
     await gateway.writer.drained()
@@ -156,7 +161,7 @@ async def get_callback(id: Id, request: Request) -> Response:  # noqa: A002 -- t
     responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
 )
 async def replay_callback(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
-    """Decode one callback again; reports that are stored already are not stored twice."""
+    """Decode a callback again; reports that are already stored are not stored twice."""
     reach = _reach_of(request)
     return json_response(to_replayed(await gateway_of(request).replay.one(id_of(id, "callback"), reach=reach)))
 
@@ -174,21 +179,21 @@ def _reach_of(request: Request) -> Reach:
 
 @router.post(
     "/callbacks/{provider}/{token}",
-    summary="Take in a callback",
+    summary="Receive a callback",
     response_class=Response,
-    response_description="Stored; the body is empty.",
+    response_description="Stored",
     responses=examples.problems(*_REFUSALS),
     openapi_extra={
         "security": [],
         "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}, "required": True},
     },
 )
-async def receive_callback(provider: Id, token: Token) -> Response:  # noqa: ARG001 -- documented, and never used
-    """Store what a provider sends to the address that was registered there; 200 means committed.
+async def receive_callback(provider: ProviderName, token: Token) -> Response:  # noqa: ARG001 -- documented, and never used
+    """Store a provider's callback; 200 means that it is committed.
 
-    No API key is needed: the token in the address is unguessable. `provider` is `thingspace`. A body with
-    `Content-Encoding: gzip` or `deflate`, or in UTF-16, is stored without its coding and in UTF-8; a signature is over
-    the bytes as they came.
+    No API key is needed, because the token in the path cannot be guessed. `provider` is `thingspace`. A body with
+    `Content-Encoding: gzip` or `deflate`, or in UTF-16, is stored decoded, in UTF-8; a signature covers the bytes as
+    sent.
     """
     # Callbacks are taken at the door, in front of the routes; what comes here has an address that cannot be.
     raise NotFound("There is no listener at this address.")

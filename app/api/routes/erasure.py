@@ -19,26 +19,26 @@ router = APIRouter(tags=["devices"])
 
 @router.delete(
     "/devices/{identifier}",
-    summary="Erase everything that is kept of a device",
+    summary="Erase a device",
     responses=examples.problems(*examples.ACCESS, IncompatibleState, InvalidArgument),
 )
 async def erase_device(
     request: Request,
     identifier: Annotated[str, Path(max_length=128, description="IMEI, MEID, ESN, MDN, or your own name for it")],
-    force: Annotated[bool, Query(description="erase even if a session in which it reports cannot be stopped")] = False,  # noqa: FBT002 -- a query parameter
+    force: Annotated[bool, Query(description="erase even if one of its sessions cannot be stopped")] = False,  # noqa: FBT002 -- a query parameter
 ) -> answers.ErasedAnswer:
-    """Stop the sessions in which the device reports, and remove all that is stored of it; answer how much that was.
+    """Stop the device's sessions, delete everything stored about it, and return how much was deleted.
 
-    Reports, positions, raw callbacks (of a callback about several devices, the part about this one), the book of
-    identifiers, counts in sessions and kept answers go. What its provider sends later is stored as new.
+    This deletes reports, positions, raw callbacks (of a callback about several devices, the part about this one), known
+    identifiers, counts in sessions and kept answers. Later callbacks about the device are stored as new.
 
-    The audit trail keeps who asked about it and what they were told, under the random name that `auditedAs` shows.
+    The audit trail keeps the requests about the device and their outcomes, under the random name in `auditedAs`.
     """
     refuse_unknown(request, ("force",))
     if "\x00" in identifier:
-        raise InvalidArgument("No identifier holds a NUL.")
+        raise InvalidArgument("An identifier cannot contain NUL characters.")
     if not caller_of(request).reach.is_everything:
-        raise PermissionDenied("Only a key that may see all accounts and devices erases one.")
+        raise PermissionDenied("Erasing a device needs an API key without restrictions on accounts and devices.")
     known_as = f"erased:{ULID()}"
     async with AuditTrail(request, "device.erase", subject=known_as):
         erased = await gateway_of(request).erase.device(identifier, known_as=known_as, force=force)

@@ -52,29 +52,33 @@ DevicePattern = Annotated[Text128, AfterValidator(_check_stars)]
 
 
 class KeyRequest(Schema):
-    """What a new key may do; what is left out does not restrict it."""
+    """The permissions and limits of a new key; members that are left out do not restrict it."""
 
-    name: Annotated[Text128, Field(description="what it is for")]
-    scopes: Annotated[list[Scope], Field(min_length=1, max_length=7, description="what it may be used for")]
+    name: Annotated[Text128, Field(description="a name to recognise it by")]
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=7, description="its permissions")]
     accounts: Annotated[
         list[Account] | None,
-        Field(min_length=1, max_length=_MOST_NAMED, description="only these accounts, and nothing without an account"),
+        Field(
+            min_length=1,
+            max_length=_MOST_NAMED,
+            description="restricts the key to these accounts; it then sees nothing that has no account",
+        ),
     ] = None
     devices: Annotated[
         list[DevicePattern] | None,
         Field(
             min_length=1,
             max_length=_MOST_NAMED,
-            description="only devices whose IMEI, MEID, ESN, MDN or name is listed; `*` stands for any characters (at"
-            " most 8 in one pattern) and `?` for one. Every identifier that a request gives has to match; a name counts"
-            " where there is none",
+            description="restricts the key to devices whose IMEI, MEID, ESN, MDN or name matches; `*` stands for any"
+            " characters (at most 8 in one pattern) and `?` for one. Every identifier of a request has to match; a name"
+            " counts if it is the only one",
         ),
     ] = None
-    requests_per_minute: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
-    daily_fixes: Annotated[
-        int | None, Field(ge=0, le=1_000_000_000, description="fixes that may be billed on a day (UTC)")
-    ] = None
-    expires_at: Annotated[Instant | None, Field(description="it is refused from then on")] = None
+    requests_per_minute: Annotated[int | None, Field(ge=1, le=1_000_000, description="most requests per minute")] = None
+    daily_fixes: Annotated[int | None, Field(ge=0, le=1_000_000_000, description="most billed fixes per day (UTC)")] = (
+        None
+    )
+    expires_at: Annotated[Instant | None, Field(description="when it stops being accepted")] = None
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -104,7 +108,7 @@ class KeyAnswer(Schema):
 
     id: str
     name: str
-    prefix: Annotated[str, Field(description="how the key begins, to recognise it by")]
+    prefix: Annotated[str, Field(description="the first characters of the key")]
     state: Literal["active", "expired", "revoked"]
     scopes: list[Scope]
     accounts: list[str] | None
@@ -118,9 +122,9 @@ class KeyAnswer(Schema):
 
 
 class NewKeyAnswer(KeyAnswer):
-    """A key that has just been made."""
+    """A new key, with the secret key itself."""
 
-    key: Annotated[str, Field(description="the key; it is shown this once and kept nowhere")]
+    key: Annotated[str, Field(description="the secret key; shown only now, and not stored")]
 
 
 class KeysAnswer(Schema):
@@ -131,7 +135,7 @@ class KeysAnswer(Schema):
 
 
 _CREATED: dict[str, Any] = {
-    "description": "Made",
+    "description": "Created",
     "links": examples.links(
         "id",
         "$response.body#/id",
@@ -145,13 +149,13 @@ _CREATED: dict[str, Any] = {
 @_changes.post(
     "/keys",
     status_code=201,
-    summary="Make a key",
+    summary="Create a key",
     response_model=NewKeyAnswer,
     responses={**examples.problems(*examples.ACCESS, *examples.BODY), 201: _CREATED},
     openapi_extra={"requestBody": {"content": {"application/json": {"examples": {"restricted": {"value": _EXAMPLE}}}}}},
 )
 async def create_key(body: KeyRequest, request: Request) -> Response:
-    """Make a key; the answer shows it once, only its hash is kept."""
+    """Create an API key; it is shown once, and only its hash is kept."""
     made = await gateway_of(request).keys.create(body.to_plan(), by_of(request))
     return json_response(to_new_key(made), 201, headers={"Cache-Control": "no-store"})
 
@@ -166,7 +170,7 @@ router.include_router(_changes)
     responses=examples.problems(*examples.ACCESS, InvalidArgument),
 )
 async def list_keys(request: Request, cursor: Cursor = None, limit: Limit = 100) -> Response:
-    """List all keys, revoked and expired ones included; the keys themselves are shown nowhere."""
+    """List all keys, including revoked and expired ones, without the secret keys themselves."""
     refuse_unknown(request, ("cursor", "limit"))
     rows = await gateway_of(request).keys.page(before=place_of(cursor), limit=limit + 1)
     written = [to_key(row) for row in rows[:limit]]
@@ -180,19 +184,19 @@ async def list_keys(request: Request, cursor: Cursor = None, limit: Limit = 100)
     responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
 )
 async def get_key(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
-    """Tell what a key may do, and whether it is in use."""
+    """Show a key's permissions, limits and state."""
     refuse_unknown(request, ())
     return json_response(to_key(await gateway_of(request).keys.find(id_of(id, "key"))))
 
 
 @router.post(
     "/keys/{id}/rotate",
-    summary="Replace a key",
+    summary="Rotate a key",
     response_model=NewKeyAnswer,
     responses=examples.problems(*examples.ACCESS, NotFound, IncompatibleState, InvalidArgument),
 )
 async def rotate_key(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
-    """Make a new key in place of this one, which is refused at once; id, limits, counts and records go on."""
+    """Replace the secret key; the old one is refused at once. Id, limits, counts and records stay."""
     refuse_unknown(request, ())
     made = await gateway_of(request).keys.rotate(id_of(id, "key"), by_of(request))
     return json_response(to_new_key(made), headers={"Cache-Control": "no-store"})
@@ -205,7 +209,7 @@ async def rotate_key(id: Id, request: Request) -> Response:  # noqa: A002 -- the
     responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
 )
 async def revoke_key(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
-    """Revoke a key for good; every replica refuses it at once. Safe to repeat."""
+    """Revoke a key permanently; every replica refuses it at once. Safe to repeat."""
     refuse_unknown(request, ())
     return json_response(to_key(await gateway_of(request).keys.revoke(id_of(id, "key"), by_of(request))))
 

@@ -27,7 +27,7 @@ Service = Annotated[str, Path(max_length=64, description="`DeviceLocation` or `L
 
 
 class ListenerRequest(Schema):
-    """How a listener is to be registered."""
+    """The address to register."""
 
     body_is_optional: ClassVar[bool] = True
 
@@ -43,7 +43,7 @@ class ListenerRequest(Schema):
     responses=examples.problems(*examples.ACCESS),
 )
 async def list_listeners(request: Request) -> Response:
-    """List the listeners, those fixed by the settings included; secrets are never shown."""
+    """List our listeners, including the one fixed by the settings; secrets are never shown."""
     reach = caller_of(request).reach
     listed = [one for one in await gateway_of(request).listeners.every() if reach.has_account(one.account)]
     return json_response({"listeners": [to_json(one) for one in listed], "next": None})
@@ -54,10 +54,11 @@ async def list_listeners(request: Request) -> Response:
     summary="Remove a listener",
     status_code=204,
     response_class=Response,
+    response_description="Removed",
     responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument, *examples.PROVIDER),
 )
 async def delete_listener(account: Account, service: Service, request: Request) -> Response:
-    """Remove our registration at the provider; callbacks to its address get 404 from then on."""
+    """Remove our registration at the provider; callbacks to its address are then answered 404."""
     async with AuditTrail(request, "listener.remove", account=account, subject=service):
         check_account(caller_of(request), account)
         await gateway_of(request).listeners.remove(AccountName(account), service)
@@ -66,12 +67,12 @@ async def delete_listener(account: Account, service: Service, request: Request) 
 
 @router.post(
     "/listeners/{account}/{service}/test",
-    summary="Try a listener",
+    summary="Test a listener",
     response_model=answers.ListenerTestAnswer,
     responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
 )
 async def test_listener(account: Account, service: Service, request: Request) -> Response:
-    """Send a signed synthetic callback through the public address, and say whether it arrived."""
+    """Send a signed synthetic callback through the public address, and report whether it arrived."""
     async with AuditTrail(request, "listener.test", account=account, subject=service):
         check_account(caller_of(request), account)
         trial = await gateway_of(request).listener_test.one(AccountName(account), service)
@@ -87,7 +88,7 @@ async def test_listener(account: Account, service: Service, request: Request) ->
 
 
 async def put_listener(body: ListenerRequest, request: Request, account: Account, service: Service) -> Response:
-    """Register our address at the provider, or register it anew; the secret it hands out is stored, never shown."""
+    """Register our address at the provider, or replace the registration; its secret is stored and never shown."""
     async with AuditTrail(request, "listener.register", account=account, subject=service):
         check_account(caller_of(request), account)
         listener = await gateway_of(request).listeners.register(AccountName(account), service, body.url)

@@ -32,10 +32,11 @@ _ITEM = pydantic.TypeAdapter(schemas.BatchItem)
     openapi_extra=examples.LOCATE_REQUESTS,
 )
 async def locate(body: schemas.LocateRequest, request: Request) -> Response:
-    """Answer where a device is.
+    """Locate a device by its measurements, its identifiers, or both.
 
-    Measurements go to CloudLocate in one call; a device identified by IMEI and MDN is located by ThingSpace, after a
-    stored fix that is fresh enough. When the first provider has no position, the next one is asked.
+    All measurements go to CloudLocate in one call. A device identified by IMEI and MDN is located by ThingSpace, unless
+    a stored fix is fresh enough. If the first provider finds no position, the next one is asked. An access point or
+    neighbouring cell that cannot be used is left out, and named in `hints`.
     """
     request_id = request_id_of(request)
     as_feature = wants(request, GEOJSON)
@@ -55,9 +56,9 @@ async def locate(body: schemas.LocateRequest, request: Request) -> Response:
     responses=examples.BATCH_RESPONSES,
 )
 async def locate_batch(body: schemas.BatchRequest, request: Request) -> Response:
-    """Answer many questions, in the order asked; ThingSpace items share calls of 20 devices.
+    """Answer many location requests, in the order of the request; devices at ThingSpace share calls of 20.
 
-    An item that is not valid, or fails, gets a `problem` of its own.
+    An invalid or failed item gets a `problem` of its own.
     """
     request_id = request_id_of(request)
     # Documented as BatchRequest, read as the envelope: one bad item must not spoil the others.
@@ -97,7 +98,7 @@ def _ids(items: list[dict[str, Any]]) -> list[str]:
         if not isinstance(item_id, str) or not 1 <= len(item_id) <= 128:  # noqa: PLR2004 -- the contract's limit
             code, detail = ("MISSING", "is required: a text of 1 to 128 characters")
         elif item_id in seen:
-            code, detail = ("DUPLICATE", "stands twice in this batch")
+            code, detail = ("DUPLICATE", "is used twice in this batch")
         else:
             seen.add(item_id)
             continue

@@ -20,22 +20,22 @@ from app.storage.migrate import is_current
 router = APIRouter(tags=["operations"])
 
 
-@router.get("/healthz", summary="Is the process up?", response_description="It is.")
+@router.get("/healthz", summary="Liveness", response_description="The process is up")
 async def healthz() -> answers.HealthAnswer:
-    """Answer as long as the process serves requests."""
+    """Succeeds while the process serves requests."""
     return {"status": "ok"}
 
 
 @router.get(
     "/readyz",
-    summary="Can it do its work?",
+    summary="Readiness",
     response_model=answers.ReadinessAnswer,
     responses=examples.problems(Unavailable),
 )
 async def readyz(request: Request) -> Response:
-    """Answer whether the database can be reached and has the tables of this version, and the process goes on serving.
+    """Succeeds if the database can be reached and is migrated to this version, and the process is not stopping.
 
-    A process that was told to stop says that it is not ready while it still serves, so that load balancers leave it.
+    A stopping process is not ready while it still serves, so that load balancers take it out.
     """
     gateway = gateway_of(request)
     if gateway.stopping.is_set():
@@ -51,12 +51,13 @@ async def readyz(request: Request) -> Response:
     "/metrics",
     summary="Prometheus metrics",
     response_class=Response,
+    response_description="The metrics",
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **examples.problems(*examples.ACCESS)},
 )
 async def metrics(request: Request) -> Response:
-    """Answer with all metrics in the Prometheus text format.
+    """Return all metrics in the Prometheus text format.
 
-    They are those of all processes of this server (`GATEWAY_WORKERS`), and some of the database.
+    They cover all processes of this server (`GATEWAY_WORKERS`), and some are read from the database.
     """
     gateway = gateway_of(request)
     await gateway.gauges.measure(gateway.periodic.clock())
@@ -65,9 +66,9 @@ async def metrics(request: Request) -> Response:
 
 @router.get("/providers", summary="State of the providers", responses=examples.problems(*examples.ACCESS))
 async def list_providers(request: Request) -> answers.ProvidersAnswer:
-    """Tell of each provider whether it is configured, how it is doing, what it can be asked, and who listens to it.
+    """Show the state of each provider: configuration, health, abilities and listeners.
 
-    `listeners` is null while the database is away.
+    `listeners` is null while the database cannot be reached.
     """
     gateway = gateway_of(request)
     try:
@@ -99,11 +100,14 @@ def _to_checks(provider: Provider, listeners: list[Listener] | None) -> list[ans
 
 @router.post(
     "/providers/{name}/reset",
-    summary="Let a paused provider try again",
+    summary="Reset a paused provider",
     responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
 )
-async def reset_provider(name: Annotated[str, Path(max_length=64)], request: Request) -> answers.ProviderStateAnswer:
-    """Forget rejected logins and cool-downs, after the operator has mended what caused them."""
+async def reset_provider(
+    name: Annotated[str, Path(max_length=64, description="the provider's name, as in `GET /providers`")],
+    request: Request,
+) -> answers.ProviderStateAnswer:
+    """Forget rejected logins and cool-downs, after their cause has been fixed."""
     for provider in gateway_of(request).providers:
         if provider.name == name:
             await provider.reset()

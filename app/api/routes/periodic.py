@@ -47,7 +47,7 @@ _START_EXTRA: dict[str, Any] = {
             "name": HEADER,
             "in": "header",
             "required": False,
-            "description": "makes repeating the request safe for 24 hours",
+            "description": "a key of your own; repeating the request with it is safe for 24 hours",
             "schema": {"type": "string", "minLength": 1, "maxLength": 255},
             "example": "7d1f6f0c-start-pumps",
         }
@@ -101,14 +101,14 @@ _STOP_RESPONSES = examples.problems(
     openapi_extra=_START_EXTRA,
 )
 async def start_periodic(body: schemas.PeriodicRequest, request: Request) -> Response:
-    """Have up to 10,000 devices located at intervals; their reports arrive as callbacks.
+    """Locate up to 10,000 devices at intervals; ThingSpace sends their reports as callbacks.
 
-    The start is sent to ThingSpace once, never again. When its outcome is unknown, the answer is 504
-    `OUTCOME_UNKNOWN` with the `session`, which becomes active by itself when one of its callbacks arrives.
+    The start is sent to ThingSpace exactly once. If its outcome is unknown, the answer is 504 `OUTCOME_UNKNOWN` with
+    the `session`, which becomes active when one of its callbacks arrives.
 
-    With an `Idempotency-Key` the request may be repeated for 24 hours: the same body gets the same answer, or 202 with
-    the session as it stands when the outcome was unknown. Final refusals are repeated as well. A failure before
-    anything was started (most 429 and 503, `PROVIDER_AUTH_FAILED`) and a request that was not valid leave the key free.
+    A request with an `Idempotency-Key` can be repeated for 24 hours: the same body gets the same answer, or 202 with
+    the current session if the outcome was unknown. Final refusals are kept too. A failure before anything was started
+    (most 429 and 503, `PROVIDER_AUTH_FAILED`) and an invalid request leave the key free.
     """
     periodic = gateway_of(request).periodic
     caller, request_id = caller_of(request), request_id_of(request)
@@ -147,7 +147,7 @@ async def list_periodic(
 
 @router.get("/periodic/{reference}", summary="One session", response_model=schemas.SessionAnswer, responses=_READING)
 async def get_periodic(reference: Reference, request: Request) -> Response:
-    """Tell how a session stands: what came, what failed, and what is missing."""
+    """Show a session with its counts: reports received, failed and missing."""
     refuse_unknown(request, ())
     return json_response(to_session(await gateway_of(request).periodic.show(reference, reach=caller_of(request).reach)))
 
@@ -161,10 +161,10 @@ async def get_periodic(reference: Reference, request: Request) -> Response:
 async def list_periodic_devices(
     reference: Reference,
     request: Request,
-    cursor: Annotated[str | None, Query(pattern=r"^[0-9]{14,16}$", description="`next` of the page before")] = None,
+    cursor: Annotated[str | None, Query(pattern=r"^[0-9]{14,16}$", description="`next` of the previous page")] = None,
     limit: Limit = 100,
 ) -> Response:
-    """Tell of each device what came of it, in the order of the IMEIs."""
+    """List the devices of a session with their counts and last fix, ordered by IMEI."""
     refuse_unknown(request, ("cursor", "limit"))
     reach = caller_of(request).reach
     views = await gateway_of(request).periodic.devices(reference, after=cursor, limit=limit + 1, reach=reach)
@@ -190,7 +190,7 @@ async def list_periodic_reports(
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> Response:
-    """List or stream what the provider reported in a session, its stops included; as `/reports` does."""
+    """List or export the reports of a session, stop reports included, in the formats of `/reports`."""
     refuse_unknown(request, ("account", "type", "status", "since", "until", "bbox", "cursor", "limit"))
     wanted = ReportFilter(
         session_id=await gateway_of(request).periodic.id_of(reference, reach=caller_of(request).reach),
@@ -208,10 +208,10 @@ async def list_periodic_reports(
     "/periodic/{reference}", summary="Stop a session", response_model=schemas.StoppedAnswer, responses=_STOP_RESPONSES
 )
 async def stop_periodic(reference: Reference, request: Request, mdn: Mdns = None) -> Response:
-    """Stop all devices of a session, or some; safe to repeat.
+    """Stop all devices of a session, or some of them; safe to repeat.
 
-    Devices that were asked to stop before are not asked again. Each device that could not be stopped is listed with
-    its problem.
+    A device that is stopping already is not stopped again. Each device that could not be stopped is listed with its
+    problem.
     """
     refuse_unknown(request, ("mdn",), repeatable=("mdn",))
     request_id = request_id_of(request)

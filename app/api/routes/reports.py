@@ -49,6 +49,7 @@ from app.storage.rows import public_id
 router = APIRouter(tags=["reports"])
 
 JSON = "application/json"
+Id = Annotated[str, Path(max_length=64, description="the report's id")]
 _PAGE_OF_REPORTS = ("cursor", "limit", "since", "until", "type", "status", "bbox", "account")
 _WHOSE_REPORTS = ("transactionId", "sessionId", "imei", "meid", "esn", "mdn")
 _PAGE_OF_POSITIONS = ("cursor", "limit", "bbox", "account")
@@ -77,15 +78,15 @@ async def list_reports(
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> Response:
-    """Answer with the reports that match every filter.
+    """List the reports that match every filter.
 
-    JSON and GeoJSON come in pages. A page that no transaction, session or device narrows down is looked for among the
-    next 100,000 reports of the time window: it may be short, even empty, and still have a `next`; go on until that is
-    null. Cursors stay valid while reports come in.
+    JSON and GeoJSON are paged. Without a transaction, session or device, a page searches the next 100,000 reports of
+    the time window: it may be short or even empty and still have a `next`. Continue until `next` is null. Cursors stay
+    valid while reports arrive.
 
-    `text/csv` and `application/x-ndjson` stream everything that matches, as of the moment of asking, whatever `cursor`
-    and `limit` say; a connection that breaks off means that rows are missing. In CSV, texts that a spreadsheet would
-    take for a formula begin with an apostrophe.
+    `text/csv` and `application/x-ndjson` stream all matching reports as of the time of the request, whatever `cursor`
+    and `limit` are; if the connection breaks off, rows are missing. In CSV, an apostrophe precedes texts that a
+    spreadsheet would take for a formula.
     """
     refuse_unknown(request, (*_WHOSE_REPORTS, *_PAGE_OF_REPORTS))
     wanted = ReportFilter(
@@ -131,12 +132,12 @@ async def answer_reports(request: Request, wanted: ReportFilter, *, cursor: str 
 
 @router.get(
     "/reports/{id}",
-    summary="One report, with what it was read from",
+    summary="One report, with its source",
     response_model=schemas.ReportWithSourceAnswer,
     responses=schemas.REPORT_RESPONSES,
 )
-async def get_report(request: Request, id: Annotated[str, Path(max_length=64)]) -> Response:  # noqa: A002 -- the path's
-    """Answer with one report, and with the raw callback or the provider's answer that it comes from."""
+async def get_report(request: Request, id: Id) -> Response:  # noqa: A002 -- the name in the path
+    """Show a report with its source: the raw callback, or the provider's answer."""
     refuse_unknown(request, ())
     preferred(request.headers.get("accept"), (JSON,))
     key = id_of(id, "report")
@@ -170,7 +171,7 @@ async def get_device_location(
     request: Request,
     identifier: Annotated[str, Path(max_length=128, description="IMEI, MEID, ESN, MDN, or your own name for it")],
 ) -> Response:
-    """Answer with the report that has the latest fix by the time of the fix; no provider is asked."""
+    """Show the report with the device's latest fix, by the time of the fix; no provider is asked."""
     refuse_unknown(request, ())
     media_type = preferred(request.headers.get("accept"), (JSON, GEOJSON))
     gateway = gateway_of(request)
@@ -207,9 +208,9 @@ async def get_device_location(
 async def list_positions(
     request: Request, bbox: BoxText = None, account: Account = None, cursor: HolderCursor = None, limit: Limit = 100
 ) -> Response:
-    """Answer with the report that has the latest fix of each device, as a map wants them.
+    """List the report with the latest fix of each device, for a map.
 
-    Every device comes once, in an order that does not change while devices move.
+    Every device appears once, in an order that does not change while devices move.
     """
     refuse_unknown(request, _PAGE_OF_POSITIONS)
     media_type = preferred(request.headers.get("accept"), (JSON, GEOJSON))

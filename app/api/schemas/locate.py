@@ -1,6 +1,6 @@
-"""Requests as callers write them, validated and turned into the gateway's own vocabulary.
+"""Location requests: validated, and translated into the gateway's own vocabulary.
 
-What is malformed for every provider is refused here; what only one provider cannot use is that provider's to judge.
+Only what is malformed for every provider is refused here; each provider judges what it can use.
 """
 
 import base64
@@ -78,16 +78,16 @@ Natural = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class LocateDevice(Schema):
-    """The device: one of `imei`, `meid`, `esn`, and `mdn` or `phoneNumber`, for ThingSpace; a name of yours."""
+    """A device: for ThingSpace one of `imei`, `meid` and `esn`, and `mdn` or `phoneNumber`; optionally a name."""
 
     imei: Annotated[Imei | None, Field(description="14 to 16 digits; the check digit is not verified")] = None
     meid: Annotated[Meid | None, Field(description="14 hexadecimal characters")] = None
     esn: Annotated[Esn | None, Field(description="11 decimal digits or 8 hexadecimal ones")] = None
     mdn: Annotated[MdnText | None, Field(description="10 digits, without the country code")] = None
-    phone_number: Annotated[PhoneNumber | None, Field(description="instead of mdn, in E.164: +15085550101")] = None
-    account: Annotated[Account | None, Field(description="ThingSpace billing account; default THINGSPACE_ACCOUNT")] = (
-        None
-    )
+    phone_number: Annotated[PhoneNumber | None, Field(description="the MDN in E.164: +15085550101")] = None
+    account: Annotated[
+        Account | None, Field(description="ThingSpace billing account; default: `THINGSPACE_ACCOUNT`")
+    ] = None
     name: Annotated[DeviceName | None, Field(description="your own name for the device")] = None
 
     @model_validator(mode="after")
@@ -115,14 +115,16 @@ class LocateDevice(Schema):
 class GnssMeasurement(Schema):
     """A u-blox receiver's raw measurement."""
 
-    payload: Annotated[Payload, Field(description="UBX-RXM-MEASX, -MEAS50, -MEAS20 or -MEASC12 message(s), in base64")]
-    observed_at: Annotated[Instant | None, Field(description="when it was measured, RFC 3339 with offset")] = None
+    payload: Annotated[
+        Payload, Field(description="one or several UBX-RXM-MEASX, -MEAS50, -MEAS20 or -MEASC12 messages, in base64")
+    ]
+    observed_at: Annotated[Instant | None, Field(description="time of the measurement, RFC 3339 with offset")] = None
 
 
 class ScannedAccessPoint(Schema):
     """One access point of a Wi-Fi scan."""
 
-    mac_address: Annotated[Mac, Field(description="with ':', '-', '.' or nothing between the digits")]
+    mac_address: Annotated[Mac, Field(description="12 hexadecimal digits, optionally separated by `:`, `-` or `.`")]
     signal_strength: Annotated[Dbm | None, Field(description="dBm, negative")] = None
     channel: Annotated[Natural | None, Field(description="Wi-Fi channel number")] = None
 
@@ -132,10 +134,15 @@ class ScannedAccessPoint(Schema):
 
 
 class ScannedCellTower(Schema):
-    """One cell of a scan: the serving one is named in full, neighbours by physical cell id and channel."""
+    """A cell of a scan.
+
+    The serving cell needs radioType, mobileCountryCode, mobileNetworkCode and cellId; a neighbour needs physicalCellId
+    and channel.
+    """
 
     radio_type: Annotated[
-        str | None, Field(min_length=1, max_length=16, description="gsm, lte or ltem; others are accepted and not used")
+        str | None,
+        Field(min_length=1, max_length=16, description="`gsm`, `lte` or `ltem`; towers of other types are not used"),
     ] = None
     mobile_country_code: Annotated[Natural | None, Field(le=999, description="MCC of the serving network")] = None
     mobile_network_code: Annotated[Natural | None, Field(le=999, description="MNC of the serving network")] = None
@@ -144,7 +151,7 @@ class ScannedCellTower(Schema):
     physical_cell_id: Annotated[Natural | None, Field(description="LTE physical cell id; GSM: BSIC")] = None
     channel: Annotated[Natural | None, Field(description="EARFCN (LTE) or ARFCN (GSM)")] = None
     signal_strength: Annotated[Dbm | None, Field(description="dBm: RSRP (LTE) or RXLEV (GSM)")] = None
-    serving: Annotated[bool | None, Field(description="whether the device is camped on it")] = None
+    serving: Annotated[bool | None, Field(description="whether the device is camped on this cell")] = None
 
     def lacking_to_serve(self) -> list[str]:
         """List what it needs to be the serving cell, and does not have."""
@@ -172,9 +179,9 @@ class ScannedCellTower(Schema):
 
 
 class Measurements(Schema):
-    """What the device measured; any one group, or several together."""
+    """The device's measurements: one group, or several together."""
 
-    observed_at: Annotated[Instant | None, Field(description="when the scans were made, RFC 3339 with offset")] = None
+    observed_at: Annotated[Instant | None, Field(description="time of the scans, RFC 3339 with offset")] = None
     gnss: GnssMeasurement | None = None
     wifi_access_points: Annotated[list[ScannedAccessPoint] | None, Field(max_length=_MOST_SCANNED)] = None
     cell_towers: Annotated[list[ScannedCellTower] | None, Field(max_length=_MOST_SCANNED)] = None
@@ -219,19 +226,23 @@ def _whole(value: float | None) -> int | None:
 
 
 class LocateRequest(Schema):
-    """Where is this device? At least one of `device` and `measurements`."""
+    """A location request; at least one of `device` and `measurements` is required."""
 
     device: LocateDevice | None = None
     measurements: Measurements | None = None
     max_age: Annotated[
         int | None,
-        Field(ge=0, le=2**31, description="how old a fix may be when locating by device, seconds; 0: a current one"),
+        Field(
+            ge=0,
+            le=2**31,
+            description="greatest age of a fix when locating by device, in seconds; 0 asks for a current fix",
+        ),
     ] = None
     provider: Annotated[
-        str, Field(description="`auto`, or the one provider to ask: `cloudlocate`, `thingspace`", max_length=64)
+        str, Field(description="`auto`, or the only provider to ask: `cloudlocate` or `thingspace`", max_length=64)
     ] = "auto"
-    fallback: Annotated[bool, Field(description="may another provider be tried when the first one fails?")] = True
-    timeout: Annotated[float, Field(gt=0, le=120, description="seconds for everything")] = 20
+    fallback: Annotated[bool, Field(description="whether another provider is asked if the first one fails")] = True
+    timeout: Annotated[float, Field(gt=0, le=120, description="time limit for the whole request, in seconds")] = 20
 
     @model_validator(mode="after")
     def _offers_something(self) -> Self:
@@ -255,22 +266,24 @@ class LocateRequest(Schema):
 
 
 class BatchEnvelope(Schema):
-    """Many questions at once; each item is validated by itself."""
+    """Many location requests at once; each item is validated by itself."""
 
     requests: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=1000)]
     timeout: Annotated[float, Field(gt=0, le=120)] = 20
 
 
 class BatchItem(LocateRequest):
-    """One question of a batch."""
+    """One location request of a batch."""
 
-    id: Annotated[str, Field(min_length=1, max_length=128, description="unique within the batch; it marks the answer")]
+    id: Annotated[
+        str, Field(min_length=1, max_length=128, description="unique within the batch; repeated in the result")
+    ]
 
 
 class BatchRequest(Schema):
-    """Up to 1,000 questions; `timeout` holds for all of them."""
+    """Up to 1,000 location requests, with one time limit for all of them."""
 
     read_as: ClassVar[type[BaseModel]] = BatchEnvelope
 
     requests: Annotated[list[BatchItem], Field(min_length=1, max_length=1000)]
-    timeout: Annotated[float, Field(gt=0, le=120, description="seconds for everything")] = 20
+    timeout: Annotated[float, Field(gt=0, le=120, description="time limit for the whole request, in seconds")] = 20

@@ -1,4 +1,4 @@
-"""Periodic requests as callers write them, and the answers, for the documentation."""
+"""Requests and answers of periodic location."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, NoReturn, Self
@@ -22,13 +22,17 @@ _MOST_SHOWN = 100
 
 
 class PeriodicDevice(Schema):
-    """One device: its `imei`, and `mdn` or `phoneNumber` where it is not known from earlier."""
+    """A device: its `imei`, and `mdn` or `phoneNumber` unless the MDN is already known."""
 
     imei: Annotated[Imei | None, Field(description="14 to 16 digits; required")] = None
     mdn: Annotated[MdnText | None, Field(description="10 digits, without the country code")] = None
-    phone_number: Annotated[PhoneNumber | None, Field(description="instead of mdn, in E.164: +15085550101")] = None
-    meid: Annotated[Meid | None, Field(description="refused: periodic location knows devices by IMEI only")] = None
-    esn: Annotated[Esn | None, Field(description="refused: periodic location knows devices by IMEI only")] = None
+    phone_number: Annotated[PhoneNumber | None, Field(description="the MDN in E.164: +15085550101")] = None
+    meid: Annotated[
+        Meid | None, Field(description="not supported: periodic location identifies devices by IMEI only")
+    ] = None
+    esn: Annotated[
+        Esn | None, Field(description="not supported: periodic location identifies devices by IMEI only")
+    ] = None
 
     @model_validator(mode="after")
     def _names_one_number(self) -> Self:
@@ -49,18 +53,24 @@ class PeriodicDevice(Schema):
 
 
 class PeriodicRequest(Schema):
-    """Locate devices again and again: `count` times each, or `unlimited` until stopped."""
+    """A start of periodic location: `count` fixes for each device, or `unlimited` until it is stopped."""
 
-    account: Annotated[Account | None, Field(description="ThingSpace billing account; default THINGSPACE_ACCOUNT")] = (
-        None
-    )
-    devices: Annotated[list[PeriodicDevice], Field(min_length=1, max_length=10_000, description="no device twice")]
-    interval: Annotated[int, Field(ge=1, le=1_036_800, description="seconds between the starts of fixes")]
-    count: Annotated[int | None, Field(ge=1, le=1000, description="fixes per device; or else `unlimited`")] = None
-    unlimited: Annotated[bool, Field(description="true: until stopped; never the default")] = False
-    start_delay: Annotated[int, Field(ge=0, le=86_400, description="seconds before the first fix")] = 0
+    account: Annotated[
+        Account | None, Field(description="ThingSpace billing account; default: `THINGSPACE_ACCOUNT`")
+    ] = None
+    devices: Annotated[
+        list[PeriodicDevice], Field(min_length=1, max_length=10_000, description="the devices, each of them once")
+    ]
+    interval: Annotated[int, Field(ge=1, le=1_036_800, description="seconds between two fixes of a device")]
+    count: Annotated[
+        int | None,
+        Field(ge=1, le=1000, description="fixes per device; exactly one of `count` and `unlimited` is required"),
+    ] = None
+    unlimited: Annotated[bool, Field(description="true to locate until the session is stopped")] = False
+    start_delay: Annotated[int, Field(ge=0, le=86_400, description="delay before the first fix, in seconds")] = 0
     max_age: Annotated[
-        int, Field(ge=0, le=3600, description="how old a cached fix may be to be taken instead of a new one, seconds")
+        int,
+        Field(ge=0, le=3600, description="greatest age of a cached fix that is taken instead of a new one, in seconds"),
     ] = 120
 
     def to_plan(self, default_account: AccountName | None) -> PeriodicPlan:
@@ -73,7 +83,7 @@ class PeriodicRequest(Schema):
             detail = "send exactly one of count and unlimited: true"
             _refuse(
                 InvalidArgument,
-                "It has to be said how long this shall go on.",
+                "Specify either `count` or `unlimited`.",
                 _fields("/count", "EXACTLY_ONE", detail),
             )
         account = AccountName(self.account) if self.account else default_account
@@ -104,10 +114,10 @@ class PeriodicRequest(Schema):
                 if value is None:
                     continue
                 if (mark := f"{name}:{value}") in seen:
-                    fields += _fields(f"/devices/{place}/{name}", "DUPLICATE", "stands in this request already")
+                    fields += _fields(f"/devices/{place}/{name}", "DUPLICATE", "is listed already")
                 seen.add(mark)
         if fields:
-            _refuse(InvalidArgument, "Every device may stand in a request once.", fields[:_MOST_SHOWN])
+            _refuse(InvalidArgument, "The same device is listed more than once.", fields[:_MOST_SHOWN])
 
 
 def _refuse_identifiers(device: PeriodicDevice, place: int) -> NoReturn:
@@ -136,12 +146,12 @@ class DevicesTotal(TypedDict):
 
 
 class ReportCounts(TypedDict):
-    """What came of the reports, each device's counted by itself."""
+    """Counts of reports, over all devices."""
 
     expected: Annotated[int | None, Field(description="devices times count; null when unlimited")]
-    due: Annotated[int, Field(description="should have come by now, a grace period allowed")]
+    due: Annotated[int, Field(description="expected by now, after a grace period")]
     received: int
-    failed: Annotated[int, Field(description="came without a position")]
+    failed: Annotated[int, Field(description="received without a position")]
     missing: Annotated[int, Field(description="due, and neither received nor failed")]
     ended: Annotated[int, Field(description="owed no more, because ThingSpace has given their devices up")]
 
@@ -162,7 +172,7 @@ class SessionAnswer(TypedDict):
     reports: ReportCounts
     createdAt: Timestamp
     startedAt: Timestamp | None
-    endsAt: Annotated[Timestamp | None, Field(description="by the plan; null when unlimited")]
+    endsAt: Annotated[Timestamp | None, Field(description="planned end; null when unlimited")]
     endedAt: Timestamp | None
     stopRequestedAt: Timestamp | None
     problem: Annotated[ProblemAnswer | None, Field(description="why it failed, or why its outcome is unknown")]
@@ -176,14 +186,14 @@ class SessionsAnswer(TypedDict):
 
 
 class SessionDeviceName(TypedDict):
-    """How a session knows a device."""
+    """The identifiers of a device in a session."""
 
     imei: str
     mdn: str | None
 
 
 class LastFix(LocationAnswer):
-    """The latest fix by its time, and the report that brought it."""
+    """The latest fix, by the time of the fix, and its report."""
 
     reportId: str
 
@@ -226,14 +236,14 @@ class StopFailureAnswer(TypedDict):
 
 
 class StopAnswer(TypedDict):
-    """What became of a stop; devices that were asked before are not counted again."""
+    """The result of a stop; devices that were already stopping are not counted again."""
 
-    requested: Annotated[int, Field(description="accepted and failed ones together")]
+    requested: Annotated[int, Field(description="accepted and failed together")]
     accepted: int
     failed: list[StopFailureAnswer]
 
 
 class StoppedAnswer(SessionAnswer):
-    """The session, and what became of the stop."""
+    """A session, and the result of stopping it."""
 
     stop: StopAnswer

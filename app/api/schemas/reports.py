@@ -1,4 +1,4 @@
-"""What the routes of reports and positions answer, for the documentation."""
+"""Answers of reports and positions."""
 
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from app.model import ReportStatus, ReportType
 
 
 class ReportDeviceAnswer(TypedDict, total=False):
-    """The identifiers that the report states; those that it does not are absent."""
+    """The identifiers stated in the report."""
 
     imei: str
     meid: str
@@ -25,7 +25,7 @@ class ReportDeviceAnswer(TypedDict, total=False):
 
 
 class ReportErrorAnswer(TypedDict):
-    """Why there is no position, in the provider's words."""
+    """The provider's reason for not reporting a position."""
 
     type: str | None
     info: str | None
@@ -33,20 +33,24 @@ class ReportErrorAnswer(TypedDict):
 
 
 class ReportAnswer(TypedDict):
-    """What a provider said about one device."""
+    """A provider's report about one device."""
 
-    id: Annotated[str, Field(description="made of the report's time and content: the same content has the same id")]
-    transactionId: Annotated[str | None, Field(description="the provider's, null for fixes of `/locate`")]
+    id: Annotated[
+        str, Field(description="derived from the report's time and content: the same content has the same id")
+    ]
+    transactionId: Annotated[
+        str | None, Field(description="the provider's transaction id; null for fixes of `/locate`")
+    ]
     sessionId: Annotated[str | None, Field(description="the periodic session that it belongs to")]
     account: str | None
     device: ReportDeviceAnswer
     type: ReportType
-    status: Annotated[ReportStatus, Field(description="`info`: nothing about a position")]
+    status: Annotated[ReportStatus, Field(description="`info` if the report is not about a position")]
     location: Annotated[LocationAnswer | None, Field(description="null unless located")]
     error: ReportErrorAnswer | None
     provider: str
-    reportedAs: Annotated[str | None, Field(description="the provider's own word for the type")]
-    flags: Annotated[list[str], Field(description="what is odd about it")]
+    reportedAs: Annotated[str | None, Field(description="the report type in the provider's own words")]
+    flags: Annotated[list[str], Field(description="anomalies of the report")]
     receivedAt: Timestamp
 
 
@@ -65,16 +69,19 @@ class PositionsAnswer(TypedDict):
 
 
 class ReportCallbackAnswer(CallbackBodyAnswer):
-    """A callback as it came in."""
+    """A callback as received."""
 
     id: str
     receivedAt: Timestamp
 
 
 class ReportWithSourceAnswer(ReportAnswer):
-    """A report, and what it was read from."""
+    """A report with its source."""
 
-    callback: Annotated[ReportCallbackAnswer | None, Field(description="null when no longer kept, or not a callback")]
+    callback: Annotated[
+        ReportCallbackAnswer | None,
+        Field(description="null if the report is not from a callback, or the callback is no longer kept"),
+    ]
     raw: Annotated[str | None, Field(description="the provider's answer, for fixes of `/locate`")]
 
 

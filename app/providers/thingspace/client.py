@@ -158,7 +158,7 @@ class Client:
             ProviderError: No answer, or one that says nothing about the request: 429 and 5xx.
         """
         if deadline.left_s() <= 0:
-            raise ProviderTimeout("The time was over before ThingSpace could be asked.", provider=NAME)
+            raise ProviderTimeout("No time was left to ask ThingSpace.", provider=NAME)
         try:
             with translated_errors(NAME):
                 async with within(deadline, NAME, limit_s=self._settings.timeout_s):
