@@ -24,6 +24,8 @@ LATE: Final = "late"
 """It arrived long after its time, or after the end of its session; see `LATE_AFTER`."""
 GIVEN_UP: Final = "given_up"
 """The provider has dropped the device from its session, and reports on it no more; no doubt about a fix."""
+IDENTIFIER_UNREADABLE: Final = "identifier_unreadable"
+"""What stands for an identifier cannot be one; it is in the raw body alone. No doubt about a fix."""
 
 DOUBTS = frozenset({ZERO_ISLAND, ERROR_BESIDE_POSITION, TIME_UNREADABLE, FUTURE_TIME, OTHER_ACCOUNT})
 """The flags of fixes that may not be believed."""

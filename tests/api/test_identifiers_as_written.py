@@ -176,6 +176,7 @@ async def test_what_cannot_be_an_identifier_is_kept_raw_flagged_and_teaches_noth
     raw = (await gateway.get(f"/reports/{newest['id']}")).json()["callback"]["body"]
     answer = await gateway.post("/locate", json={"device": {"mdn": MDN}, "maxAge": 0})
 
+    assert newest["device"] == {"mdn": MDN}
     assert "identifier_unreadable" in newest["flags"]
     assert json.loads(raw)["deviceList"][0]["id"] == id_
     assert answer.status_code == 200

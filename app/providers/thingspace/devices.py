@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 from app import identifiers
 from app.model import AccountName, Device, DeviceIdKind, Mdn
+from app.plausibility import IDENTIFIER_UNREADABLE
 from app.providers.thingspace import reading
 from app.providers.thingspace.wire import Entry, Scalar
 
-UNREADABLE = "identifier_unreadable"
 _KINDS: dict[str, DeviceIdKind] = {"imei": "imei", "imeisv": "imei", "meid": "meid", "esn": "esn"}
 _KINDS_OF_NUMBERS = ("mdn", "msisdn")
 
@@ -45,7 +45,7 @@ def to_named_device(entry: Entry, account: str | None) -> NamedDevice:
     return NamedDevice(
         device=device,
         known_as=found or written_id or number or written_mdn,
-        flags=(UNREADABLE,) if is_unreadable else (),
+        flags=(IDENTIFIER_UNREADABLE,) if is_unreadable else (),
     )
 
 

@@ -12,6 +12,7 @@ import structlog
 
 from app.errors import Unavailable
 from app.observability import metrics
+from app.plausibility import IDENTIFIER_UNREADABLE
 from app.storage.audit import NewAudit
 from app.storage.database import NOT_MIGRATED, UNMIGRATED, Connection
 from app.storage.rows import NewCallback, NewReport, NewSimpleFix, report_id_of_hash
@@ -275,7 +276,7 @@ class Store:
 
     async def _complete(self, connection: Connection, reports: list[NewReport]) -> None:
         """Give reports without a time their first arrival, and reports with only an MDN the device it belongs to."""
-        for unnamed in _pages([report for report in reports if report.device.startswith("mdn:")]):
+        for unnamed in _pages([report for report in reports if _is_unnamed(report)]):
             found = await connection.fetch(NAME_BY_MDN, [report.mdn for report in unnamed])
             devices = {(row["account"], row["mdn"]): (row["device"], row["device_kind"]) for row in found}
             for report in unnamed:
@@ -291,6 +292,11 @@ class Store:
 
 def _pages(reports: list[NewReport]) -> list[list[NewReport]]:
     return [reports[start : start + _MOST_REPORTS] for start in range(0, len(reports), _MOST_REPORTS)]
+
+
+def _is_unnamed(report: NewReport) -> bool:
+    """Tell whether a report names the MDN alone; one that names something unreadable beside it may mean another."""
+    return report.device.startswith("mdn:") and IDENTIFIER_UNREADABLE not in (report.flags or ())
 
 
 async def _duration_s(connection: Connection, statement: str) -> float:
