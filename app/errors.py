@@ -13,7 +13,9 @@
     │   ├── SettingsInvalid, AddressUnusable       the gateway cannot start
     │   └── NoGateway, GatewayTimeout              nothing answers the command line
     └── ProviderError           what a provider did, or did not do
-        ├── ProviderUnavailable, ProviderTimeout, ProviderThrottled
+        ├── ProviderUnavailable, ProviderTimeout
+        │   └── TimeTooShort                           the call was not made, for lack of time
+        ├── ProviderThrottled
         │   └── BudgetExceeded                         the key's billed fixes on a day
         ├── ProviderNotConfigured, ProviderMisconfigured, UnexpectedReply, ProviderRefused
         ├── UnableToLocate, DeviceUnreachable, MaxAgeNotMet
@@ -24,8 +26,9 @@
 The HTTP status of each class stands in `api.problems`, in one table.
 """
 
+import asyncio
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 Outcome = Literal[
     "located", "no_position", "unavailable", "timeout", "refused", "rejected", "not_configured", "skipped"
@@ -74,7 +77,8 @@ class GatewayError(Exception):
         retryable: Whether the same request may succeed later.
         detail: What happened and how to put it right; holds no identifier, position or secret.
         errors: The fields at fault.
-        retry_after_s: When to come back, in seconds, where known.
+        retry_after_s: When to come back, in seconds; None: a few seconds may do; infinity: nobody knows, or waiting
+            alone does not help.
         attempts: What was tried before this.
         hints: What the caller could do better.
     """
@@ -339,12 +343,28 @@ class ProviderUnavailable(ProviderError):
 
 
 class ProviderTimeout(ProviderError):
-    """The provider did not answer within the time the caller gave."""
+    """The provider did not answer in time.
+
+    Attributes:
+        is_hasty: The caller's time was over, not the provider's own; that says nothing about the provider.
+        late: The result of the call where it goes on: a `Located`, or the `GatewayError` that it ends with.
+        expected_at: When that may be expected at the latest, on the clock of `time.monotonic`.
+    """
 
     code = "PROVIDER_TIMEOUT"
     title = "The provider did not answer in time"
     retryable = True
-    outcome = "timeout"
+    outcome: ClassVar[Outcome] = "timeout"
+    is_hasty: bool = False
+    late: "asyncio.Future[Any] | None" = None
+    expected_at: float = 0.0
+
+
+class TimeTooShort(ProviderTimeout):
+    """So little time is left that the call was not made; nothing is billed."""
+
+    outcome = "skipped"
+    is_hasty = True
 
 
 class ProviderThrottled(ProviderError):

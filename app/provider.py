@@ -113,6 +113,22 @@ class Meter(Protocol):
         """Take back what was certainly not billed; a failure is not told, the fixes then stay counted."""
 
 
+class Reservation:
+    """Fixes that a meter has counted for one call; nothing where nobody counts."""
+
+    def __init__(self, counting: Meter | None = None, day: date | None = None, fixes: int = 0) -> None:
+        self._counting = counting
+        self._day = day
+        self._left = fixes
+
+    async def give_back(self, fixes: int) -> None:
+        """Give back what is certainly not billed, at most what was counted."""
+        fixes = min(fixes, self._left)
+        if self._counting is not None and self._day is not None and fixes:
+            self._left -= fixes
+            await self._counting.give_back(self._day, fixes)
+
+
 _METER: ContextVar[Meter | None] = ContextVar("meter", default=None)
 
 

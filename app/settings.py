@@ -100,6 +100,9 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = Field(
         default=5, description="on SIGTERM, how long to go on serving as not ready, before new connections are refused"
     )
+    late_answer_seconds: Annotated[float, Field(ge=0, le=600)] = Field(
+        default=20, description="on stopping, how long vendors' answers are waited for that are paid for already"
+    )
     callback_queue: Annotated[int, Field(ge=1)] = Field(
         default=20_000, description="callbacks that may wait for their commit; beyond it they get 503 with Retry-After"
     )

@@ -119,7 +119,15 @@ async def build_use_cases(
 ) -> Gateway:
     """Build what the routes call."""
     database, writer = storage.database, storage.writer
-    locate = Locate(providers, database, writer, recent_s=settings.recent_seconds, reuse_s=settings.reuse_seconds)
+    locate = Locate(
+        providers,
+        database,
+        writer,
+        recent_s=settings.recent_seconds,
+        reuse_s=settings.reuse_seconds,
+        late_s=settings.late_answer_seconds,
+    )
+    await stack.enter_async_context(locate.running())
     periodic = Periodic(providers, database, writer, settings, unclaimed=storage.unclaimed)
     await stack.enter_async_context(periodic.running())
     tokens = CallbackTokens(providers, database, storage.seal)

@@ -92,9 +92,10 @@ class _DailyMeter:
             if day is not None:
                 return day
             count = await limits.used_today(session, self._key_id)
+        is_never_enough = fixes > self._limit
         error = BudgetExceeded(
             f"This API key has a budget of {self._limit} billed fixes a day, and too few are left.",
-            retry_after_s=max(1, math.ceil(count.left_s)),
+            retry_after_s=math.inf if is_never_enough else max(1, math.ceil(count.left_s)),
         )
         error.left = max(0, self._limit - count.used)
         raise error

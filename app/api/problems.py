@@ -1,5 +1,6 @@
 """Problem documents (RFC 9457): one table from error class to HTTP status, one place that writes them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -133,7 +134,7 @@ def problem_response(error: GatewayError, request_id: str, *, headers: dict[str,
     status = status_of(error)
     sent = _HEADERS.get(type(error), {}) | (headers or {})
     retry_after_s = error.retry_after_s if error.retry_after_s is not None else _DEFAULT_RETRY_AFTER_S.get(status)
-    if retry_after_s is not None and error.retryable:
+    if retry_after_s is not None and math.isfinite(retry_after_s) and error.retryable:
         sent["Retry-After"] = str(max(1, round(retry_after_s)))
     return Response(orjson.dumps(to_problem(error, request_id)), status, sent, MEDIA_TYPE)
 

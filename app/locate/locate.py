@@ -3,9 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-
-import structlog
-from msgspec.structs import replace
+from contextlib import AbstractAsyncContextManager
 
 from app import policy
 from app.access import meter_for
@@ -15,26 +13,24 @@ from app.directory import DeviceDirectory
 from app.errors import (
     DeviceNotOwned,
     GatewayError,
-    Overloaded,
     ProviderError,
     ProviderTimeout,
+    TimeTooShort,
     UnableToLocate,
     Unavailable,
 )
 from app.locate.answers import Answer, told
+from app.locate.fix_store import FixStore
 from app.locate.known_fixes import KnownFixes
+from app.locate.late_answers import LateAnswers
 from app.locate.search import Search, pass_over, unidentified
 from app.locate.single_flight import SingleFlight
-from app.model import Deadline, Device, Located, LocationQuery, ProviderName, Report
-from app.observability import metrics
+from app.model import Deadline, Located, LocationQuery, ProviderName
 from app.policy import Candidate
 from app.provider import Assessment, Locator, Provider, metered
 from app.storage.database import Database
 from app.storage.journal import Journal
-from app.storage.rows import device_key, milliseconds, to_row
-from app.storage.writer import Entry, Writer
-
-log = structlog.get_logger()
+from app.storage.writer import Writer
 
 
 class Locate:
@@ -48,6 +44,7 @@ class Locate:
         *,
         recent_s: int = 300,
         reuse_s: float = 0,
+        late_s: float = 20,
     ) -> None:
         """Wire the use case.
 
@@ -55,6 +52,7 @@ class Locate:
             providers: In the order of preference; those that cannot locate are ignored.
             recent_s: How old a stored fix may be when the caller does not say, seconds.
             reuse_s: How long an answer may serve identical questions, seconds; 0 turns that off.
+            late_s: How long calls that are paid for are waited for when the gateway stops, seconds.
         """
         self._providers = {provider.name: provider for provider in providers}
         self._locators = {provider.name: provider.locator for provider in providers if provider.locator is not None}
@@ -64,6 +62,12 @@ class Locate:
         self._memory = KnownFixes(database, writer, DeviceDirectory(database), recent_s=recent_s)
         self._sharing = SingleFlight(reuse_s)
         self._journal = Journal(writer)
+        self._fixes = FixStore(writer, database.clock)
+        self._late = LateAnswers(self._fixes, self._journal, database.clock, patience_s=late_s)
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Answer while the block lasts; at its end calls that are paid for are waited for."""
+        return self._late.running()
 
     async def one(self, query: LocationQuery, *, request_id: str, timeout_s: float, caller: Caller = ANYONE) -> Answer:
         """Answer one question within `timeout_s` seconds, and leave an audit row.
@@ -73,6 +77,9 @@ class Locate:
             PermissionDenied: The caller may not ask about this device or account.
             ProviderError: Nobody could say where the device is; `attempts` tells who was asked.
         """
+        return await self._late.sheltered(self._one(query, request_id, timeout_s, caller))
+
+    async def _one(self, query: LocationQuery, request_id: str, timeout_s: float, caller: Caller) -> Answer:
         try:
             query = permitted_query(query, caller.reach, self._defaults)
             answer = await self._sharing.answer(
@@ -91,15 +98,20 @@ class Locate:
 
         Each of them leaves an audit row.
         """
+        return await self._late.sheltered(self._many(queries, request_id, timeout_s, caller))
+
+    async def _many(
+        self, queries: Sequence[LocationQuery], request_id: str, timeout_s: float, caller: Caller
+    ) -> list[Answer | GatewayError]:
         outcomes: dict[LocationQuery, Answer | GatewayError] = {}
         searches: dict[LocationQuery, Search] = {}
         for query in dict.fromkeys(queries):
             try:
-                searches[query] = self._begin(permitted_query(query, caller.reach, self._defaults), caller)
+                searches[query] = self._begin(permitted_query(query, caller.reach, self._defaults), request_id, caller)
             except GatewayError as error:
                 outcomes[query] = error
         with metered(meter_for(caller, self._database)):
-            await self._advance(list(searches.values()), request_id, Deadline.after(timeout_s))
+            await self._advance(list(searches.values()), Deadline.after(timeout_s))
         for query, search in searches.items():
             outcomes[query] = search.answer or search.failure()
         for query in queries:
@@ -111,14 +123,14 @@ class Locate:
         self._sharing.forget()
 
     async def _search(self, query: LocationQuery, request_id: str, timeout_s: float, caller: Caller) -> Answer:
-        search = self._begin(query, caller)
+        search = self._begin(query, request_id, caller)
         with metered(meter_for(caller, self._database)):
-            await self._advance([search], request_id, Deadline.after(timeout_s))
+            await self._advance([search], Deadline.after(timeout_s))
         if search.answer is None:
             raise search.failure()
         return search.answer
 
-    def _begin(self, query: LocationQuery, caller: Caller) -> Search:
+    def _begin(self, query: LocationQuery, request_id: str, caller: Caller) -> Search:
         known = [
             Candidate(
                 name=name,
@@ -128,7 +140,7 @@ class Locate:
             )
             for name, locator in self._locators.items()
         ]
-        search = Search(query=query, caller=caller, left=policy.candidates(query, known))
+        search = Search(query=query, caller=caller, request_id=request_id, left=policy.candidates(query, known))
         for candidate in known:
             search.hints.extend(candidate.assessment.hints)
         return search
@@ -139,7 +151,7 @@ class Locate:
             return locator.assess(query)
         return policy.NOT_ASSESSED
 
-    async def _advance(self, searches: Sequence[Search], request_id: str, deadline: Deadline) -> None:
+    async def _advance(self, searches: Sequence[Search], deadline: Deadline) -> None:
         """Take every search to its end, one round of candidates at a time."""
         while waiting := [search for search in searches if not search.is_over]:
             rounds: dict[ProviderName, list[Search]] = {}
@@ -147,13 +159,13 @@ class Locate:
                 rounds.setdefault(search.left[0].name, []).append(search)
             if len(rounds) == 1:
                 for name, group in rounds.items():
-                    await self._ask(name, group, request_id, deadline)
+                    await self._ask(name, group, deadline)
             else:
                 async with asyncio.TaskGroup() as tasks:
                     for name, group in rounds.items():
-                        tasks.create_task(self._ask(name, group, request_id, deadline))
+                        tasks.create_task(self._ask(name, group, deadline))
 
-    async def _ask(self, name: ProviderName, group: list[Search], request_id: str, deadline: Deadline) -> None:
+    async def _ask(self, name: ProviderName, group: list[Search], deadline: Deadline) -> None:
         locator = self._locators[name]
         started = time.perf_counter()
         if locator.locates_by == "device":
@@ -161,20 +173,19 @@ class Locate:
         if not self._providers[name].configured:
             pass_over(name, group, started)
             return
+        if self._late.is_expecting:
+            group = await self._wait_for_late(name, group, deadline, started)
         if deadline.left_s() <= 0:
             for search in group:
-                late = ProviderTimeout("The time was used up before this provider's turn.", provider=name)
-                search.note("skipped", late.detail, started=started, error=late)
+                error = TimeTooShort("The time was used up before this provider's turn.", provider=name)
+                search.note(error.outcome, error.detail, started=started, error=error)
             return
-        replies = await self._call(name, [search.query for search in group], request_id, deadline)
+        replies = await self._call(name, group, deadline)
         for search, reply in zip(group, replies, strict=True):
             if isinstance(reply, Located):
                 self._conclude(search, reply, started)
             else:
-                outcome = reply.outcome if isinstance(reply, ProviderError) else "unavailable"
-                if isinstance(reply, UnableToLocate) and isinstance(reply.obtained, Located):
-                    self._store(search.query.device, reply.obtained, self._providers[name])
-                search.note(outcome, reply.detail, started=started, error=reply)
+                self._fail(search, reply, self._providers[name], started)
         refused = [
             search.query.device
             for search, reply in zip(group, replies, strict=True)
@@ -183,12 +194,25 @@ class Locate:
         if refused:
             self._memory.forget(refused, self._providers[name].default_account)
 
+    async def _wait_for_late(
+        self, name: ProviderName, group: list[Search], deadline: Deadline, started: float
+    ) -> list[Search]:
+        """Answer what a provider is being asked already; return those still to be asked."""
+        provider = self._providers[name]
+        found = await asyncio.gather(*(self._late.wait(search, provider, deadline) for search in group))
+        for search, located in zip(group, found, strict=True):
+            if located is not None:
+                self._conclude(search, located, started)
+        return [search for search, located in zip(group, found, strict=True) if located is None]
+
     async def _call(
-        self, name: ProviderName, queries: Sequence[LocationQuery], request_id: str, deadline: Deadline
+        self, name: ProviderName, group: Sequence[Search], deadline: Deadline
     ) -> Sequence[Located | GatewayError]:
-        if not queries:
+        if not group:
             return []
         locator = self._locators[name]
+        request_id = group[0].request_id
+        queries = [search.query for search in group]
         try:
             if len(queries) == 1:
                 return [await locator.locate(queries[0], request_id=request_id, deadline=deadline)]
@@ -196,43 +220,19 @@ class Locate:
         except GatewayError as error:
             return [error] * len(queries)
 
+    def _fail(self, search: Search, error: GatewayError, provider: Provider, started: float) -> None:
+        if isinstance(error, UnableToLocate) and isinstance(error.obtained, Located):
+            self._fixes.store(search.query.device, error.obtained, provider)
+        if isinstance(error, ProviderTimeout):
+            self._late.expect(search, error, provider)
+        outcome = error.outcome if isinstance(error, ProviderError) else "unavailable"
+        search.note(outcome, error.detail, started=started, error=error)
+
     def _conclude(self, search: Search, located: Located, started: float) -> None:
         search.note("located", None, started=started)
         search.hints.extend(located.hints)
-        report_id = self._store(search.query.device, located, self._providers[located.fix.provider])
+        report_id = self._fixes.store(search.query.device, located, self._providers[located.fix.provider])
         search.conclude(located.fix, report_id=report_id, billed=located.billed)
-
-    def _store(self, device: Device, located: Located, provider: Provider) -> str:
-        """Hand the fix to the writer; the caller's answer does not wait for the commit, later readers do."""
-        fix = located.fix
-        # What locates by device has held the identifiers against each other; beside measurements they are the caller's.
-        is_vouched = provider.locator is not None and provider.locator.locates_by == "device"
-        if device.id is not None and not is_vouched:
-            device = replace(device, mdn=None)
-        account = device.account or provider.default_account
-        key = device_key(device)
-        content = (
-            f"fix|{fix.provider}|{account}|{key}|{milliseconds(fix.fixed_at)}|{fix.latitude_deg}|{fix.longitude_deg}"
-        )
-        report = Report(
-            provider=fix.provider,
-            type="location",
-            status="located",
-            content_key=content,
-            account=account,
-            device=device,
-            fix=fix,
-            error=located.error,
-            said_at=fix.fixed_at,
-            flags=located.flags,
-        )
-        row = to_row(report, received_at=self._database.clock.now(), raw=located.raw, is_vouched=is_vouched)
-        try:
-            self._writer.submit(Entry(reports=(row,)))
-        except (Overloaded, Unavailable) as error:
-            metrics.UNSTORED_FIXES.inc()
-            log.warning("fix not stored", provider=fix.provider, code=error.code)
-        return row.id
 
     async def _prepare_devices(
         self, name: ProviderName, group: list[Search], started: float, deadline: Deadline

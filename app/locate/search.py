@@ -29,12 +29,14 @@ class Search:
 
     Attributes:
         query: As it was asked, and completed meanwhile.
+        request_id: Of the request that asked first.
         left: Who may still be asked, the present candidate first.
         hints: What would get a better answer.
     """
 
     query: LocationQuery
     caller: Caller
+    request_id: str
     left: list[Candidate]
     attempts: list[Attempt] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)

@@ -43,6 +43,12 @@ COOLING_DOWN = Gauge(
 STORED_ANSWERS = Counter(
     "gateway_stored_answers", "Questions answered without a provider, by where from.", ("origin",), registry=REGISTRY
 )
+LATE_FIXES = Counter(
+    "gateway_late_fixes",
+    "Fixes that came, and were stored, after their caller's time.",
+    ("provider",),
+    registry=REGISTRY,
+)
 UNSTORED_FIXES = Counter("gateway_unstored_fixes", "Fixes that the database could not take.", registry=REGISTRY)
 UNSTORED_AUDIT = Counter(
     "gateway_unstored_audit_rows", "Audit rows that the database could not take.", registry=REGISTRY

@@ -1,15 +1,23 @@
 """Manners towards providers: connections, time limits, retries, and the translation of failures."""
 
 from app.upstream.breaker import guarded
+from app.upstream.call_slots import CallSlots
+from app.upstream.call_times import CallTimes
 from app.upstream.network import http_client
+from app.upstream.paid_calls import PaidCalls, part_of, reserved
 from app.upstream.retries import retry_after_s, was_declined, with_retries, within
 from app.upstream.translation import translated_errors
 from app.upstream.vault import InMemoryVault
 
 __all__ = [
+    "CallSlots",
+    "CallTimes",
     "InMemoryVault",
+    "PaidCalls",
     "guarded",
     "http_client",
+    "part_of",
+    "reserved",
     "retry_after_s",
     "translated_errors",
     "was_declined",

@@ -4,10 +4,12 @@ Each process has its own, in memory, so that nothing outside can keep it open. W
 at a time goes through as a probe; the first answer of any kind closes the breaker.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from app.errors import (
     GatewayError,
@@ -18,6 +20,7 @@ from app.errors import (
     ProviderThrottled,
     ProviderTimeout,
     ProviderUnavailable,
+    TimeTooShort,
     UnexpectedReply,
 )
 from app.model import AccountName, Deadline, Located, LocationQuery, Mdn, PeriodicPlan, ProviderName, TransactionId
@@ -29,8 +32,6 @@ T = TypeVar("T")
 _FAILURES = (ProviderUnavailable, ProviderTimeout, OutcomeUnknown, UnexpectedReply)
 _SAYS_NOTHING = (ProviderNotConfigured, ProviderMisconfigured, ProviderThrottled)
 _MAY_COOL_DOWN = frozenset({"ready", "failing", "cooling_down"})
-_FAIR_TRIAL_S = 1.0
-"""A caller in a greater hurry than this learns nothing about the provider when his time is up."""
 
 
 class Breaker:
@@ -81,21 +82,19 @@ class Breaker:
         is_probe = self._open_until is not None
         if is_probe:
             self._take_probe()
-        started = self._clock()
+        late: asyncio.Future[Any] | None = None
         try:
             answer = await ask()
-            failure = failure_in(answer)
-            if failure is None:
-                self.reset()
-            else:
-                self._judge(failure, self._clock() - started)
+            late = self._judge(failure_in(answer))
         except GatewayError as error:
-            self._judge(error, self._clock() - started)
+            late = self._judge(error)
             raise
         else:
             return answer
         finally:
-            if is_probe:
+            if late is not None:
+                late.add_done_callback(partial(self._judge_late, is_probe=is_probe))
+            elif is_probe:
                 self._is_probing = False
 
     def _take_probe(self) -> None:
@@ -106,13 +105,24 @@ class Breaker:
             )
         self._is_probing = True
 
-    def _judge(self, error: GatewayError, duration_s: float) -> None:
-        if not isinstance(error, ProviderError) or isinstance(error, _SAYS_NOTHING):
-            return
-        if not isinstance(error, _FAILURES):
+    def _judge(self, failure: GatewayError | None) -> "asyncio.Future[Any] | None":
+        """Learn from how a call ended; return what is to be judged instead, where the call goes on."""
+        if failure is None:
             self.reset()
-        elif not isinstance(error, ProviderTimeout) or duration_s >= _FAIR_TRIAL_S:
+        elif isinstance(failure, ProviderTimeout) and failure.is_hasty:
+            return failure.late
+        elif isinstance(failure, _FAILURES):
             self._count()
+        elif isinstance(failure, ProviderError) and not isinstance(failure, _SAYS_NOTHING):
+            self.reset()
+        return None
+
+    def _judge_late(self, late: "asyncio.Future[Any]", *, is_probe: bool) -> None:
+        failure = None if late.cancelled() else late.exception()
+        if not late.cancelled() and (failure is None or isinstance(failure, GatewayError)):
+            self._judge(failure)
+        if is_probe:
+            self._is_probing = False
 
     def _count(self) -> None:
         self._failures += 1
@@ -153,11 +163,13 @@ class GuardedLocator:
 
 
 def _failure_of_all(answers: Sequence[Located | ProviderError]) -> GatewayError | None:
-    """Give the error that shows that the provider answers, if any does; none when a device was located."""
+    """Give the error that tells most about the provider; none when a device was located."""
     errors = [answer for answer in answers if isinstance(answer, ProviderError)]
     if not errors or len(errors) < len(answers):
         return None
-    return next((error for error in errors if not isinstance(error, _FAILURES)), errors[0])
+    answered = (error for error in errors if not isinstance(error, _FAILURES))
+    asked = (error for error in errors if not isinstance(error, TimeTooShort))
+    return next(answered, next(asked, errors[0]))
 
 
 class GuardedTracker:

@@ -16,6 +16,8 @@ from app.model import Deadline, ProviderName
 T = TypeVar("T")
 
 _LONGEST_RETRY_AFTER_S = 366 * 24 * 3600.0
+_FAIR_TRIAL_S = 10.0
+"""A caller who gives less time than this learns nothing about a provider by not getting an answer."""
 
 
 @asynccontextmanager
@@ -30,7 +32,9 @@ async def within(deadline: Deadline, provider: ProviderName, *, limit_s: float |
         async with asyncio.timeout(left_s if limit_s is None else min(left_s, limit_s)):
             yield
     except TimeoutError as error:
-        raise ProviderTimeout("No answer came in time.", provider=provider, may_have_been_received=True) from error
+        late = ProviderTimeout("No answer came in time.", provider=provider, may_have_been_received=True)
+        late.is_hasty = left_s < min(_FAIR_TRIAL_S, limit_s or _FAIR_TRIAL_S)
+        raise late from error
 
 
 def retry_after_s(response: httpx.Response, *, now: datetime | None = None) -> float | None:
@@ -57,19 +61,14 @@ def was_declined(response: httpx.Response) -> bool:
     return response.status_code == httpx.codes.TOO_MANY_REQUESTS
 
 
-async def with_retries(
-    call: Callable[[], Awaitable[T]], *, attempts: int, deadline: Deadline, repeat_timeouts: bool = False
-) -> T:
+async def with_retries(call: Callable[[], Awaitable[T]], *, attempts: int, deadline: Deadline) -> T:
     """Await `call`, and repeat it with jittered backoff where the provider cannot have begun the work.
 
     Repeated are failures whose `may_have_been_received` is false and that are throttled or unavailable; a
-    `Retry-After` is honoured when it ends before the deadline, else the failure is final. `repeat_timeouts`
-    repeats calls that were not answered in time as well, which may start, and bill, the work twice.
+    `Retry-After` is honoured when it ends before the deadline, else the failure is final.
     """
 
     def wait(error: Exception) -> bool | float:
-        if isinstance(error, ProviderTimeout):
-            return repeat_timeouts and deadline.left_s() > 0
         if not isinstance(error, ProviderUnavailable | ProviderThrottled) or error.may_have_been_received:
             return False
         if error.retry_after_s is None:

@@ -104,6 +104,7 @@ class BillingVendor:
         calls: How many requests came that cost something, declined ones included.
         requests: All requests.
         usually: What it does when it was not told what to do.
+        unanswered: How many calls it has taken, and not answered yet.
     """
 
     def __init__(self) -> None:
@@ -112,11 +113,17 @@ class BillingVendor:
         self.requests: list[Request] = []
         self.usually: Conduct = at_once
         self.logins = 0
+        self.unanswered = 0
         self._next: deque[Conduct | declining] = deque()
 
     def will(self, *conducts: Conduct | declining) -> None:
         """Say what becomes of the next calls that cost something."""
         self._next.extend(conducts)
+
+    def forget(self) -> None:
+        """Forget what was asked and billed; sessions stay."""
+        self.billed = self.calls = 0
+        self.requests.clear()
 
     async def answer(self, request: Request) -> Reply:
         """Take a request, bill it, and then do what was said."""
@@ -135,7 +142,11 @@ class BillingVendor:
             headers = {"Retry-After": conduct.retry_after} if conduct.retry_after is not None else {}
             return Reply("not now", conduct.status, headers)
         self.billed += fixes
-        return await conduct(_found(request))
+        self.unanswered += 1
+        try:
+            return await conduct(_found(request))
+        finally:
+            self.unanswered -= 1
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""

@@ -21,7 +21,9 @@ AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 
 def settings(database_url: str, **changes: Any) -> Settings:
     """Make settings for a gateway on a test's database."""
-    return Settings(**{"database_url": database_url, "api_key": KEY, "log_level": "error", **changes})
+    return Settings(
+        **{"database_url": database_url, "api_key": KEY, "log_level": "error", "late_answer_seconds": 0, **changes}
+    )
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
@@ -15,6 +16,7 @@ from app.errors import (
     ProviderThrottled,
     ProviderTimeout,
     ProviderUnavailable,
+    TimeTooShort,
     UnableToLocate,
     Unavailable,
     UnexpectedReply,
@@ -95,10 +97,8 @@ def breaker(clock: Clock) -> Breaker:
     return Breaker(NAME, after=3, cooldown_s=30, clock=clock)
 
 
-def failing(error: GatewayError, clock: Clock | None = None, took_s: float = 2) -> Callable[[], Awaitable[None]]:
+def failing(error: GatewayError) -> Callable[[], Awaitable[None]]:
     async def ask() -> None:
-        if clock is not None:
-            clock.now += took_s
         raise error
 
     return ask
@@ -108,18 +108,18 @@ async def fine() -> str:
     return "fine"
 
 
-async def fail(breaker: Breaker, times: int, error: GatewayError | None = None, clock: Clock | None = None) -> None:
+async def fail(breaker: Breaker, times: int, error: GatewayError | None = None) -> None:
     for _ in range(times):
         with pytest.raises(GatewayError):
-            await breaker.call(failing(error or ProviderUnavailable(), clock))
+            await breaker.call(failing(error or ProviderUnavailable()))
 
 
 FAILURES = [ProviderUnavailable(), ProviderTimeout(), UnexpectedReply(), OutcomeUnknown()]
 
 
 @pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
-async def test_failures_in_a_row_open_it(breaker: Breaker, clock: Clock, error: GatewayError) -> None:
-    await fail(breaker, 3, error, clock)
+async def test_failures_in_a_row_open_it(breaker: Breaker, error: GatewayError) -> None:
+    await fail(breaker, 3, error)
 
     with pytest.raises(ProviderUnavailable, match="cooling down") as caught:
         await breaker.call(fine)
@@ -149,12 +149,56 @@ async def test_errors_that_are_not_its_health_count_neither_way(breaker: Breaker
     assert breaker.cooldown_s == 30
 
 
-async def test_callers_in_a_hurry_do_not_open_it(breaker: Breaker, clock: Clock) -> None:
-    for _ in range(10):
-        with pytest.raises(ProviderTimeout):
-            await breaker.call(failing(ProviderTimeout(), clock, took_s=0.2))
+def hasty(late: "asyncio.Future[Any] | None" = None) -> ProviderTimeout:
+    error = ProviderTimeout()
+    error.is_hasty, error.late = True, late
+    return error
+
+
+@pytest.mark.parametrize("error", [hasty(), TimeTooShort()], ids=["gave up", "was not asked"])
+async def test_callers_in_a_hurry_do_not_open_it(breaker: Breaker, error: GatewayError) -> None:
+    await fail(breaker, 10, error)
 
     assert breaker.cooldown_s is None
+
+
+async def test_what_becomes_of_their_calls_counts_when_it_is_known(breaker: Breaker) -> None:
+    lates: list[asyncio.Future[Any]] = [asyncio.Future() for _ in range(3)]
+    for late in lates:
+        await fail(breaker, 1, hasty(late))
+    assert breaker.cooldown_s is None
+
+    for late in lates:
+        late.set_exception(ProviderTimeout())
+    await asyncio.sleep(0)
+
+    assert breaker.cooldown_s == 30
+
+
+async def test_a_late_answer_shows_that_it_works(breaker: Breaker) -> None:
+    late: asyncio.Future[Any] = asyncio.Future()
+    await fail(breaker, 1, hasty(late))
+    await fail(breaker, 2)
+
+    late.set_result("answer")
+    await asyncio.sleep(0)
+    await fail(breaker, 2)
+
+    assert breaker.cooldown_s is None
+
+
+async def test_a_probe_lasts_until_its_call_ends(breaker: Breaker, clock: Clock) -> None:
+    await fail(breaker, 3)
+    clock.now += 30
+    late: asyncio.Future[Any] = asyncio.Future()
+    await fail(breaker, 1, hasty(late))
+    with pytest.raises(ProviderUnavailable):
+        await breaker.call(fine)
+
+    late.set_result("answer")
+    await asyncio.sleep(0)
+
+    assert await breaker.call(fine) == "fine"
 
 
 async def test_a_good_probe_closes_it(breaker: Breaker, clock: Clock) -> None:

@@ -111,14 +111,6 @@ async def test_a_failure_that_comes_later_may_be_final() -> None:
     assert caught.value.may_have_been_received
 
 
-async def test_timeouts_are_repeated_only_on_request() -> None:
-    provider = Provider(ProviderTimeout(may_have_been_received=True))
-
-    answer = await with_retries(provider, attempts=2, deadline=Deadline.after(60), repeat_timeouts=True)
-
-    assert answer == "answer"
-
-
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [

@@ -16,12 +16,13 @@ from app.providers.cloudlocate.mapping import NAME, Prepared, prepare, to_locate
 from app.providers.cloudlocate.oauth import TokenSource
 from app.providers.cloudlocate.rate_limiter import RateLimiter
 from app.providers.cloudlocate.settings import CloudLocateSettings, to_basic
-from app.upstream import translated_errors, with_retries, within
+from app.upstream import CallSlots, CallTimes, PaidCalls, reserved, translated_errors, with_retries
 
 _OK = 200
 _UNAUTHORIZED = 401
-_SIDE_BY_SIDE = 64
-"""How many queries of a batch are asked about at once."""
+_FEWEST_CALLS = 64
+_MOST_CALLS = 256
+"""How many queries of a batch are asked about at once: as few as lead to an end in time."""
 _MOST_PREPARED = 1024
 """How many assessed queries are remembered until they are asked about."""
 
@@ -47,6 +48,8 @@ class CloudLocate:
         self._attempts = settings.max_retries + 1
         self._pace = RateLimiter(settings.rate_limit_rps) if settings.rate_limit_rps else None
         self._tokens = TokenSource(http, settings) if settings.auth == "oauth2" else None
+        self._paid = PaidCalls(NAME, limit_s=settings.timeout_s)
+        self._times = CallTimes(NAME)
         self._basic = to_basic(*settings.credentials)
         self._prepared: dict[int, tuple[LocationQuery, Prepared]] = {}
         self._url = httpx.URL(settings.url or "")
@@ -80,27 +83,22 @@ class CloudLocate:
         Raises:
             ProviderError: Any of the tree.
         """
-        try:
-            located = await self._locate(query, request_id, deadline)
-        except ProviderError as error:
-            error.provider = NAME
-            self._note(error)
-            raise
-        self._is_failing = False
-        return located
+        self._times.check(deadline)
+        call = self._counted(query, request_id, deadline)
+        return await self._paid.answer_to(call, times=self._times, deadline=deadline)
 
     async def locate_many(
         self, queries: Sequence[LocationQuery], *, request_id: str, deadline: Deadline
     ) -> list[Located | ProviderError]:
         """Ask about each query on its own, some at a time; the vendor knows no calls for several."""
-        free = asyncio.Semaphore(_SIDE_BY_SIDE)
+        slots = CallSlots(self._times, deadline, fewest=_FEWEST_CALLS, most=_MOST_CALLS)
 
         async def one(query: LocationQuery) -> Located | ProviderError:
-            async with free:
-                try:
+            try:
+                async with slots.slot():
                     return await self.locate(query, request_id=request_id, deadline=deadline)
-                except ProviderError as error:
-                    return error
+            except ProviderError as error:
+                return error
 
         return await asyncio.gather(*map(one, queries))
 
@@ -129,6 +127,7 @@ class CloudLocate:
 
     async def aclose(self) -> None:
         """Close the connections."""
+        await self._paid.aclose()
         if self._tokens is not None:
             await self._tokens.aclose()
         await self._http.aclose()
@@ -137,6 +136,20 @@ class CloudLocate:
         self._is_failing = not isinstance(error, UnableToLocate)
         if self._is_failing:
             self._last_error = (error, self._now())
+
+    async def _counted(self, query: LocationQuery, request_id: str, deadline: Deadline) -> Located:
+        async with reserved(1):
+            return await self._noted(query, request_id, deadline)
+
+    async def _noted(self, query: LocationQuery, request_id: str, deadline: Deadline) -> Located:
+        try:
+            located = await self._locate(query, request_id, deadline)
+        except ProviderError as error:
+            error.provider = NAME
+            self._note(error)
+            raise
+        self._is_failing = False
+        return located
 
     async def _locate(self, query: LocationQuery, request_id: str, deadline: Deadline) -> Located:
         if self._missing:
@@ -147,10 +160,7 @@ class CloudLocate:
         self._wrong_checksums += prepared.has_wrong_checksum
         request = to_request(query, prepared, request_id)
         response = await with_retries(
-            partial(self._ask, wire.to_json(request), deadline),
-            attempts=self._attempts,
-            deadline=deadline,
-            repeat_timeouts=self._settings.retry_read_timeout,
+            partial(self._ask, wire.to_json(request), deadline), attempts=self._attempts, deadline=deadline
         )
         with translated_errors(NAME):
             reply = wire.read_position(response.content)
@@ -167,8 +177,7 @@ class CloudLocate:
         if self._pace is not None:
             await self._pace.turn(deadline)
         with translated_errors(NAME):
-            async with within(deadline, NAME, limit_s=self._settings.timeout_s):
-                response = await self._authorized(body)
+            response = await self._authorized(body)
         if response.status_code != _OK:
             raise refusals.to_error(response, sent=body, known=self._settings.credentials)
         return response

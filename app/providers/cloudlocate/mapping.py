@@ -122,9 +122,13 @@ def to_located(
     latitude_deg = to_number(place.get("Lat", reply.lat))
     longitude_deg = to_number(place.get("Lon", reply.lon))
     if latitude_deg is None or longitude_deg is None or abs(latitude_deg) > 90 or abs(longitude_deg) > 180:  # noqa: PLR2004 - degrees of the globe
-        raise UnableToLocate("CloudLocate could not work out a position from these measurements.")
+        raise UnableToLocate(
+            "CloudLocate could not work out a position from these measurements.", may_have_been_received=True
+        )
     if is_zero_island(latitude_deg, longitude_deg) and settings.zero_is_no_position:
-        raise UnableToLocate("CloudLocate answered with a position of zeros, which stands for none.")
+        raise UnableToLocate(
+            "CloudLocate answered with a position of zeros, which stands for none.", may_have_been_received=True
+        )
     accuracy_m = _to_accuracy(place, reply)
     source = to_source(reply.location_source)
     stated_at = _observed_at(evidence, source) or to_instant(reply.date_time)
@@ -138,7 +142,7 @@ def to_located(
         source=source,
         provider=NAME,
     )
-    return Located(fix=fix, hints=tuple(_HINTS[flag] for flag in flags), raw=raw, flags=flags)
+    return Located(fix=fix, hints=tuple(_HINTS[flag] for flag in flags), raw=raw, billed=True, flags=flags)
 
 
 def _to_accuracy(place: dict[str, Any], reply: wire.PositionReply) -> float | None:

@@ -69,7 +69,9 @@ class TokenSource:
             return (await asyncio.shield(self._fetching)).value
         except ProviderError as error:
             # Everybody who waited gets an error of their own, because attempts and hints are written on it.
-            raise copy.copy(error) from error
+            own = copy.copy(error)
+            own.may_have_been_received = False  # the call for which the token is needed was never sent
+            raise own from error
 
     def drop(self, rejected: str) -> None:
         """Forget a token that was answered with 401, unless another one has taken its place."""
@@ -135,7 +137,6 @@ class TokenSource:
             misconfigured = ProviderMisconfigured("CloudLocate's token operation rejects the credentials.")
             misconfigured.vendor_message, misconfigured.vendor_code = error.vendor_message, error.vendor_code
             return misconfigured
-        error.may_have_been_received = False  # a token may be asked for again
         return error
 
     def _read(self, reply: wire.TokenReply, asked_at: float) -> Token:

@@ -1,5 +1,6 @@
 """From an HTTP status to an error. The vendor publishes no list, so this one judges by meaning and by wording."""
 
+import math
 import re
 
 import httpx
@@ -39,17 +40,19 @@ def _judge(response: httpx.Response, message: str) -> ProviderError:  # noqa: PL
         case 401 | 407:
             return ProviderMisconfigured(_WRONG_CREDENTIALS)
         case 402 | 403:
-            # Only an operator can change this: marked as received, so that it is not repeated.
+            # Only an operator can change this, so waiting does not help.
             return ProviderUnavailable(
                 "CloudLocate does not serve this Thing; see whether it is active and its plan is not used up.",
-                may_have_been_received=True,
+                retry_after_s=math.inf,
             )
         case 404 if redaction.is_json_object(response) and _ABOUT_POSITIONS.search(message):
-            return UnableToLocate("CloudLocate could not work out a position from these measurements.")
+            return UnableToLocate(
+                "CloudLocate could not work out a position from these measurements.", may_have_been_received=True
+            )
         case 404 | 405 | 410 | 300 | 301 | 302 | 303 | 307 | 308:
             return ProviderMisconfigured(_WRONG_URL)
         case 422:
-            return UnableToLocate("CloudLocate cannot use these measurements.")
+            return UnableToLocate("CloudLocate cannot use these measurements.", may_have_been_received=True)
         case 429:
             return ProviderThrottled("CloudLocate takes no more calls for now.", retry_after_s=retry_after_s(response))
         case status if status >= 500:  # noqa: PLR2004 - the class of server errors

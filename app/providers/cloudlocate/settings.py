@@ -45,9 +45,6 @@ class CloudLocateSettings(ProviderSettings):
     max_retries: Annotated[int, Field(ge=0, le=10)] = Field(
         default=2, description="repetitions after failures that cannot have been billed"
     )
-    retry_read_timeout: bool = Field(
-        default=False, description="repeat calls that were not answered in time, at the risk of paying twice"
-    )
     rate_limit_rps: Annotated[float, Field(ge=0)] = Field(
         default=0, description="calls begun per second and process, evenly spaced; 0: no limit"
     )

@@ -33,6 +33,7 @@ def build(transport: object | None = None, *, vault: Vault | None = None) -> Pro
     client = Client(http, settings, vault or InMemoryVault())
 
     async def aclose() -> None:
+        await client.paid.aclose()
         await client.tokens.aclose()
         await http.aclose()
 

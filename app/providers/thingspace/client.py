@@ -2,29 +2,30 @@
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Literal, TypeVar
 
 import httpx
 
 from app.errors import (
-    GatewayError,
     ProviderError,
     ProviderMisconfigured,
     ProviderNotConfigured,
     ProviderThrottled,
     ProviderTimeout,
     ProviderUnavailable,
+    TimeTooShort,
     UnexpectedReply,
 )
 from app.model import Deadline
-from app.provider import Vault, meter
+from app.provider import Vault
 from app.providers.thingspace.session import TokenKind, Tokens
 from app.providers.thingspace.settings import NAME, ThingSpaceSettings
 from app.providers.thingspace.vendor_errors import expired, to_error, to_fault
-from app.upstream import translated_errors, with_retries, within
+from app.upstream import PaidCalls, translated_errors, with_retries, within
 
 T = TypeVar("T")
 
@@ -41,9 +42,8 @@ class Call:
         account: The account it is about; hidden in error texts.
         is_safe: Sending it twice does no harm and costs nothing; any other call is only repeated when it certainly
             was not carried out.
+        may_outlast: It is begun before the deadline, and may end after it.
         in_doubt: A sending failed in a way that leaves open whether it was received.
-        fixes: How many fixes may be billed for it at most.
-        counted_on: The day on whose account they are, where somebody counts them.
     """
 
     method: str
@@ -53,9 +53,8 @@ class Call:
     account: str = ""
     api: Literal["location", "m2m"] = "location"
     is_safe: bool = False
+    may_outlast: bool = False
     in_doubt: bool = False
-    fixes: int = 0
-    counted_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +77,7 @@ class Client:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.tokens = Tokens(http, settings, vault, clock=clock)
+        self.paid = PaidCalls(NAME, limit_s=settings.timeout_s)
         self.trouble: Trouble | None = None
         self.failures = 0
         self._http = http
@@ -93,30 +93,10 @@ class Client:
 
         Raises:
             ProviderError: ThingSpace refused, failed, or could not be reached.
-            BudgetExceeded: The caller may not ask for so many fixes.
-            Unavailable: A login is needed and the vault cannot be reached, or the fixes cannot be counted.
+            Unavailable: A login is needed and the vault cannot be reached.
         """
         if not self._settings.configured:
             raise ProviderNotConfigured("ThingSpace's credentials are not set.", provider=NAME)
-        counting = meter() if call.fixes else None
-        if counting is None:
-            return await self._call(call, read, deadline)
-        call.counted_on = await counting.reserve(call.fixes)
-        try:
-            return await self._call(call, read, deadline)
-        except GatewayError as error:
-            # Whatever leaves open that it was done stays counted.
-            if not call.in_doubt and not getattr(error, "may_have_been_received", False):
-                await self.give_back(call, call.fixes)
-            raise
-
-    async def give_back(self, call: Call, fixes: int) -> None:
-        """Give back what was counted for a call and is certainly not billed."""
-        counting = meter()
-        if counting is not None and call.counted_on is not None and fixes:
-            await counting.give_back(call.counted_on, fixes)
-
-    async def _call(self, call: Call, read: Callable[[httpx.Response], T], deadline: Deadline) -> T:
         try:
             result = read(await self._answer_to(call, deadline))
         except _TROUBLE as error:
@@ -158,10 +138,11 @@ class Client:
             ProviderError: No answer, or one that says nothing about the request: 429 and 5xx.
         """
         if deadline.left_s() <= 0:
-            raise ProviderTimeout("No time was left to ask ThingSpace.", provider=NAME)
+            raise TimeTooShort("No time was left to ask ThingSpace.", provider=NAME)
+        bounds = nullcontext() if call.may_outlast else within(deadline, NAME, limit_s=self._settings.timeout_s)
         try:
             with translated_errors(NAME):
-                async with within(deadline, NAME, limit_s=self._settings.timeout_s):
+                async with bounds:
                     response = await self._send(call, bearer, session)
             if response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS:
                 raise to_error(response, to_fault(response.content), hide=call.account)

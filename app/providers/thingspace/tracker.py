@@ -23,6 +23,7 @@ from app.providers.thingspace.client import Call, Client
 from app.providers.thingspace.settings import NAME, ThingSpaceSettings
 from app.providers.thingspace.vendor_errors import by_words, fault_in
 from app.providers.thingspace.wire import DeviceId, PeriodicRequest, to_json
+from app.upstream import reserved
 
 STOP_LIMIT = 100
 _PATH = "/devicelocations/action/periodic"
@@ -50,10 +51,10 @@ class ThingSpaceTracker:
             operation="start",
             body=self._to_body(plan),
             account=plan.account,
-            fixes=len(plan.devices) * (plan.count or 1),
         )
         try:
-            started = await self._client.call(call, _transaction_id, deadline=deadline)
+            async with reserved(len(plan.devices) * (plan.count or 1)):
+                started = await self._client.call(call, _transaction_id, deadline=deadline)
         except ProviderError as error:
             if not error.may_have_been_received:
                 raise

@@ -4,6 +4,7 @@ Codes are few and used for everything, and per-device errors are free text, so b
 contain, whatever the case.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -124,7 +125,8 @@ def to_error(response: httpx.Response, fault: Fault, *, hide: str = "") -> Provi
     error.vendor_code = to_vendor_text(fault.code, hide)[:_LONGEST_CODE] or f"HTTP {status}"
     error.vendor_message = to_vendor_text(fault.message or fault.description, hide) or None
     if isinstance(error, ProviderThrottled):
-        error.retry_after_s = wait_s
+        is_used_up = status != httpx.codes.TOO_MANY_REQUESTS
+        error.retry_after_s = math.inf if wait_s is None and is_used_up else wait_s
     return error
 
 

@@ -140,14 +140,6 @@ async def test_retry_after_is_honoured_when_it_ends_before_the_deadline(
     assert len(vendor.requests) == calls
 
 
-async def test_a_call_that_is_not_answered_is_repeated_only_by_setting(locator: MakeLocator, vendor: Vendor) -> None:
-    vendor.will(httpx.ReadTimeout("slow"))
-
-    await locator(retry_read_timeout=True).locate(by_wifi(), request_id="r", deadline=soon())
-
-    assert len(vendor.requests) == 2
-
-
 @pytest.mark.parametrize(("timeout_s", "deadline_s"), [(0.01, 60), (60, 0.01)])
 async def test_neither_the_limit_of_an_attempt_nor_the_deadline_is_overrun(
     timeout_s: float, deadline_s: float, locator: MakeLocator

@@ -1,0 +1,121 @@
+"""Calls that cost something: they are counted, and what was paid for arrives even when nobody waits for it any more."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from app.errors import GatewayError, ProviderTimeout
+from app.model import Deadline, ProviderName
+from app.provider import Reservation, meter
+from app.upstream.call_times import CallTimes
+from app.upstream.retries import within
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+_LONGEST_S = 60.0
+"""So long an answer is waited for that is paid for, although its caller has gone and the provider's limit is over."""
+
+
+class PaidCalls:
+    """Makes one provider's calls that cost something, and owns those that outlast their caller's patience."""
+
+    def __init__(self, provider: ProviderName, *, limit_s: float) -> None:
+        """Begin with no call under way.
+
+        Args:
+            limit_s: How long the provider may take for an answer.
+        """
+        self._provider = provider
+        self._limit_s = limit_s
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def answer_to(self, call: Coroutine[Any, Any, T], *, times: CallTimes, deadline: Deadline) -> T:
+        """Make a call and wait for its answer, until the deadline or the provider's limit; the call then goes on.
+
+        Args:
+            times: Learns how long it takes.
+
+        Raises:
+            ProviderTimeout: No answer came in time; `late` will have it.
+            GatewayError: What the call raises.
+        """
+        begun_at = time.monotonic()
+        task = asyncio.create_task(self._measured(call, times))
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        left_s = deadline.left_s()
+        await asyncio.wait((task,), timeout=min(left_s, self._limit_s))
+        if task.done():
+            return task.result()
+        error = ProviderTimeout(
+            "No answer came in time. The call goes on, and its answer is stored when it comes: ask again with maxAge, "
+            "or look into /reports, rather than pay for another one.",
+            provider=self._provider,
+            may_have_been_received=True,
+        )
+        error.is_hasty = left_s < self._limit_s
+        error.late, error.expected_at = task, begun_at + times.expected_s
+        raise error
+
+    async def aclose(self) -> None:
+        """Give up calls that are still under way."""
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _measured(self, call: Coroutine[Any, Any, T], times: CallTimes) -> T:
+        with times.measured():
+            async with within(Deadline.after(max(_LONGEST_S, self._limit_s)), self._provider):
+                return await call
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._under_way.discard(task)
+        retrieve(task)
+
+
+def part_of(whole: "asyncio.Future[T]", pick: Callable[[T], U]) -> "asyncio.Future[U]":
+    """Make the future of a part of what another future will bring; `pick` may raise what the part failed with."""
+    part: asyncio.Future[U] = whole.get_loop().create_future()
+
+    def settle(_: "asyncio.Future[T]") -> None:
+        if part.done():
+            return
+        if whole.cancelled():
+            part.cancel()
+            return
+        try:
+            part.set_result(pick(whole.result()))
+        except GatewayError as error:
+            part.set_exception(error)
+
+    whole.add_done_callback(settle)
+    part.add_done_callback(retrieve)
+    return part
+
+
+@asynccontextmanager
+async def reserved(fixes: int) -> AsyncIterator[Reservation]:
+    """Count fixes with whoever counts them while the block asks for them; what certainly was not done is given back.
+
+    Raises:
+        BudgetExceeded: The caller may not ask for so many fixes.
+        Unavailable: They cannot be counted now, so they must not be asked for.
+    """
+    counting = meter() if fixes else None
+    reservation = Reservation(counting, await counting.reserve(fixes), fixes) if counting else Reservation()
+    try:
+        yield reservation
+    except GatewayError as error:
+        # Whatever leaves open that it was done stays counted.
+        if not getattr(error, "may_have_been_received", False):
+            await reservation.give_back(fixes)
+        raise
+
+
+def retrieve(future: "asyncio.Future[Any]") -> None:
+    """Look at how a future ended, so that asyncio does not complain when nobody else does."""
+    if not future.cancelled():
+        future.exception()
