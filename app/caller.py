@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from app.model import AccountName, Device
+from app.scopes import SCOPES
 
 _ID = re.compile(r"[0-9A-F?]{8,16}")
 _MDN_LENGTH = 10
-SCOPES = frozenset({"locate", "periodic", "periodic:unlimited", "reports:read", "callbacks", "listeners", "admin"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,12 +4,27 @@ Modules of commands import nothing but typer and each other at the top; what a c
 runs, so that `--help` and completion answer at once.
 """
 
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from app.cli import callbacks, config, demo, erase, exits, keys, listener, locate, migrate, providers, serve, simulator
+from app.cli import (
+    audit,
+    callbacks,
+    config,
+    demo,
+    erase,
+    exits,
+    keys,
+    listener,
+    locate,
+    migrate,
+    periodic,
+    providers,
+    reports,
+    serve,
+    simulator,
+)
 from app.errors import GatewayError
 
 app = typer.Typer(
@@ -25,15 +40,20 @@ app.command("migrate")(migrate.migrate)
 app.command("simulator")(simulator.simulator)
 app.command("locate")(locate.locate)
 app.command("erase")(erase.erase)
+app.add_typer(periodic.periodic_commands, name="periodic")
+app.add_typer(reports.report_commands, name="reports")
 app.add_typer(listener.listener_commands, name="listener")
 app.add_typer(callbacks.callback_commands, name="callbacks")
 app.add_typer(providers.provider_commands, name="providers")
 app.add_typer(keys.key_commands, name="keys")
+app.add_typer(audit.audit_commands, name="audit")
 app.add_typer(config.config_commands, name="config")
 
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001 -- typer calls it by position
     if asked:
+        from importlib.metadata import version
+
         typer.echo(f"location-gateway {version('location-gateway')}")
         raise typer.Exit
 

@@ -36,6 +36,17 @@ def call(
     return response.json() if response.content else None
 
 
+def pages(path: str, member: str, *, url: str | None, as_json: bool) -> Iterator[dict[str, Any]]:
+    """Read a list page by page; `member` names it in each answer."""
+    cursor: dict[str, str] = {}
+    while True:
+        answer = call("GET", path, url=url, params={"limit": 1000, **cursor}, as_json=as_json)
+        yield from answer[member]
+        if answer["next"] is None:
+            return
+        cursor = {"cursor": answer["next"]}
+
+
 @contextmanager
 def gateway(url: str | None) -> "Iterator[httpx.Client]":
     """Open a client of the gateway; what keeps it from answering is raised as our own errors.

@@ -8,7 +8,6 @@ import typer
 from app.cli.client import call
 from app.cli.options import AsJson, Url
 from app.cli.output import say, show_json
-from app.identifiers import readings
 
 
 def erase(
@@ -22,6 +21,8 @@ def erase(
 
     Example: [bold]location-gateway erase 990001123456782[/bold]
     """
+    from app.identifiers import readings
+
     if not yes:
         typer.confirm("Erase everything that is kept of this device, for good?", abort=True)
     known = readings(device)

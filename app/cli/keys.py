@@ -4,17 +4,16 @@ The first key has to come from somewhere: without GATEWAY_API_KEY there is none 
 the settings can reach the database anyway, so it needs no key; running gateways learn of the change at once.
 """
 
-import asyncio
 import sys
 from typing import Annotated, Any
 
 import typer
 
-from app.caller import SCOPES
 from app.cli.client import call
 from app.cli.options import AsJson, Url
 from app.cli.output import complain, say, show_json, show_table
 from app.errors import NoGateway
+from app.scopes import SCOPES
 
 key_commands = typer.Typer(help="API keys of this gateway.", no_args_is_help=True)
 
@@ -150,6 +149,8 @@ def _ask(
         except NoGateway:
             if url is not None:
                 raise
+    import asyncio
+
     from app.cli.keys_in_database import answer
 
     return asyncio.run(answer(settings, method, path, body))

@@ -1,6 +1,5 @@
 """`migrate`: bring the database to a revision of its schema."""
 
-import asyncio
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
@@ -38,6 +37,8 @@ def migrate(
         _check_revision(start, "--from")
         _print_sql(start, to)
         return
+    import asyncio
+
     from app.startup.settings import load_settings
 
     way = asyncio.run(_migrate(load_settings(), to, is_quiet=as_json))

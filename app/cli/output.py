@@ -1,6 +1,7 @@
 """What commands print: text and tables for people, JSON for programs."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_FRACTION = re.compile(r"(?<=T\d\d:\d\d:\d\d)\.\d+Z$")
 
 Row = Mapping[str, Any]
 
@@ -90,4 +93,4 @@ def _to_cell(value: Any) -> str:
             return "yes" if value else "no"
         case list() | tuple():
             return ", ".join(map(_to_cell, value))
-    return str(value)
+    return _FRACTION.sub("Z", str(value))

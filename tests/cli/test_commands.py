@@ -53,8 +53,10 @@ def gateway_url(
 def run(gateway_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("GATEWAY_API_KEY", KEY)
 
-    def command(*arguments: str, standard_input: str | None = None) -> Result:
-        runner = CliRunner(env={"COLUMNS": "200"})
+    def command(*arguments: str, standard_input: str | None = None, columns: int = 200) -> Result:
+        output.console.cache_clear()
+        output.errors.cache_clear()
+        runner = CliRunner(env={"COLUMNS": str(columns)})
         return runner.invoke(cli.app, [*arguments, "--url", gateway_url], input=standard_input)
 
     return command
@@ -154,6 +156,85 @@ def test_providers_are_listed_and_reset(run: Any) -> None:
     assert (unknown.exit_code, "NOT_FOUND" in unknown.output) == (1, True)
 
 
+def test_a_session_from_its_start_to_its_stop(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "fleet.csv").write_text(f"imei,mdn\n# the only one\n{DEVICE['imei']},{DEVICE['mdn']}\n")
+
+    started = run(
+        "periodic", "start", "--devices", str(tmp_path / "fleet.csv"), "--interval", "300", "--unlimited", "--json"
+    )
+    session = json.loads(started.stdout)["id"]
+    listed = run("periodic", "list", "--state", "active")
+    shown = run("periodic", "show", session, "--devices")
+    stopped = run("periodic", "stop", session)
+
+    assert session in listed.output
+    assert ("active" in shown.output, DEVICE["imei"] in shown.output) == (True, True)
+    assert (stopped.exit_code, "1 of 1 devices" in stopped.output) == (0, True), stopped.output
+
+
+def test_a_session_may_be_started_with_devices_on_the_command_line_and_only_once(run: Any) -> None:
+    plan = (f"{DEVICE['imei']}:{DEVICE['mdn']}", "--interval", "300", "--count", "3", "--idempotency-key", "only-once")
+
+    first, again = run("periodic", "start", *plan, "--json"), run("periodic", "start", *plan, "--json")
+
+    assert json.loads(first.stdout)["id"] == json.loads(again.stdout)["id"]
+    assert json.loads(first.stdout)["count"] == 3
+
+
+def test_a_start_that_is_asked_for_wrongly_points_at_what_is_wrong(run: Any) -> None:
+    result = run("periodic", "start", "12", "--interval", "300", "--count", "3")
+
+    assert result.exit_code == 1
+    assert "/devices/0/imei" in result.output
+
+
+def test_an_unknown_session_is_a_failure(run: Any) -> None:
+    result = run("periodic", "show", "nonsense/../x")
+
+    assert (result.exit_code, "NOT_FOUND" in result.output) == (1, True)
+
+
+def test_reports_are_listed_and_exported(run: Any, gateway_url: str, tmp_path: Path) -> None:
+    httpx.post(f"{gateway_url}/callbacks/thingspace/{TOKEN}", json=message())
+
+    listed = run("reports", "list", "--mdn", DEVICE["mdn"])
+    exported = run("reports", "export", "--output", str(tmp_path / "all.csv"))
+    piped = run("reports", "export", "--format", "ndjson", "--status", "located")
+
+    assert DEVICE["mdn"] in listed.output
+    rows = (tmp_path / "all.csv").read_text().splitlines()
+    assert f"{len(rows) - 1:,} reports are in" in exported.output
+    assert {json.loads(line)["status"] for line in piped.stdout.splitlines()} == {"located"}
+    assert not (tmp_path / "all.csv.part").exists()
+
+
+def test_an_export_that_is_refused_says_why_and_leaves_no_file(run: Any, tmp_path: Path) -> None:
+    result = run("reports", "export", "--since", "yesterday", "--output", str(tmp_path / "all.csv"))
+
+    assert (result.exit_code, "INVALID_ARGUMENT" in result.output) == (1, True)
+    assert not (tmp_path / "all.csv").exists()
+
+
+def test_who_did_what_is_listed(run: Any) -> None:
+    run("locate", "--imei", DEVICE["imei"], "--mdn", DEVICE["mdn"], "--max-age", "0")
+
+    listed = run("audit", "list", "--action", "locate", "--json")
+
+    assert json.loads(listed.stdout)["entries"][0]["action"] == "locate"
+    assert "locate" in run("audit", "list").output
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["keys list", "periodic list", "reports list", "audit list", "listener list", "callbacks list", "providers list"],
+)
+def test_tables_fit_a_narrow_terminal(run: Any, command: str) -> None:
+    result = run(*command.split(), columns=80)
+
+    assert result.exit_code == 0
+    assert max(map(len, result.output.splitlines())) <= 80
+
+
 def main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["location-gateway", *arguments])
     with pytest.raises(SystemExit) as ended:
@@ -182,23 +263,6 @@ def test_wrong_settings_end_a_command_in_words(
     assert status == 3
     assert "GATEWAY_PORT" in told
     assert "Traceback" not in told
-
-
-def test_migrating_brings_a_database_up_and_down(
-    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("GATEWAY_DATABASE_URL", empty_database_url)
-
-    assert main(monkeypatch, "migrate") == 0
-    up = capsys.readouterr().out
-    assert main(monkeypatch, "migrate") == 0
-    again = capsys.readouterr().out
-    assert main(monkeypatch, "migrate", "--to", "base") == 0
-    down = capsys.readouterr().out
-
-    assert "The database is at revision" in up
-    assert up == again
-    assert "revision none" in down
 
 
 @pytest.mark.parametrize(
@@ -238,6 +302,17 @@ COMMANDS = [
     ("callbacks", "replay"),
     ("providers", "list"),
     ("providers", "reset"),
+    ("periodic", "start"),
+    ("periodic", "list"),
+    ("periodic", "show"),
+    ("periodic", "stop"),
+    ("reports", "list"),
+    ("reports", "export"),
+    ("audit", "list"),
+    ("keys", "create"),
+    ("keys", "list"),
+    ("keys", "rotate"),
+    ("keys", "revoke"),
     ("config", "check"),
 ]
 
@@ -248,6 +323,7 @@ def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
 
     assert result.exit_code == 0
     assert len(result.output.splitlines()) > 5
+    assert command == ("listener",) or "Example: " in result.output
 
 
 HEAVY = ("alembic", "asyncpg", "fastapi", "httpx", "pydantic_settings", "sqlalchemy", "uvicorn")

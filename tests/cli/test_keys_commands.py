@@ -9,8 +9,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from app.caller import SCOPES
 from app.main import create_app
+from app.scopes import SCOPES
 from tests.support.gateways import KEY, settings
 from tests.support.servers import running, serving
 

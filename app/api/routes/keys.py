@@ -19,13 +19,13 @@ from app.api.rendering import instant, json_response
 from app.api.schemas.base import Instant, Schema
 from app.api.schemas.identifiers import Account, Text128
 from app.errors import IncompatibleState, InvalidArgument, NotFound
+from app.scopes import Scope
 from app.storage.rows import public_id
 from app.storage.tables import KeyRow
 
 router = APIRouter(tags=["keys"])
 _changes = APIRouter(route_class=JsonRoute)
 
-Scope = Literal["locate", "periodic", "periodic:unlimited", "reports:read", "callbacks", "listeners", "admin"]
 Id = Annotated[str, Path(max_length=64, description="the key's id, not the key")]
 _MOST_NAMED = 1000
 _MOST_STARS = 8

@@ -1,0 +1,164 @@
+"""`reports`: what providers reported, as a list or as a file."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Literal
+
+import typer
+
+from app.cli.client import call, check, gateway
+from app.cli.options import Account, AsJson, Limit, Since, Until, Url, given
+from app.cli.output import complain, show_json, show_table
+from app.cli.progress import progress
+from app.errors import NoGateway, Unavailable
+
+report_commands = typer.Typer(help="What providers reported.", no_args_is_help=True)
+
+Transaction = Annotated[str | None, typer.Option(help="Of this transaction of ThingSpace")]
+Session = Annotated[str | None, typer.Option(help="Of this periodic session")]
+Imei = Annotated[str | None, typer.Option(help="Of the device with this IMEI")]
+Mdn = Annotated[str | None, typer.Option(help="Of the device with this number")]
+Name = Annotated[str | None, typer.Option(help="Of the device that you call this")]
+Type = Annotated[str | None, typer.Option("--type", help="location, stopped, consent or other")]
+Status = Annotated[str | None, typer.Option(help="located, failed or info")]
+Box = Annotated[str | None, typer.Option(help="west,south,east,north in degrees")]
+Format = Literal["csv", "ndjson"]
+
+_COLUMNS = {"at": "At", "device": "Device", "mdn": "MDN", "said": "Said"}
+_MEDIA_TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
+
+
+@report_commands.command("list")
+def list_reports(
+    transaction: Transaction = None,
+    session: Session = None,
+    imei: Imei = None,
+    mdn: Mdn = None,
+    name: Name = None,
+    account: Account = None,
+    type_: Type = None,
+    status: Status = None,
+    since: Since = None,
+    until: Until = None,
+    bbox: Box = None,
+    limit: Limit = 20,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List reports, newest fix first; `--since` and `--until` mean the time of the fix.
+
+    Example: [bold]location-gateway reports list --imei 990001123456782 --since 2026-03-02T00:00:00Z[/bold]
+    """
+    params = given(
+        transactionId=transaction,
+        sessionId=session,
+        imei=imei,
+        mdn=mdn,
+        name=name,
+        account=account,
+        type=type_,
+        status=status,
+        since=since,
+        until=until,
+        bbox=bbox,
+        limit=limit,
+    )
+    answer = call("GET", "/reports", url=url, params=params, as_json=as_json)
+    if as_json:
+        show_json(answer)
+    else:
+        show_table([_row(report) for report in answer["reports"]], _COLUMNS)
+
+
+def _row(report: dict[str, Any]) -> dict[str, Any]:
+    """Sum a report up in a row."""
+    device, location, error = report["device"], report["location"], report["error"]
+    said = report["status"] if error is None else f"{report['status']}: {error['type'] or error['info'] or ''}"
+    if location is not None:
+        accuracy = "" if location["accuracy"] is None else f" (within {location['accuracy']:g} m)"
+        said = f"{location['latitude']:.6f}, {location['longitude']:.6f}{accuracy}"
+    return {
+        "at": location["timestamp"] if location else report["receivedAt"],
+        "device": next((device[kind] for kind in ("imei", "meid", "esn", "name") if device.get(kind)), None),
+        "mdn": device.get("mdn"),
+        "said": said,
+    }
+
+
+@report_commands.command("export")
+def export(
+    format_: Annotated[Format, typer.Option("--format", help="csv or ndjson")] = "csv",
+    output: Annotated[Path | None, typer.Option(help="File to write; default: standard output")] = None,
+    transaction: Transaction = None,
+    session: Session = None,
+    imei: Imei = None,
+    mdn: Mdn = None,
+    name: Name = None,
+    account: Account = None,
+    type_: Type = None,
+    status: Status = None,
+    since: Since = None,
+    until: Until = None,
+    bbox: Box = None,
+    url: Url = None,
+) -> None:
+    """Write all reports that match, newest fix first.
+
+    A file has its name when it is whole; until then it ends in .part.
+
+    Example: [bold]location-gateway reports export --since 2026-03-01T00:00:00Z --output march.csv[/bold]
+    """
+    params = given(
+        transactionId=transaction,
+        sessionId=session,
+        imei=imei,
+        mdn=mdn,
+        name=name,
+        account=account,
+        type=type_,
+        status=status,
+        since=since,
+        until=until,
+        bbox=bbox,
+    )
+    if output is None:
+        _export(sys.stdout.buffer, format_, params, url)
+        return
+    part = output.with_name(f"{output.name}.part")
+    with part.open("wb") as file:
+        rows = _export(file, format_, params, url)
+    part.replace(output)
+    complain(f"{rows:,} reports are in {output}.", style="")
+
+
+def _export(to: BinaryIO, format_: Format, params: dict[str, Any], url: str | None) -> int:
+    """Copy the answer of the gateway, and count its reports."""
+    lines, is_begun = 0, False
+    try:
+        with (
+            gateway(url) as http,
+            http.stream("GET", "/reports", params=params, headers={"Accept": _MEDIA_TYPES[format_]}) as response,
+        ):
+            if not response.is_success:
+                response.read()
+            check(response, as_json=False)
+            is_begun = True
+            lines = _copy(response.iter_bytes(), to, has_heading=format_ == "csv")
+    except NoGateway as error:
+        if not is_begun:
+            raise
+        raise Unavailable("The connection was lost before the end; what was written is not all. Try again.") from error
+    return lines
+
+
+def _copy(chunks: Iterable[bytes], to: BinaryIO, *, has_heading: bool) -> int:
+    lines = 0
+    with progress("Exporting", None, "reports") as advance:
+        for chunk in chunks:
+            to.write(chunk)
+            count = chunk.count(b"\n") - (has_heading and lines == 0)
+            advance(count)
+            lines += count
+    to.flush()
+    return lines
