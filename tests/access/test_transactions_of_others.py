@@ -123,7 +123,7 @@ async def test_what_names_another_account_is_kept_under_its_tokens_and_flagged(
     own = await gateway.get("/reports", headers=await make_key("reports:read", accounts=[ACCOUNT]))
 
     assert (report["account"], report["sessionId"]) == (ACCOUNT, None)
-    assert report["flags"] == ["account_mismatch"]
+    assert "account_mismatch" in report["flags"]
     assert own.json()["reports"] == []
 
 
