@@ -56,6 +56,10 @@ class Reach:
         """Tell whether an account is within reach."""
         return self.accounts is None or (account is not None and account in self.accounts)
 
+    def has_whole_account(self, account: str | None) -> bool:
+        """Tell whether an account is within reach with all its devices."""
+        return self.has_account(account) and self.devices is None
+
     def has_device(self, device: Device) -> bool:
         """Tell whether a device that a request names is within reach.
 

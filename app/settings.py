@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SHORTEST_KEY = 16
 ENVIRONMENT = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True)
@@ -69,6 +69,9 @@ class Settings(BaseSettings):
         default=None, description="seals stored secrets; several, separated by commas, rotate it (first one seals)"
     )
     public_url: str | None = Field(default=None, description="address under which ThingSpace reaches the gateway")
+    listener_urls: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="other addresses that lead to the gateway, for listeners; separated by commas"
+    )
     recent_seconds: Annotated[int, Field(ge=0)] = Field(
         default=300, description="a stored fix this young answers when maxAge is absent"
     )
@@ -146,6 +149,16 @@ class Settings(BaseSettings):
     @classmethod
     def _has_no_trailing_slash(cls, value: str | None) -> str | None:
         return value.rstrip("/") if value else None
+
+    @field_validator("listener_urls", mode="before")
+    @classmethod
+    def _are_safe_to_post_to(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        urls = tuple(url.strip() for url in value.split(",") if url.strip())
+        if not all(map(_is_safe_to_post_to, urls)):
+            raise ValueError("each must begin with https:// (http:// is for loopback addresses only)")
+        return urls
 
     @model_validator(mode="after")
     def _is_safe(self) -> "Settings":

@@ -22,7 +22,7 @@ from app.callbacks.tokens import CallbackTokens
 from app.devices.erase import Erase
 from app.embedded_postgres import EmbeddedPostgres
 from app.errors import Unavailable
-from app.listeners import ListenerRegistry, ListenerTest
+from app.listeners import ListenerRegistry, ListenerTest, ListenerUrls
 from app.locate import Locate
 from app.observability import metrics
 from app.observability.tracing import Recorder
@@ -131,7 +131,8 @@ async def build_use_cases(
     periodic = Periodic(providers, database, writer, settings, unclaimed=storage.unclaimed)
     await stack.enter_async_context(periodic.running())
     tokens = CallbackTokens(providers, database, storage.seal)
-    registry = ListenerRegistry(providers, database, storage.seal, tokens, public_url=settings.public_url)
+    urls = ListenerUrls(public=settings.public_url, allowed=settings.listener_urls)
+    registry = ListenerRegistry(providers, database, storage.seal, tokens, urls=urls)
     authenticator = Authenticator(database, settings.api_key.get_secret_value() if settings.api_key else None)
     webhook = Webhook(
         Ingest(writer, database.clock.now_ms),
@@ -155,7 +156,7 @@ async def build_use_cases(
         replay=Replay(database, writer, tokens),
         tokens=tokens,
         listeners=registry,
-        listener_test=ListenerTest(providers, database, tokens, registry),
+        listener_test=ListenerTest(providers, database, tokens, registry, urls=urls),
         erase=Erase(database, writer, periodic, locate),
         gauges=Gauges(database, providers),
         webhook=webhook,

@@ -68,13 +68,33 @@ def check_account(caller: Caller, account: str) -> None:
 
 
 def check_sees_all_devices(caller: Caller) -> None:
-    """Refuse callers who may see some devices only what cannot be told apart by devices.
+    """Refuse to callers who may see some devices only what tells of whole accounts: raw callbacks, and listeners.
 
     Raises:
         PermissionDenied: The caller's key is restricted to some devices.
     """
     if caller.reach.devices is not None:
-        raise PermissionDenied("This API key is restricted to some devices; what was received names others as well.")
+        raise PermissionDenied("This API key is restricted to some devices, and this tells of others as well.")
+
+
+def check_whole_account(caller: Caller, account: str) -> None:
+    """Refuse what concerns an account as a whole to callers who may not see all of it.
+
+    Raises:
+        PermissionDenied: The account is out of reach, or some of its devices are.
+    """
+    check_account(caller, account)
+    check_sees_all_devices(caller)
+
+
+def check_unrestricted(caller: Caller) -> None:
+    """Refuse what concerns everybody to callers who may not see everything.
+
+    Raises:
+        PermissionDenied: The caller's key is restricted to some accounts or devices.
+    """
+    if not caller.reach.is_everything:
+        raise PermissionDenied("This API key is restricted to some accounts or devices, and this concerns all of them.")
 
 
 def _out_of_reach(pointer: str, detail: str) -> PermissionDenied:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 
 from app.access import Authenticator
+from app.access.permissions import check_unrestricted
 from app.caller import ANYONE, Caller
 from app.errors import PermissionDenied, Unauthenticated
 from app.settings import Settings
@@ -43,6 +44,20 @@ SCOPES_TO_CHANGE: Mapping[str, frozenset[str]] = {
 }
 """The same for every method that changes something."""
 
+NARROWED: Mapping[str, frozenset[str]] = {
+    "locate": frozenset({"POST"}),
+    "periodic": frozenset({"GET", "POST", "DELETE"}),
+    "reports": frozenset({"GET"}),
+    "positions": frozenset({"GET"}),
+    "devices": frozenset({"GET"}),
+    "callbacks": frozenset({"GET", "POST"}),
+    "listeners": frozenset({"GET", "PUT", "POST", "DELETE"}),
+    "providers": frozenset({"GET"}),
+    "metrics": frozenset({"GET"}),
+}
+"""By the first part of a path: the methods whose routes show a restricted key what is within its reach, and no more.
+All others are closed to restricted keys, so that a route that somebody forgets here shows nobody too much."""
+
 
 class Access:
     """Lets callers in."""
@@ -79,21 +94,31 @@ class Access:
 
 
 def check_scope(caller: Caller, method: str, path: str) -> None:
-    """Refuse what none of the caller's scopes allows.
+    """Refuse what none of the caller's scopes allows, and what is not narrowed to the reach of a restricted key.
 
     Raises:
-        PermissionDenied: A scope is missing.
+        PermissionDenied: A scope is missing, or the key is restricted.
     """
     needed = scopes_for(method, path)
     if needed and needed.isdisjoint(caller.scopes):
         words = " or ".join(f"`{scope}`" for scope in sorted(needed))
         raise PermissionDenied(f"This needs an API key with the scope {words}.")
+    if not caller.reach.is_everything and not is_narrowed(method, path):
+        check_unrestricted(caller)
 
 
 def scopes_for(method: str, path: str) -> frozenset[str]:
     """Tell the scopes of which one is needed; none for what every key may do."""
-    first = path.split("/", 2)[1] if path.startswith("/") else path
-    return (SCOPES_TO_READ if method in _READING else SCOPES_TO_CHANGE).get(first, _ADMIN)
+    return (SCOPES_TO_READ if method in _READING else SCOPES_TO_CHANGE).get(_first_part(path), _ADMIN)
+
+
+def is_narrowed(method: str, path: str) -> bool:
+    """Tell whether what a route shows is narrowed to the reach of a restricted key."""
+    return ("GET" if method in _READING else method) in NARROWED.get(_first_part(path), ())
+
+
+def _first_part(path: str) -> str:
+    return path.split("/", 2)[1] if path.startswith("/") else path
 
 
 def caller_of(request: Request) -> Caller:

@@ -4,15 +4,14 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
 
 import structlog
 
 from app.callbacks.tokens import CallbackTokens
 from app.errors import FieldError, InvalidArgument, NotFound, ProviderError, ProviderNotConfigured
+from app.listeners.urls import ListenerUrls
 from app.model import AccountName, Deadline, ProviderName
 from app.provider import Listeners, Provider
-from app.settings import is_loopback
 from app.storage import listeners
 from app.storage.database import Database
 from app.storage.seal import Seal
@@ -62,14 +61,14 @@ class ListenerRegistry:
         seal: Seal,
         addresses: CallbackTokens,
         *,
-        public_url: str | None = None,
+        urls: ListenerUrls,
     ) -> None:
-        """Wire the use case; `public_url` is the address under which providers reach the gateway."""
+        """Wire the use case."""
         self._providers = [provider for provider in providers if provider.listeners and provider.callbacks]
         self._database = database
         self._seal = seal
         self._addresses = addresses
-        self._public_url = public_url
+        self._urls = urls
 
     async def every(self) -> list[Listener]:
         """List the listeners: those registered by the gateway, and those fixed by the settings."""
@@ -90,13 +89,19 @@ class ListenerRegistry:
                 return one
         raise NotFound("There is no such listener; GET /listeners lists them.")
 
-    async def register(self, account: AccountName, service: str, url: str | None) -> Listener:
+    async def register(
+        self, account: AccountName, service: str, url: str | None, *, is_admin: bool = False
+    ) -> Listener:
         """Register our address for an account and service; again, to renew it.
 
         The token is committed before the provider is called, so that no callback meets an unknown address.
 
+        Args:
+            is_admin: Whether the caller may register any address.
+
         Raises:
             InvalidArgument: There is no such service, or no address to register.
+            PermissionDenied: The address is not the gateway's.
             ProviderError: The provider refused or could not be reached.
         """
         provider, abilities = self._responsible(service)
@@ -104,7 +109,7 @@ class ListenerRegistry:
         kept = {"provider": provider.name, "account": account, "service": service, "token": token}
         async with self._database.session() as session:
             row = await listeners.reserve(session, **kept)
-            row.url = address = _checked(url or self._url_for(provider.name, row.token))
+            row.url = address = self._urls.check(url or self._url_for(provider.name, row.token), is_admin=is_admin)
         registration = await abilities.register(account, service, address, deadline=Deadline.after(_CALL_S))
         log.info("listener registered", provider=provider.name, service=service, headers=registration.header_names)
         async with self._database.session() as session:
@@ -173,13 +178,13 @@ class ListenerRegistry:
         )
 
     def _url_for(self, provider: ProviderName, token: str) -> str:
-        if self._public_url is None:
+        if self._urls.public is None:
             detail = "send the address under which the provider reaches this gateway, or set GATEWAY_PUBLIC_URL"
             raise InvalidArgument(
                 "The gateway does not know its public address.",
                 errors=(FieldError(pointer="/url", code="MISSING", detail=detail),),
             )
-        return f"{self._public_url}/callbacks/{provider}/{token}"
+        return f"{self._urls.public}/callbacks/{provider}/{token}"
 
     @staticmethod
     def _fixed_token(provider: Provider, account: AccountName, service: str) -> str | None:
@@ -198,7 +203,7 @@ class ListenerRegistry:
             provider=provider.name,
             account=provider.default_account,
             service=provider.listeners.services[0],
-            url=f"{self._public_url}/callbacks/{provider.name}/{token}" if self._public_url else None,
+            url=f"{self._urls.public}/callbacks/{provider.name}/{token}" if self._urls.public else None,
             managed=False,
             has_secret=provider.callbacks.fixed_secret is not None,
         )
@@ -218,15 +223,3 @@ def to_listener(row: ListenerRow) -> Listener:
         header_names=tuple(row.header_names or ()),
         problem=row.problem,
     )
-
-
-def _checked(url: str) -> str:
-    parts = urlsplit(url)
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
-    if not is_safe or not parts.hostname:
-        detail = "must begin with https:// (http:// is for loopback addresses only)"
-        raise InvalidArgument(
-            "The address cannot be registered.",
-            errors=(FieldError(pointer="/url", code="INVALID_FORMAT", detail=detail),),
-        )
-    return url

@@ -8,11 +8,14 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from app.main import create_app
 from app.simulator import create_simulator
 from app.simulator.options import Options
-from tests.support.gateways import AUTHORIZED, settings, simulator_variables
+from tests.support.gateways import AUTHORIZED, any_port, settings, simulator_variables
 from tests.support.servers import serving
 from tests.support.vendors import ACCOUNT, IMEI, MDN, TOKEN, message
 
@@ -248,3 +251,80 @@ async def test_the_listener_fixed_by_the_settings_is_listed_and_verified_once_re
     assert (fixed["managed"], fixed["account"], fixed["service"]) == (False, ACCOUNT, "DeviceLocation")
     assert registered["url"] == f"{public}/callbacks/thingspace/{TOKEN}"
     assert [callback["signature"] for callback in callbacks] == ["valid"]
+
+
+async def operator_key(gateway: httpx.AsyncClient) -> dict[str, str]:
+    """Make a key for listeners that is no administrator's."""
+    made = await gateway.post("/keys", json={"name": "operator", "scopes": ["listeners"]})
+    return {"Authorization": f"Bearer {made.json()['key']}"}
+
+
+async def test_a_key_that_is_no_administrators_registers_and_tries_the_gateways_own_address(
+    gateway: httpx.AsyncClient,
+) -> None:
+    key = await operator_key(gateway)
+
+    registered = await gateway.put(LISTENER, headers=key)
+    trial = await gateway.post(f"{LISTENER}/test", headers=key)
+
+    assert registered.status_code == 200
+    assert trial.json()["arrived"] is True
+
+
+async def test_a_key_that_is_no_administrators_names_no_other_address(
+    gateway: httpx.AsyncClient, simulator_url: str
+) -> None:
+    response = await gateway.put(
+        LISTENER, json={"url": f"{simulator_url}/anything"}, headers=await operator_key(gateway)
+    )
+
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (403, "/url")
+    assert await listed(gateway) == []
+
+
+async def test_a_key_that_is_no_administrators_has_no_other_address_called(
+    gateway: httpx.AsyncClient, simulator_url: str
+) -> None:
+    await gateway.put(LISTENER, json={"url": f"{simulator_url}/anything"})
+
+    response = await gateway.post(f"{LISTENER}/test", headers=await operator_key(gateway))
+
+    assert response.status_code == 403
+
+
+async def test_an_address_of_the_settings_may_be_named(database_url: str, free_port: int, simulator_url: str) -> None:
+    app = create_app(settings(database_url, port=free_port, listener_urls="https://proxy.example.com/thingspace"))
+    async with serving(app, port=free_port) as url, httpx.AsyncClient(base_url=url, headers=AUTHORIZED) as gateway:
+        body = {"url": "https://proxy.example.com/thingspace/token"}
+        response = await gateway.put(LISTENER, json=body, headers=await operator_key(gateway))
+
+    assert response.json()["url"] == body["url"]
+
+
+async def test_the_answer_of_a_foreign_server_is_not_told_and_no_redirect_followed(
+    gateway: httpx.AsyncClient,
+) -> None:
+    asked = []
+
+    async def redirect(request: Request) -> Response:
+        asked.append(request.url.path)
+        return PlainTextResponse("a secret of the inside", 302, {"Location": "/further", "X-Inside": "a secret"})
+
+    async with serving(Starlette(routes=[Route("/{path:path}", redirect, methods=["GET", "POST"])])) as url:
+        await gateway.put(LISTENER, json={"url": f"{url}/first"})
+        trial = await gateway.post(f"{LISTENER}/test")
+
+    assert (trial.json()["arrived"], trial.json()["status"]) == (False, 302)
+    assert "secret" not in trial.text
+    assert asked == ["/first"]
+
+
+async def test_why_a_foreign_address_cannot_be_reached_is_not_told(
+    gateway: httpx.AsyncClient,
+) -> None:
+    details = []
+    for url in (f"http://127.0.0.1:{any_port()}/x", "https://no-such-host.invalid/x"):
+        await gateway.put(LISTENER, json={"url": url})
+        details.append((await gateway.post(f"{LISTENER}/test")).json()["detail"])
+
+    assert details == ["the public address could not be reached"] * 2

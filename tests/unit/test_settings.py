@@ -41,6 +41,8 @@ def written(default: Any) -> str:
             return str(default).lower()
         case frozenset():
             return ",".join(f"{one:04x}" for one in default)
+        case tuple():
+            return ",".join(default)
     return str(default)
 
 

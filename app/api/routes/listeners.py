@@ -7,7 +7,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.access.permissions import check_account
+from app.access.permissions import check_sees_all_devices, check_whole_account
 from app.api import answers, examples
 from app.api.access import caller_of
 from app.api.audit_trail import AuditTrail
@@ -44,8 +44,9 @@ class ListenerRequest(Schema):
 )
 async def list_listeners(request: Request) -> Response:
     """List our listeners, including the one fixed by the settings; secrets are never shown."""
-    reach = caller_of(request).reach
-    listed = [one for one in await gateway_of(request).listeners.every() if reach.has_account(one.account)]
+    caller = caller_of(request)
+    check_sees_all_devices(caller)
+    listed = [one for one in await gateway_of(request).listeners.every() if caller.reach.has_account(one.account)]
     return json_response({"listeners": [to_json(one) for one in listed], "next": None})
 
 
@@ -60,7 +61,7 @@ async def list_listeners(request: Request) -> Response:
 async def delete_listener(account: Account, service: Service, request: Request) -> Response:
     """Remove our registration at the provider; callbacks to its address are then answered 404."""
     async with AuditTrail(request, "listener.remove", account=account, subject=service):
-        check_account(caller_of(request), account)
+        check_whole_account(caller_of(request), account)
         await gateway_of(request).listeners.remove(AccountName(account), service)
     return Response(status_code=204)
 
@@ -74,8 +75,11 @@ async def delete_listener(account: Account, service: Service, request: Request) 
 async def test_listener(account: Account, service: Service, request: Request) -> Response:
     """Send a signed synthetic callback through the public address, and report whether it arrived."""
     async with AuditTrail(request, "listener.test", account=account, subject=service):
-        check_account(caller_of(request), account)
-        trial = await gateway_of(request).listener_test.one(AccountName(account), service)
+        caller = caller_of(request)
+        check_whole_account(caller, account)
+        trial = await gateway_of(request).listener_test.one(
+            AccountName(account), service, is_admin="admin" in caller.scopes
+        )
     return json_response(
         {
             "arrived": trial.arrived,
@@ -90,8 +94,11 @@ async def test_listener(account: Account, service: Service, request: Request) ->
 async def put_listener(body: ListenerRequest, request: Request, account: Account, service: Service) -> Response:
     """Register our address at the provider, or replace the registration; its secret is stored and never shown."""
     async with AuditTrail(request, "listener.register", account=account, subject=service):
-        check_account(caller_of(request), account)
-        listener = await gateway_of(request).listeners.register(AccountName(account), service, body.url)
+        caller = caller_of(request)
+        check_whole_account(caller, account)
+        listener = await gateway_of(request).listeners.register(
+            AccountName(account), service, body.url, is_admin="admin" in caller.scopes
+        )
     return json_response(to_json(listener))
 
 

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api import answers, examples
+from app.api.access import caller_of
 from app.api.gateway import gateway_of
 from app.api.rendering import instant, json_response
 from app.errors import InvalidArgument, NotFound, Unavailable
@@ -68,11 +69,13 @@ async def metrics(request: Request) -> Response:
 async def list_providers(request: Request) -> answers.ProvidersAnswer:
     """Show the state of each provider: configuration, health, abilities and listeners.
 
-    `listeners` is null while the database cannot be reached.
+    `listeners` is null while the database cannot be reached; a restricted key is shown those of its accounts.
     """
-    gateway = gateway_of(request)
+    gateway, reach = gateway_of(request), caller_of(request).reach
     try:
-        listeners: list[Listener] | None = await gateway.listeners.every()
+        listeners: list[Listener] | None = [
+            one for one in await gateway.listeners.every() if reach.has_whole_account(one.account)
+        ]
     except Unavailable:
         listeners = None
     return {
