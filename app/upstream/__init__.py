@@ -3,13 +3,14 @@
 from app.upstream.breaker import guarded
 from app.upstream.call_slots import CallSlots
 from app.upstream.call_times import CallTimes
-from app.upstream.network import http_client
+from app.upstream.network import USER_AGENT, http_client
 from app.upstream.paid_calls import PaidCalls, part_of, reserved
-from app.upstream.retries import retry_after_s, was_declined, with_retries, within
+from app.upstream.retries import retry_after_s, wait_for_turn_s, was_declined, with_retries, within
 from app.upstream.translation import translated_errors
 from app.upstream.vault import InMemoryVault
 
 __all__ = [
+    "USER_AGENT",
     "CallSlots",
     "CallTimes",
     "InMemoryVault",
@@ -20,6 +21,7 @@ __all__ = [
     "reserved",
     "retry_after_s",
     "translated_errors",
+    "wait_for_turn_s",
     "was_declined",
     "with_retries",
     "within",

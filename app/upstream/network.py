@@ -3,6 +3,7 @@
 import ssl
 import urllib.request
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib.metadata import version
 from typing import Any
 
 import httpx
@@ -12,6 +13,8 @@ from app.settings import is_loopback
 from app.upstream.client_spans import recorded
 from app.upstream.pool import KEEPALIVE_S, MAX_ANSWER_BYTES, KeepAliveTransport
 from app.upstream.response import WholeResponse
+
+USER_AGENT = f"location-gateway/{version('location-gateway')}"
 
 
 def http_client(
@@ -27,7 +30,8 @@ def http_client(
 
     The caller closes it. Redirects are not followed: a provider that redirects is misconfigured, and a
     bearer token must not travel to another host. Cookies are not kept. A hot path builds its `httpx.Request` itself
-    and hands it to `send`, which adds nothing to it; `post` and the like cost three times as much.
+    and hands it to `send`, which adds nothing to it, not even `USER_AGENT`; `post` and the like cost three times as
+    much.
     """
     timeout = httpx.Timeout(None, connect=connect_timeout_s)
     return _LeanClient(transport or network(max_connections), name=name, timeout=timeout)
@@ -49,7 +53,7 @@ class _LeanClient(httpx.AsyncClient):
             transport=transport,
             timeout=timeout,
             follow_redirects=False,
-            headers={"Accept-Encoding": "gzip"},
+            headers={"Accept-Encoding": "gzip", "User-Agent": USER_AGENT},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
         self._straight = transport

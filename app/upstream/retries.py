@@ -2,7 +2,7 @@
 
 import asyncio
 import email.utils
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -15,7 +15,8 @@ from app.model import Deadline, ProviderName
 
 T = TypeVar("T")
 
-_LONGEST_RETRY_AFTER_S = 366 * 24 * 3600.0
+_LONGEST_RETRY_AFTER_S = 3600.0
+"""Whoever names a longer wait is asked again after an hour: one mistyped header must not end the service for good."""
 _FAIR_TRIAL_S = 10.0
 """A caller who gives less time than this learns nothing about a provider by not getting an answer."""
 
@@ -38,7 +39,10 @@ async def within(deadline: Deadline, provider: ProviderName, *, limit_s: float |
 
 
 def retry_after_s(response: httpx.Response, *, now: datetime | None = None) -> float | None:
-    """Read `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3); None when absent or unreadable."""
+    """Read `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3); None when absent or unreadable.
+
+    Never more than an hour, whatever it says.
+    """
     value = response.headers.get("retry-after", "").strip()
     if value.isdecimal():
         return min(float(value), _LONGEST_RETRY_AFTER_S)
@@ -59,6 +63,16 @@ def was_declined(response: httpx.Response) -> bool:
     if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
         return retry_after_s(response) is not None
     return response.status_code == httpx.codes.TOO_MANY_REQUESTS
+
+
+def wait_for_turn_s(latest: Sequence[float], now: float, *, most: int, per_s: float) -> float:
+    """Tell how long something has to wait that may be done `most` times in `per_s` seconds.
+
+    Args:
+        latest: When it was done, in ascending order; times in the future come from a clock that was put back.
+    """
+    recent = [at for at in latest if now - per_s < at <= now]
+    return recent[-most] + per_s - now if len(recent) >= most else 0.0
 
 
 async def with_retries(call: Callable[[], Awaitable[T]], *, attempts: int, deadline: Deadline) -> T:

@@ -2,15 +2,25 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from importlib.metadata import version
 from typing import Any
 
 import httpx
 import pytest
 
 from app.main import create_app
-from tests.support.billing_vendor import BillingVendor, Conduct, answering, billing_vendor, declining, late, resetting
+from tests.support.billing_vendor import (
+    BillingVendor,
+    Conduct,
+    answering,
+    billing_vendor,
+    declining,
+    late,
+    refusing,
+    resetting,
+)
 from tests.support.gateways import asking, emptied, settings
-from tests.support.vendors import DEVICE, WIFI
+from tests.support.vendors import ACCOUNT, DEVICE, WIFI
 
 Json = dict[str, Any]
 
@@ -263,6 +273,50 @@ async def test_a_call_that_was_declined_is_given_back(
 
     assert declined.status_code in {429, 503}
     assert answer.status_code == 200
+
+
+async def test_an_allowance_that_is_used_up_names_no_time(gateway: httpx.AsyncClient, vendor: BillingVendor) -> None:
+    vendor.will(refusing(403, "ACCOUNT_USAGE_EXCEEDED", "Usage exceeded"))
+
+    answer = await gateway.post("/locate", json=ANEW)
+
+    assert (answer.status_code, answer.json()["code"]) == (429, "QUOTA_EXCEEDED")
+    assert "retry-after" not in answer.headers
+    assert vendor.calls == 1
+
+
+async def test_a_thing_that_is_not_served_names_no_time(gateway: httpx.AsyncClient, vendor: BillingVendor) -> None:
+    vendor.will(refusing(402, "", "Plan used up"))
+
+    answer = await gateway.post("/locate", json=MEASURED)
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "PROVIDER_UNAVAILABLE")
+    assert "retry-after" not in answer.headers
+    assert vendor.calls == 1
+
+
+async def test_a_key_that_may_spend_nothing_gets_what_is_free(
+    gateway: httpx.AsyncClient, vendor: BillingVendor
+) -> None:
+    vendor.cached = True
+
+    answer = await gateway.post("/locate", json={"device": DEVICE}, headers=await a_key(gateway, 0))
+
+    assert answer.json()["location"]["cached"] is True
+    assert "free" in str(answer.json()["hints"])
+    assert vendor.billed == 0
+
+
+async def test_every_request_to_a_vendor_says_who_sends_it(vendor: BillingVendor, database_url: str) -> None:
+    async with asking(create_app(settings(database_url, public_url="https://gateway.example.com"))) as client:
+        await client.post("/locate", json=ANEW)
+        await client.post("/locate", json=MEASURED)
+        await client.put(f"/listeners/{ACCOUNT}/DeviceLocation")
+
+    paths = {request.path.rpartition("/")[2] for request in vendor.requests}
+    agents = {request.headers.get("user-agent") for request in vendor.requests}
+    assert {"token", "login", "locations", "cloudlocate", ACCOUNT} <= paths
+    assert agents == {f"location-gateway/{version('location-gateway')}"}
 
 
 async def a_key(gateway: httpx.AsyncClient, daily_fixes: int) -> dict[str, str]:

@@ -78,6 +78,15 @@ def answering(status: int, **headers: str) -> Conduct:
     return conduct
 
 
+def refusing(status: int, code: str, message: str) -> Conduct:
+    """Refuse in the vendor's own words."""
+
+    async def conduct(_: Reply) -> Reply:
+        return Reply({"errorCode": code, "errorMessage": message, "message": message}, status)
+
+    return conduct
+
+
 async def resetting(_: Reply) -> Reply:
     """Reset the connection."""
     raise Reset
@@ -104,6 +113,7 @@ class BillingVendor:
         calls: How many requests came that cost something, declined ones included.
         requests: All requests.
         usually: What it does when it was not told what to do.
+        cached: Whether there is a position in ThingSpace's cache.
         unanswered: How many calls it has taken, and not answered yet.
     """
 
@@ -114,6 +124,7 @@ class BillingVendor:
         self.usually: Conduct = at_once
         self.logins = 0
         self.unanswered = 0
+        self.cached = False
         self._next: deque[Conduct | declining] = deque()
 
     def will(self, *conducts: Conduct | declining) -> None:
@@ -135,7 +146,7 @@ class BillingVendor:
             return Reply({"sessionToken": f"session-{self.logins}"})
         fixes = _fixes(request)
         if not fixes:
-            return _found(request)
+            return _found(request) if self.cached or not request.path.endswith("/locations") else _NOT_CACHED
         self.calls += 1
         conduct = self._next.popleft() if self._next else self.usually
         if isinstance(conduct, declining):
@@ -164,6 +175,9 @@ class BillingVendor:
             writer.close()
 
 
+_NOT_CACHED = Reply({"errorCode": "CACHE_UNAVAILABLE", "errorMessage": "Location cache has no data"}, 400)
+
+
 async def _read(reader: asyncio.StreamReader) -> Request:
     head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
     method, path, _ = head[0].split(" ")
@@ -186,8 +200,6 @@ def _found(request: Request) -> Reply:
         return Reply(_POSITION | {"DateTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"})
     if not request.path.endswith("/locations"):
         return Reply({"transactionID": "t-1", "status": "QUEUED"})
-    if request.asked["cacheMode"] == "0":
-        return Reply({"errorCode": "CACHE_UNAVAILABLE", "errorMessage": "Location cache has no data"}, 400)
     time = f"{datetime.now(UTC):%Y%m%d%H%M%S}"
     pd = {"time": time, "x": "42.09551", "y": "-71.26483", "radius": "1450", "qos": "false"}
     return Reply([{"msid": device["mdn"], "pd": pd, "error": {}} for device in request.asked["deviceList"]])

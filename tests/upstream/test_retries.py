@@ -10,7 +10,7 @@ import stamina
 from app.errors import ProviderError, ProviderRefused, ProviderThrottled, ProviderTimeout, ProviderUnavailable
 from app.model import Deadline, ProviderName
 from app.provider import Vault
-from app.upstream import InMemoryVault, retry_after_s, with_retries
+from app.upstream import InMemoryVault, retry_after_s, wait_for_turn_s, with_retries
 
 SOON = datetime(2026, 3, 2, 8, 14, 55, tzinfo=UTC)
 ACME = ProviderName("acme")
@@ -119,7 +119,9 @@ async def test_a_failure_that_comes_later_may_be_final() -> None:
         ("Mon, 02 Mar 2026 08:15:25 GMT", 30.0),
         ("Mon, 02 Mar 2026 09:15:25 +0100", 30.0),
         ("Mon, 02 Mar 2026 08:00:00 GMT", 0.0),
-        ("9" * 400, 366 * 24 * 3600.0),
+        ("31536000", 3600.0),
+        ("9" * 400, 3600.0),
+        ("Thu, 02 Mar 2126 08:15:25 GMT", 3600.0),
         ("Fri, 31 Dec 9999 23:59:59 -1200", None),
         ("-3", None),
         ("1.5", None),
@@ -135,6 +137,20 @@ def test_retry_after_is_read_in_seconds_and_as_a_date(value: str, seconds: float
 
 def test_without_retry_after_there_is_none() -> None:
     assert retry_after_s(httpx.Response(503)) is None
+
+
+@pytest.mark.parametrize(
+    ("latest", "wait_s"),
+    [
+        pytest.param((), 0, id="never before"),
+        pytest.param((90.0, 95.0), 0, id="not as often"),
+        pytest.param((80.0, 90.0, 95.0), 40, id="as often"),
+        pytest.param((40.0, 90.0, 95.0), 0, id="long ago"),
+        pytest.param((500.0, 501.0, 502.0), 0, id="by a clock ahead"),
+    ],
+)
+def test_what_was_done_too_often_has_to_wait(latest: tuple[float, ...], wait_s: float) -> None:
+    assert wait_for_turn_s(latest, 100.0, most=3, per_s=60) == wait_s
 
 
 async def test_a_private_vault_keeps_what_was_put_in() -> None:

@@ -16,7 +16,7 @@ from app.providers.cloudlocate.mapping import NAME, Prepared, prepare, to_locate
 from app.providers.cloudlocate.oauth import TokenSource
 from app.providers.cloudlocate.rate_limiter import RateLimiter
 from app.providers.cloudlocate.settings import CloudLocateSettings, to_basic
-from app.upstream import CallSlots, CallTimes, PaidCalls, reserved, translated_errors, with_retries
+from app.upstream import USER_AGENT, CallSlots, CallTimes, PaidCalls, reserved, translated_errors, with_retries
 
 _OK = 200
 _UNAUTHORIZED = 401
@@ -58,7 +58,7 @@ class CloudLocate:
             (b"Accept", b"application/json"),
             (b"Accept-Encoding", b"gzip"),
             (b"Content-Type", b"application/json"),
-            (b"User-Agent", b"location-gateway"),
+            (b"User-Agent", USER_AGENT.encode()),
         ]
         self._extensions = {"timeout": http.timeout.as_dict(), "operation": "locate"}
         self._last_error: tuple[ProviderError, datetime] | None = None

@@ -11,13 +11,17 @@ from dataclasses import dataclass
 
 import httpx
 
-from app.errors import ProviderError, ProviderMisconfigured, UnexpectedReply
+from app.errors import ProviderError, ProviderMisconfigured, ProviderUnavailable, UnexpectedReply
 from app.providers.cloudlocate import refusals, wire
 from app.providers.cloudlocate.mapping import NAME, to_number
 from app.providers.cloudlocate.settings import CloudLocateSettings, to_basic
-from app.upstream import translated_errors
+from app.upstream import translated_errors, wait_for_turn_s
 
 _MARGIN_S = 30
+_LONGEST_PAUSE_S = 300.0
+"""However long CloudLocate asks not to be asked: every call needs a token, also the one that shows all to be well."""
+_MOST_REPLACED = 3
+_REPLACED_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,8 @@ class TokenSource:
         self._token: Token | None = None
         self._refresh: str | None = None
         self._fetching: asyncio.Task[Token] | None = None
+        self._replaced_at: tuple[float, ...] = ()
+        self._not_before = clock()
 
     @property
     def age_s(self) -> float | None:
@@ -61,6 +67,8 @@ class TokenSource:
         """
         if self._token is not None and self._clock() < self._token.renew_at:
             return self._token.value
+        if (wait_s := self._not_before - self._clock()) > 0:
+            raise ProviderUnavailable("CloudLocate is not asked for a token at the moment.", retry_after_s=wait_s)
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._fetch(), name="cloudlocate token")
             self._fetching.add_done_callback(self._keep)
@@ -75,12 +83,20 @@ class TokenSource:
 
     def drop(self, rejected: str) -> None:
         """Forget a token that was answered with 401, unless another one has taken its place."""
-        if self._token is not None and self._token.value == rejected:
-            self._token = None
+        if self._token is None or self._token.value != rejected:
+            return
+        self._token = None
+        now = self._clock()
+        # Where fresh tokens are refused, more of them would not help.
+        if wait_s := wait_for_turn_s(self._replaced_at, now, most=_MOST_REPLACED, per_s=_REPLACED_WITHIN_S):
+            self._not_before = now + wait_s
+        else:
+            self._replaced_at = (*self._replaced_at[1 - _MOST_REPLACED :], now)
 
     def reset(self) -> None:
         """Forget everything, so that the next call starts with the credentials."""
         self._token = self._refresh = None
+        self._replaced_at, self._not_before = (), self._clock()
 
     async def aclose(self) -> None:
         """End a fetch under way."""
@@ -90,10 +106,15 @@ class TokenSource:
 
     def _keep(self, task: asyncio.Task[Token]) -> None:
         self._fetching = None
+        if task.cancelled():
+            return
         # Asking for the exception also tells asyncio that it was seen when every waiter has gone.
-        if not task.cancelled() and task.exception() is None:
+        error = task.exception()
+        if error is None:
             self._token = task.result()
             self._refresh = self._token.refresh or self._refresh
+        elif isinstance(error, ProviderError) and error.retry_after_s is not None:
+            self._not_before = self._clock() + min(error.retry_after_s, _LONGEST_PAUSE_S)
 
     async def _fetch(self) -> Token:
         if self._refresh is not None:

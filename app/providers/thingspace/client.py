@@ -25,7 +25,7 @@ from app.provider import Vault
 from app.providers.thingspace.session import TokenKind, Tokens
 from app.providers.thingspace.settings import NAME, ThingSpaceSettings
 from app.providers.thingspace.vendor_errors import expired, to_error, to_fault
-from app.upstream import PaidCalls, translated_errors, with_retries, within
+from app.upstream import USER_AGENT, PaidCalls, translated_errors, with_retries, within
 
 T = TypeVar("T")
 
@@ -163,6 +163,7 @@ class Client:
                 "VZ-M2M-Token": session,
                 "Content-Type": "application/json",
                 "Accept": "application/json",
+                "User-Agent": USER_AGENT,
             },
             content=call.body,
             extensions={"operation": call.operation},

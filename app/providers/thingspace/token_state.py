@@ -9,8 +9,14 @@ import msgspec
 from app.errors import ProviderError, ProviderMisconfigured
 from app.model import Deadline
 from app.providers.thingspace.settings import NAME
+from app.upstream import wait_for_turn_s
 
 _LONGEST_PAUSE_S = 30.0
+_LONGEST_DICTATED_PAUSE_S = 300.0
+"""However long ThingSpace asks not to be asked: every call needs a token, and so does learning that trouble is over."""
+_MOST_REPLACED = 3
+_REPLACED_WITHIN_S = 60.0
+"""So many refused tokens are replaced in so many seconds; where fresh ones are refused, more would not help."""
 _SKEW_S = 60.0  # by so much the clocks of replicas may differ
 
 
@@ -49,6 +55,7 @@ class Record(msgspec.Struct, omit_defaults=True):
         failures: Requests in a row whose outcome is unknown or an outage.
         failed_at: When the last of them failed.
         not_before: No request is made before that.
+        replaced_at: When a token that ThingSpace refused was last replaced by another one.
     """
 
     token: str | None = None
@@ -59,11 +66,26 @@ class Record(msgspec.Struct, omit_defaults=True):
     failures: int = 0
     failed_at: float = 0.0
     not_before: float = 0.0
+    replaced_at: tuple[float, ...] = ()
 
     def cooldown_s(self, now: float) -> float:
         """Tell how long no request is to be made."""
         # A failure in the future was dated by a clock that was ahead, and has been put back since.
-        return max(0.0, self.not_before - now) if self.failed_at <= now + _SKEW_S else 0.0
+        if self.failed_at > now + _SKEW_S:
+            return 0.0
+        return max(0.0, min(self.not_before, self.failed_at + _LONGEST_DICTATED_PAUSE_S) - now)
+
+    def drop(self, failed: str | None, now: float) -> float:
+        """Forget the token where it is the one that was refused; tell how long no other one is to be asked for."""
+        if failed is None or self.token != failed:
+            return 0.0
+        self.token = None
+        wait_s = wait_for_turn_s(self.replaced_at, now, most=_MOST_REPLACED, per_s=_REPLACED_WITHIN_S)
+        if wait_s:
+            self.failed_at, self.not_before = now, now + wait_s
+        else:
+            self.replaced_at = (*self.replaced_at[1 - _MOST_REPLACED :], now)
+        return wait_s
 
 
 def to_record(value: bytes | None) -> Record:
@@ -82,7 +104,7 @@ def to_use_s(lasts_s: float) -> float:
 def to_pause_s(error: ProviderError, failures: int) -> float:
     """Say how long to wait after a failure that was no rejection; one outage is forgiven at once."""
     if error.retry_after_s is not None:
-        return error.retry_after_s
+        return min(error.retry_after_s, _LONGEST_DICTATED_PAUSE_S)
     if failures == 1 and not error.may_have_been_received:
         return 0.0
     return min(_LONGEST_PAUSE_S, 0.25 * float(2 ** min(failures, 10)))

@@ -191,7 +191,13 @@ class SharedToken:
     async def _ask_once(self, record: Record, failed: str | None) -> ProviderError | None:
         """Ask ThingSpace for a token and note in the record how that went; gives the error, if any."""
         self._record = record
-        record.token = None if record.token == failed else record.token
+        if wait_s := record.drop(failed, self._clock()):
+            log.error("fresh_tokens_refused", provider=NAME, token=self.name)
+            return ProviderUnavailable(
+                "ThingSpace refuses the tokens that it has just issued; no other one is asked for at the moment.",
+                provider=NAME,
+                retry_after_s=wait_s,
+            )
         try:
             granted = await self._ask(Deadline.after(REQUEST_LIMIT_S))
         except ProviderError as error:

@@ -39,6 +39,7 @@ _IDENTIFIERS = re.compile(
 )
 _XML_MEMBER = re.compile(r"<(?:\w+:)?(code|message|description)>\s*([^<]*?)\s*</")
 
+_USED_UP = "usage_exceeded"
 _MEANINGS: tuple[tuple[str, type[ProviderError], str], ...] = (
     ("absent subscriber", DeviceUnreachable, "The network cannot reach the device."),
     ("congestion", DeviceUnreachable, "The network is too busy to reach the device."),
@@ -53,7 +54,7 @@ _MEANINGS: tuple[tuple[str, type[ProviderError], str], ...] = (
     ("unknown subscriber", DeviceUnknown, "ThingSpace does not know the device."),
     ("cache_unavailable", UnableToLocate, "ThingSpace keeps no earlier position of the device."),
     ("cache has no data", UnableToLocate, "ThingSpace keeps no earlier position of the device."),
-    ("usage_exceeded", ProviderThrottled, "The account's allowance is used up."),
+    (_USED_UP, ProviderThrottled, "The account's allowance is used up."),
     ("unregistered account", ProviderRefused, "The account has no location service."),
     ("invalid account", ProviderRefused, "ThingSpace does not accept the account's name."),
     ("invalid_account", ProviderRefused, "ThingSpace does not accept the account's name."),
@@ -125,8 +126,8 @@ def to_error(response: httpx.Response, fault: Fault, *, hide: str = "") -> Provi
     error.vendor_code = to_vendor_text(fault.code, hide)[:_LONGEST_CODE] or f"HTTP {status}"
     error.vendor_message = to_vendor_text(fault.message or fault.description, hide) or None
     if isinstance(error, ProviderThrottled):
-        is_used_up = status != httpx.codes.TOO_MANY_REQUESTS
-        error.retry_after_s = math.inf if wait_s is None and is_used_up else wait_s
+        # Nobody says when an allowance that is used up begins anew.
+        error.retry_after_s = math.inf if wait_s is None and _USED_UP in fault.said else wait_s
     return error
 
 

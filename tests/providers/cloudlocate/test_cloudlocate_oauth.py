@@ -281,3 +281,41 @@ async def test_a_reset_forgets_the_token(cloudlocate: CloudLocate, issuer: Issue
     await ask(cloudlocate)
 
     assert [form["grant_type"] for form in issuer.forms] == ["client_credentials"] * 2
+
+
+async def test_where_fresh_tokens_are_refused_only_a_few_are_fetched(cloudlocate: CloudLocate, issuer: Issuer) -> None:
+    issuer.takes_tokens = False
+
+    for _ in range(20):
+        with pytest.raises(ProviderError) as caught:
+            await ask(cloudlocate)
+
+    assert len(issuer.forms) <= 4
+    assert type(caught.value) is ProviderUnavailable
+    assert 0 < (caught.value.retry_after_s or 0) <= 60
+
+
+async def test_however_long_a_wait_is_named_a_token_is_asked_for_after_minutes(issuer: Issuer) -> None:
+    now = 0.0
+    tokens = source(issuer, lambda: now)
+    issuer.refusals = [httpx.Response(429, headers={"Retry-After": "31536000"})]
+    with pytest.raises(ProviderThrottled):
+        await tokens.token()
+    with pytest.raises(ProviderUnavailable) as caught:
+        await tokens.token()
+
+    now += 300
+
+    assert caught.value.retry_after_s == 300
+    assert await tokens.token() == "token-2"
+
+
+async def test_a_broken_token_call_leaves_no_doubt_about_the_call_itself(
+    cloudlocate: CloudLocate, issuer: Issuer
+) -> None:
+    issuer.refusals = [httpx.ReadError("reset")] * 9
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        await ask(cloudlocate)
+
+    assert not caught.value.may_have_been_received

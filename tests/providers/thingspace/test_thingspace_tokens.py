@@ -1,7 +1,9 @@
 import asyncio
+import contextlib
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from thingspace_stand_in import (
     AbsentVault,
@@ -16,6 +18,7 @@ from thingspace_stand_in import (
 )
 
 from app.errors import (
+    ProviderError,
     ProviderMisconfigured,
     ProviderNotConfigured,
     ProviderThrottled,
@@ -269,6 +272,78 @@ async def test_a_pause_that_a_clock_ahead_has_set_ends_when_the_clock_is_put_bac
 
     assert (paused_s, token.cooldown_s) == (30, 0)
     assert await token.get(soon()) == "t1"
+
+
+@pytest.mark.parametrize("named_s", [31_536_000, float("inf")], ids=["a year", "for good"])
+async def test_however_long_a_wait_is_named_a_token_is_asked_for_after_minutes(named_s: float) -> None:
+    clock, outages = Clock(), iter([ProviderThrottled(provider=thingspace.NAME, retry_after_s=named_s)])
+
+    async def ask(_: Deadline) -> token_state.TokenState:
+        for outage in outages:
+            raise outage
+        return token_state.TokenState(token="t1")
+
+    token = shared(ask, clock=clock)
+    with pytest.raises(ProviderThrottled):
+        await token.get(soon())
+    with pytest.raises(ProviderUnavailable) as caught:
+        await token.get(soon())
+
+    clock.now += 300
+
+    assert caught.value.retry_after_s == 300
+    assert await token.get(soon()) == "t1"
+
+
+async def test_a_wait_of_a_year_that_is_stored_already_is_cut_short() -> None:
+    clock, vault = Clock(), InMemoryVault()
+    token = shared(granting(None), vault, clock=clock)
+    stored = token_state.Record(failures=1, failed_at=clock.now, not_before=clock.now + 31_536_000)
+    async with token._locked() as slot:
+        await slot.put(msgspec.json.encode(stored))
+
+    clock.now += 300
+
+    assert await token.get(soon()) == "t1"
+
+
+async def test_where_fresh_tokens_are_refused_only_a_few_are_asked_for_in_a_minute() -> None:
+    clock, vault, ask = Clock(), InMemoryVault(), granting(None)
+    replicas = [shared(ask, vault, clock=clock) for _ in range(3)]
+    obtained = {await replicas[0].get(soon())}
+    for number in range(60):
+        replica = replicas[number % 3]
+        clock.now += 0.5
+        with contextlib.suppress(ProviderUnavailable):
+            obtained.add(await replica.get(soon(), failed=replica._record.token))
+
+    first_minute = set(obtained)
+    clock.now += 60
+    with contextlib.suppress(ProviderUnavailable):
+        obtained.add(await replicas[0].get(soon()))
+
+    assert first_minute == {"t1", "t2", "t3", "t4"}
+    assert obtained == {"t1", "t2", "t3", "t4", "t5"}
+
+
+async def test_where_fresh_sessions_are_refused_the_answer_says_so(provider: Provider, stand_in: StandIn) -> None:
+    stand_in.forgets_sessions = True
+
+    errors = await rejected_by_sessions(provider, times=40)
+
+    assert stand_in.logins <= 4
+    assert type(errors[-1]) is ProviderUnavailable
+    assert 0 < (errors[-1].retry_after_s or 0) <= 60
+    assert provider.health().state == "cooling_down"
+
+
+async def rejected_by_sessions(provider: Provider, *, times: int) -> list[ProviderError]:
+    errors = []
+    for _ in range(times):
+        with pytest.raises(ProviderError) as caught:
+            await locate(provider)
+        errors.append(caught.value)
+    return errors
 
 
 async def test_a_token_obtained_by_a_clock_ahead_is_replaced_when_it_is_refused() -> None:

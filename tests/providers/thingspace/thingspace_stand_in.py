@@ -89,6 +89,7 @@ class StandIn:
     requests: list[httpx.Request] = field(default_factory=list)
     token_requests: int = 0
     logins: int = 0
+    forgets_sessions: bool = False
     on_token: Answering | None = None
     on_login: Answering | None = None
 
@@ -133,7 +134,8 @@ class StandIn:
         if json_of(request) != {"username": "user", "password": self.password}:
             return refusal("UnifiedWebService.REQUEST_FAILED.Credentials", "Invalid user name or password for user")
         session = f"session-{self.logins}"
-        self.sessions.add(session)
+        if not self.forgets_sessions:
+            self.sessions.add(session)
         return httpx.Response(200, json={"sessionToken": session})
 
     @property
