@@ -9,11 +9,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from app.access.permissions import check_sees_all_devices
-from app.api import answers, examples
+from app.api import examples
 from app.api.access import caller_of
 from app.api.gateway import check_still_asked, gateway_of
 from app.api.parameters import Cursor, Limit, Since, Until, id_of, next_of, place_of, refuse_unknown
 from app.api.rendering import instant, json_response
+from app.api.schemas import operations as schemas
 from app.callbacks.replay import Replayed
 from app.caller import Reach
 from app.errors import (
@@ -62,7 +63,7 @@ _FILTERS = ("state", "account", "service", "signature", "since", "until")
 @router.get(
     "/callbacks",
     summary="List callbacks, newest first",
-    response_model=answers.CallbacksAnswer,
+    response_model=schemas.CallbacksAnswer,
     responses=examples.problems(*examples.ACCESS, InvalidArgument),
 )
 async def list_callbacks(
@@ -101,7 +102,7 @@ async def list_callbacks(
 @router.post(
     "/callbacks/replay",
     summary="Replay many callbacks",
-    response_model=answers.ReplaySummary,
+    response_model=schemas.ReplaySummary,
     responses=examples.problems(*examples.ACCESS, InvalidArgument),
 )
 async def replay_callbacks(
@@ -139,7 +140,7 @@ async def replay_callbacks(
 @router.get(
     "/callbacks/{id}",
     summary="One raw callback",
-    response_model=answers.CallbackAnswer,
+    response_model=schemas.CallbackAnswer,
     responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
 )
 async def get_callback(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
@@ -157,7 +158,7 @@ async def get_callback(id: Id, request: Request) -> Response:  # noqa: A002 -- t
 @router.post(
     "/callbacks/{id}/replay",
     summary="Replay one callback",
-    response_model=answers.ReplayedAnswer,
+    response_model=schemas.ReplayedAnswer,
     responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
 )
 async def replay_callback(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path

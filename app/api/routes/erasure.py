@@ -6,10 +6,11 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from ulid import ULID
 
-from app.api import answers, examples
+from app.api import examples
 from app.api.audit_trail import AuditTrail
 from app.api.gateway import gateway_of
 from app.api.parameters import foreign_number, refuse_unknown
+from app.api.schemas import operations as schemas
 from app.errors import IncompatibleState, InvalidArgument
 from app.identifiers import is_foreign
 
@@ -25,11 +26,11 @@ async def erase_device(
     request: Request,
     identifier: Annotated[str, Path(max_length=128, description="IMEI, MEID, ESN, MDN, or your own name for it")],
     force: Annotated[bool, Query(description="erase even if one of its sessions cannot be stopped")] = False,  # noqa: FBT002 -- a query parameter
-) -> answers.ErasedAnswer:
+) -> schemas.ErasedAnswer:
     """Stop the device's sessions, delete everything stored about it, and return how much was deleted.
 
     This deletes reports, positions, raw callbacks (of a callback about several devices, the part about this one), known
-    identifiers, counts in sessions and kept answers. Later callbacks about the device are stored as new.
+    identifiers, counts in sessions and kept schemas. Later callbacks about the device are stored as new.
 
     The audit trail keeps the requests about the device and their outcomes, under the random name in `auditedAs`.
     """

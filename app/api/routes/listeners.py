@@ -8,13 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.access.permissions import check_sees_all_devices, check_whole_account
-from app.api import answers, examples
+from app.api import examples
 from app.api.access import caller_of
 from app.api.audit_trail import AuditTrail
 from app.api.body import JsonRoute
 from app.api.gateway import gateway_of
 from app.api.rendering import instant, json_response
 from app.api.schemas import identifiers
+from app.api.schemas import operations as schemas
 from app.api.schemas.base import Schema
 from app.errors import InvalidArgument, NotFound
 from app.listeners import Listener
@@ -39,7 +40,7 @@ class ListenerRequest(Schema):
 @router.get(
     "/listeners",
     summary="List listeners",
-    response_model=answers.ListenersAnswer,
+    response_model=schemas.ListenersAnswer,
     responses=examples.problems(*examples.ACCESS),
 )
 async def list_listeners(request: Request) -> Response:
@@ -69,7 +70,7 @@ async def delete_listener(account: Account, service: Service, request: Request) 
 @router.post(
     "/listeners/{account}/{service}/test",
     summary="Test a listener",
-    response_model=answers.ListenerTestAnswer,
+    response_model=schemas.ListenerTestAnswer,
     responses=examples.problems(*examples.ACCESS, NotFound, InvalidArgument),
 )
 async def test_listener(account: Account, service: Service, request: Request) -> Response:
@@ -107,13 +108,13 @@ router.add_api_route(
     put_listener,
     methods=["PUT"],
     summary="Register a listener",
-    response_model=answers.ListenerAnswer,
+    response_model=schemas.ListenerAnswer,
     responses=examples.problems(*examples.ACCESS, *examples.BODY, *examples.PROVIDER),
     route_class_override=JsonRoute,
 )
 
 
-def to_json(listener: Listener) -> answers.ListenerAnswer:
+def to_json(listener: Listener) -> schemas.ListenerAnswer:
     """Write a listener."""
     return {
         "provider": listener.provider,

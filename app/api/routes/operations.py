@@ -7,10 +7,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api import answers, examples
+from app.api import examples
 from app.api.access import caller_of
 from app.api.gateway import gateway_of
 from app.api.rendering import instant, json_response
+from app.api.schemas import operations as schemas
 from app.errors import InvalidArgument, NotFound, Unavailable
 from app.listeners import Listener
 from app.observability.metrics import exposition
@@ -22,7 +23,7 @@ router = APIRouter(tags=["operations"])
 
 
 @router.get("/healthz", summary="Liveness", response_description="The process is up")
-async def healthz() -> answers.HealthAnswer:
+async def healthz() -> schemas.HealthAnswer:
     """Succeeds while the process serves requests."""
     return {"status": "ok"}
 
@@ -30,7 +31,7 @@ async def healthz() -> answers.HealthAnswer:
 @router.get(
     "/readyz",
     summary="Readiness",
-    response_model=answers.ReadinessAnswer,
+    response_model=schemas.ReadinessAnswer,
     responses=examples.problems(Unavailable),
 )
 async def readyz(request: Request) -> Response:
@@ -66,7 +67,7 @@ async def metrics(request: Request) -> Response:
 
 
 @router.get("/providers", summary="State of the providers", responses=examples.problems(*examples.ACCESS))
-async def list_providers(request: Request) -> answers.ProvidersAnswer:
+async def list_providers(request: Request) -> schemas.ProvidersAnswer:
     """Show the state of each provider: configuration, health, abilities and listeners.
 
     `listeners` is null while the database cannot be reached; a restricted key is shown those of its accounts.
@@ -85,7 +86,7 @@ async def list_providers(request: Request) -> answers.ProvidersAnswer:
     }
 
 
-def _to_checks(provider: Provider, listeners: list[Listener] | None) -> list[answers.ProviderListenerAnswer] | None:
+def _to_checks(provider: Provider, listeners: list[Listener] | None) -> list[schemas.ProviderListenerAnswer] | None:
     """Write what the last check of each of a provider's listeners found."""
     if listeners is None:
         return None
@@ -109,7 +110,7 @@ def _to_checks(provider: Provider, listeners: list[Listener] | None) -> list[ans
 async def reset_provider(
     name: Annotated[str, Path(max_length=64, description="the provider's name, as in `GET /providers`")],
     request: Request,
-) -> answers.ProviderStateAnswer:
+) -> schemas.ProviderStateAnswer:
     """Forget rejected logins and cool-downs, after their cause has been fixed."""
     for provider in gateway_of(request).providers:
         if provider.name == name:
@@ -118,7 +119,7 @@ async def reset_provider(
     raise NotFound("There is no such provider; see /providers.")
 
 
-def to_state(provider: Provider) -> answers.ProviderStateAnswer:
+def to_state(provider: Provider) -> schemas.ProviderStateAnswer:
     """Write a provider's state."""
     health = provider.health()
     return {

@@ -6,10 +6,11 @@ from pydantic import Field
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from app.api import examples
-from app.api.answers import CallbackBodyAnswer, LocationAnswer, Next, Timestamp
+from app.api.answers import LocationAnswer, Next, Timestamp
 from app.api.rendering import GEOJSON
 from app.api.report_rendering import FLAT_MEMBERS
 from app.api.report_streams import CSV, NDJSON
+from app.api.schemas.operations import CallbackBodyAnswer
 from app.errors import InvalidArgument, NotAcceptable, NotFound
 from app.model import ReportStatus, ReportType
 
