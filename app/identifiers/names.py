@@ -1,16 +1,22 @@
 """Identifiers that are words: accounts, transaction ids, and callers' own names for devices."""
 
+import re
 import unicodedata
 
-from app.identifiers.spelling import visible
+from app.identifiers.spelling import unwrapped, visible
 
 _LONGEST = 1024
 """Longer texts name nothing; they are left as they are, and refused or cut by those who ask."""
+_TEN_AND_FIVE = re.compile(r"([0-9]{10})[\s\-.:/_]+([0-9]{5})")
 
 
 def account(written: str) -> str:
-    """Read an account name; copied dashes and digits of other scripts are those of ASCII."""
-    return visible(written).strip() if len(written) <= _LONGEST else written
+    """Read an account name; one of ten and five digits has a hyphen between them (reference, section 3.1)."""
+    if len(written) > _LONGEST:
+        return written
+    found = unwrapped(written)
+    parted = _TEN_AND_FIVE.fullmatch(found)
+    return f"{parted[1]}-{parted[2]}" if parted else found
 
 
 def transaction_id(written: str) -> str:

@@ -7,7 +7,6 @@ from app.identifiers.spelling import unwrapped, without_separators
 from app.identifiers.unspecified import readings
 
 _WILDCARDS = "*?"
-_DIGITS = re.compile(r"[0-9*?]+")
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f*?]+")
 _COUNTRY_CODE = re.compile(r"\+1(?=[0-9?*])")
 _FEWEST_KNOWN = 6
@@ -23,10 +22,10 @@ def _canonical(pattern: str) -> Iterable[str]:
     if not any(wildcard in pattern for wildcard in _WILDCARDS):
         found = readings(pattern)
         return (found.mdn,) if found.mdn is not None else (pattern, *found.ids)
-    plain = unwrapped(pattern)
-    digits = _COUNTRY_CODE.sub("", without_separators(plain), count=1)
-    # Letters may be words, so only digits are freed of what stands between them.
-    for form, shape in ((digits, _DIGITS), (plain, _HEXADECIMAL)):
-        if shape.fullmatch(form) and sum(character not in _WILDCARDS for character in form) >= _FEWEST_KNOWN:
-            return (pattern, form.upper())
+    form = _COUNTRY_CODE.sub("", without_separators(unwrapped(pattern)), count=1)
+    known = [character for character in form if character not in _WILDCARDS]
+    # Letters may be words; where digits prevail, they are hexadecimal.
+    are_digits = sum(character.isdecimal() for character in known) * 2 > len(known)
+    if len(known) >= _FEWEST_KNOWN and are_digits and _HEXADECIMAL.fullmatch(form):
+        return (pattern, form.upper())
     return (pattern,)

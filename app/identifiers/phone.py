@@ -4,7 +4,7 @@ import re
 
 from app.identifiers.spelling import to_written, without_separators
 
-_PREFIX = re.compile(r"(?:(?:tel|phone|mdn|msisdn|min)\s*[:=#]\s*|sips?:)", re.IGNORECASE)
+_PREFIX = re.compile(r"(?:(?:tel|phone|callto|sms|mdn|msisdn|min)\s*[:=#]?|sips?:)\s*", re.IGNORECASE)
 _HOST = re.compile(r"@[^@]*")
 _PARAMETERS = re.compile(r"(?:;(?:user=phone|phone-context=\+1))+", re.IGNORECASE)
 _PARENTHESES = str.maketrans("", "", "()")

@@ -13,7 +13,7 @@ _LARGEST_NUMBER = 10**20
 _ROUNDED = 10**5
 """What a program rounded for display ends in at least five zeros."""
 
-_QUOTES = "'\"`\u00b4\u2018\u2019\u201c\u201d"
+_AROUND = "'\"`\u00b4\u2018\u2019\u201c\u201d<>[]{} \t\r\n\v\f"
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 # Invisible although Unicode does not class them as format characters: fillers, blanks, joiners and variation selectors.
 _FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(code) for code in range(0xFE00, 0xFE10)}
@@ -66,11 +66,11 @@ def _from_text(text: str) -> Written | None:
 
 
 def unwrapped(text: str) -> str:
-    """Remove white space, quotes and spreadsheets' marks for text from both ends, and what cannot be seen."""
+    """Remove white space, quotes, brackets and spreadsheets' marks for text from both ends, and what cannot be seen."""
     found = visible(text).strip()
     if formula := _FORMULA.fullmatch(found):
         found = formula[1]
-    return found.strip(_QUOTES).strip()
+    return found.strip(_AROUND)
 
 
 def visible(text: str) -> str:

@@ -26,7 +26,9 @@ arabic = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
 bodies = st.from_regex(r"[0-9]{13}[1-9]", fullmatch=True)
 meids = st.from_regex(r"[A-F][0-9A-F]{13}", fullmatch=True)
 mdns = st.from_regex(r"[2-9][0-9]{9}", fullmatch=True)
-quoted = st.sampled_from(["{}", " {} ", "'{}", '"{}"', '="{}"', "\u2018{}\u2019", "\ufeff{}\r\n", "\u202a{}\u202c"])
+quoted = st.sampled_from(
+    ["{}", "<{}>", "[{}]", " {} ", "'{}", '"{}"', '="{}"', "\u2018{}\u2019", "\ufeff{}\r\n", "\u202a{}\u202c"]
+)
 
 
 def decimal_meid(meid: str) -> str:
@@ -132,6 +134,7 @@ def test_every_spelling_of_a_number_reads_to_its_ten_digits(data: st.DataObject,
                 ["011 1 " + mdn],
                 ["tel:+1" + mdn],
                 ["mdn: " + mdn],
+                ["MDN " + mdn],
                 [f"sip:+1{mdn}@ims.example.com;user=phone"],
                 [f"tel:{mdn};phone-context=+1"],
             ]
@@ -299,6 +302,8 @@ def test_a_text_of_unknown_kind_keeps_all_its_meanings() -> None:
 
 def test_names_lose_what_surrounds_them_unseen_and_nothing_else() -> None:
     assert identifiers.account("\ufeff0844559123\u201300001 ") == "0844559123-00001"
+    assert identifiers.account("'0844559123 00001") == "0844559123-00001"
+    assert identifiers.account("TestAccount-1") == "TestAccount-1"
     assert identifiers.transaction_id(" 0d5c2a1e\u200b ") == "0d5c2a1e"
     assert (
         identifiers.device_name("Gara\u0302ge \U0001f468\u200d\U0001f469\u200e")
@@ -314,6 +319,8 @@ def test_names_lose_what_surrounds_them_unseen_and_nothing_else() -> None:
         pytest.param("a10000ee77ff88", {MEID}, id="MEID in lower case"),
         pytest.param("99-000112-*", {"99000112*"}, id="beginning of an IMEI with separators"),
         pytest.param("a10000*", {"A10000*"}, id="beginning of a MEID in lower case"),
+        pytest.param("A1-0000-e*", {"A10000E*"}, id="beginning of a MEID with separators"),
+        pytest.param("cafe-0001-*", set(), id="names of letters and digits"),
         pytest.param("+1508555*", {"508555*"}, id="beginning of a number with a country code"),
         pytest.param("9900011234567*", set(), id="canonical already"),
         pytest.param("pump-*", set(), id="names"),

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from app import identifiers
 from app.model import AccountName, Mdn, SimpleFix, TransactionId
 from app.plausibility import FIRST_FIX, is_zero_island
 from app.providers.thingspace.mapping import FARTHEST_EAST, FARTHEST_NORTH, LONGEST_IDENTIFIER, to_accuracy_m
@@ -65,7 +66,7 @@ def to_simple_fix(body: bytes) -> SimpleFix | None:
         _is_plain(entry.id + entry.mdn)
         and entry.id != _NO_IMEI
         and entry.mdn != _NO_MDN
-        and _is_tidy(account)
+        and _is_canonical(account)
         and _is_tidy(transaction)
         and "_" not in position.x
         and "_" not in position.y
@@ -116,6 +117,11 @@ def _to_seconds(time: str) -> int | None:
 
 def _is_plain(digits: str) -> bool:
     return digits.isdecimal() and digits.isascii()
+
+
+@lru_cache(maxsize=1024)
+def _is_canonical(account: str) -> bool:
+    return _is_tidy(account) and identifiers.account(account) == account
 
 
 def _is_tidy(name: str) -> bool:

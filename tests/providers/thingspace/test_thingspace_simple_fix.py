@@ -35,7 +35,9 @@ ODD: dict[str, st.SearchStrategy[Any]] = {
     ),
     "kind": st.sampled_from(["Imei", "MEID", "", " IMEI"]),
     "mdn": st.sampled_from(["15085550101", "+1 508 555 0101", "", "508555010", 5085550101, "0" * 10]),
-    "accountName": st.one_of(st.sampled_from([" padded ", "", "\u00fcn\u00ef", "x" * 200]), st.text(max_size=20)),
+    "accountName": st.one_of(
+        st.sampled_from([" padded ", "", "\u00fcn\u00ef", "x" * 200, "0844559123 00001", "'x"]), st.text(max_size=20)
+    ),
     "transactionID": st.one_of(st.sampled_from(["595ffce4 ", "", "x" * 400]), st.text(max_size=20)),
     "reportType": st.sampled_from(["CONSENT_RESPONSE", "location_report"]),
     "status": st.sampled_from(["FAILED", "success", ""]),
