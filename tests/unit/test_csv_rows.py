@@ -47,7 +47,7 @@ def test_a_row_is_read_back_and_no_text_begins_a_formula(values: list[str | floa
 
     for value, cell in zip(values, cells, strict=True):
         if not isinstance(value, str):
-            assert float(cell) == value
+            assert type(value)(cell) == value
             continue
         assert cell == value or cell.replace("'", "") == value.replace("'", "")
         assert cell[:1] not in {"\t", "\r", "\n"}
