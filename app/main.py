@@ -13,6 +13,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.types import Receive, Scope, Send
 
 from app.api import examples, openapi
+from app.api.compression import Compression
 from app.api.error_handlers import add_error_handlers
 from app.api.middleware import Middleware, direct_routes
 from app.api.paths import canonical_path
@@ -112,7 +113,7 @@ def create_app(
     openapi.add_document(app, routes)
     docs.add_docs(app)
     add_error_handlers(app, routes)
-    app.state.middleware = Middleware(partial(FastAPI.__call__, app), direct_routes(ROUTERS))
+    app.state.middleware = Middleware(Compression(partial(FastAPI.__call__, app)), direct_routes(ROUTERS))
     return app
 
 

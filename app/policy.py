@@ -46,7 +46,9 @@ def candidates(query: LocationQuery, known: Sequence[Candidate]) -> list[Candida
         )
     allowed = [one for one in known if query.pinned in (None, one.name)]
     measured = [one for one in allowed if one.locates_by == "measurements" and query.evidence is not None]
-    identified = [one for one in allowed if one.locates_by == "device" and is_identified(query.device)]
+    # A name says nothing to a network, but a fix may be stored under it.
+    is_named = query.device.name is not None and query.evidence is None
+    identified = [one for one in allowed if one.locates_by == "device" and (is_identified(query.device) or is_named)]
     usable = [one for one in measured if one.assessment.usable]
     if usable or identified:
         return usable + identified

@@ -26,9 +26,9 @@ def _restore_plus(text: Any) -> Any:
     return re.sub(r" (?=[0-9]{2}:[0-9]{2}$)", "+", text) if isinstance(text, str) else text
 
 
-_QueryInstant = Annotated[Instant | None, BeforeValidator(_restore_plus)]
-Since = Annotated[_QueryInstant, Query(description="at or after this instant, RFC 3339 with offset")]
-Until = Annotated[_QueryInstant, Query(description="before this instant, RFC 3339 with offset")]
+QueryInstant = Annotated[Instant | None, BeforeValidator(_restore_plus)]
+Since = Annotated[QueryInstant, Query(description="at or after this instant, RFC 3339 with offset")]
+Until = Annotated[QueryInstant, Query(description="before this instant, RFC 3339 with offset")]
 
 
 def refuse_nul(scope: Scope) -> None:

@@ -1,13 +1,13 @@
 """Query parameters of reports and positions, and what is read from them."""
 
 import base64
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 from uuid import UUID
 
 import orjson
 from fastapi import Query
 
-from app.api.parameters import place_of
+from app.api.parameters import QueryInstant, place_of
 from app.api.schemas import identifiers
 from app.errors import FieldError, InvalidArgument
 from app.model import ReportStatus, ReportType
@@ -45,6 +45,34 @@ BoxText = Annotated[
 ]
 Type = Annotated[ReportType | None, Query(alias="type", description="only reports of this type")]
 Status = Annotated[ReportStatus | None, Query(description="only reports with this status")]
+Name = Annotated[
+    identifiers.DeviceName | None,
+    Query(description="your own name of the device, exactly; finds reports of `/locate` that state it"),
+]
+Flag = Annotated[
+    str | None,
+    Query(pattern=r"^[a-z_]{1,64}$", description="only reports with this flag", examples=["late", "future_time"]),
+]
+Since = Annotated[
+    QueryInstant, Query(description="time of the fix or the error: at or after this instant, RFC 3339 with offset")
+]
+Until = Annotated[
+    QueryInstant, Query(description="time of the fix or the error: before this instant, RFC 3339 with offset")
+]
+ReceivedSince = Annotated[
+    QueryInstant, Query(alias="receivedSince", description="arrived at or after this instant, RFC 3339 with offset")
+]
+ReceivedUntil = Annotated[
+    QueryInstant, Query(alias="receivedUntil", description="arrived before this instant, RFC 3339 with offset")
+]
+Order = Annotated[
+    Literal["asc", "desc"],
+    Query(description="by the time of the fix or the error; a cursor belongs to the order it came from"),
+]
+ReportLimit = Annotated[
+    int | None,
+    Query(ge=1, le=1000, description="reports per page, by default 100; with CSV and NDJSON: at most so many in all"),
+]
 HolderCursor = Annotated[str | None, Query(max_length=1024, description="`next` of the previous page")]
 _ROUND_THE_GLOBE = 180.0
 _POLE = 90.0

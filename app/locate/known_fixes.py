@@ -16,6 +16,7 @@ from app.observability import metrics
 from app.provider import Provider
 from app.storage import aliases, positions
 from app.storage.database import Database
+from app.storage.rows import device_key
 from app.storage.writer import Entry, RefusedPair, Writer
 
 log = structlog.get_logger()
@@ -106,8 +107,9 @@ class KnownFixes:
         seen = [account, ""] if account else None
         if (own := search.caller.reach.accounts) is not None:
             seen = [account] if account else sorted(own)
+        keys = [key for key in (device.id, f"mdn:{device.mdn}" if device.mdn else None) if key]
         return positions.Wanted(
-            keys=[key for key in (device.id, f"mdn:{device.mdn}" if device.mdn else None) if key],
+            keys=keys or [device_key(device)],
             since=self._database.clock.now() - timedelta(seconds=max_age_s),
             accounts=seen,
             provider=query.pinned,

@@ -23,7 +23,7 @@ from app.locate.answers import Answer, told
 from app.locate.fix_store import FixStore
 from app.locate.known_fixes import KnownFixes
 from app.locate.late_answers import LateAnswers
-from app.locate.search import Search, pass_over, unidentified
+from app.locate.search import Search, pass_over, unidentified, unknown_name
 from app.locate.single_flight import SingleFlight
 from app.model import Deadline, Located, LocationQuery, ProviderName
 from app.policy import Candidate
@@ -254,8 +254,10 @@ class Locate:
                 continue
             assessment = locator.assess(search.query)
             search.hints.extend(assessment.hints)
-            if assessment.usable or not self._providers[name].configured:
+            is_identified = policy.is_identified(search.query.device)
+            if assessment.usable or (is_identified and not self._providers[name].configured):
                 remaining.append(search)
             else:
-                search.note("skipped", assessment.reason, started=started, error=unidentified(assessment))
+                missing = unidentified(assessment) if is_identified else unknown_name()
+                search.note("skipped", missing.detail, started=started, error=missing)
         return remaining

@@ -92,6 +92,15 @@ def pass_over(name: ProviderName, group: Sequence[Search], started: float) -> No
         search.note("not_configured", missing.title, started=started, error=missing)
 
 
+def unknown_name() -> MissingIdentifier:
+    """Tell what to send for a device of which only a name is known."""
+    detail = "send imei, meid or esn, and mdn where it is not known yet, or measurements"
+    return MissingIdentifier(
+        "No fix that is fresh enough is stored under this name, and a name says nothing to a network.",
+        errors=(FieldError(pointer="/device", code="MISSING", detail=detail),),
+    )
+
+
 def unidentified(assessment: Assessment) -> MissingIdentifier:
     """Tell which identifier is missing, and why it could not be completed."""
     if assessment.missing_identifier is None:

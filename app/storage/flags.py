@@ -25,6 +25,18 @@ def of_own_account(flags: str) -> str:
     return f"({flags} IS NULL OR NOT {flags} @> ARRAY['{OTHER_ACCOUNT}'])"
 
 
+def out_of_time(row: str = "") -> str:
+    """Write the condition that a report arrived long after its time, or before it.
+
+    The partial index on arrivals has the same words, so that it is used.
+
+    Args:
+        row: What stands before the columns.
+    """
+    delay = f"{row}received_at - {row}at"
+    return f"({delay} > {_interval(LATE_AFTER)} OR {delay} < {_interval(-CLOCK_SKEW)})"
+
+
 def _interval(length: timedelta) -> str:
     return f"interval '{length.total_seconds():.0f} seconds'"
 

@@ -1,5 +1,6 @@
 """Brings a database to the present schema with Alembic; any number of processes may do it at once."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from io import StringIO
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 _LOCK = 0x6C6F_6361_7465_0000
+_LOOK_EVERY_S = 0.1
 
 
 async def migrate(
@@ -131,8 +133,11 @@ async def _connect(url: str) -> AsyncIterator[AsyncConnection]:
 async def _alone(connection: AsyncConnection) -> AsyncIterator[None]:
     """Keep other processes from migrating the database meanwhile."""
     # The lock belongs to the connection, not to a transaction, so that a migration may commit between its steps. Where
-    # the block fails, the connection ends, and with it the lock.
-    await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+    # the block fails, the connection ends, and with it the lock. Waiting in a statement would hold a snapshot, and an
+    # index that is built concurrently waits for all snapshots.
+    while not await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}):
+        await connection.commit()
+        await asyncio.sleep(_LOOK_EVERY_S)
     await connection.commit()
     yield
     await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})

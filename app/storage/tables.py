@@ -26,6 +26,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from app.storage.flags import out_of_time
+
 
 class Base(DeclarativeBase):
     """Maps Python types to Postgres types, and names every constraint by convention."""
@@ -90,6 +92,9 @@ class ReportRow(Base):
             "ix_reports_transaction", "transaction_id", "at", "id", postgresql_where=text("transaction_id IS NOT NULL")
         ),
         Index("ix_reports_device", "device", "at", "id"),
+        Index("ix_reports_name", "name", "at", "id", postgresql_where=text("name IS NOT NULL")),
+        Index("ix_reports_flagged", "at", "id", postgresql_where=text("flags IS NOT NULL")),
+        Index("ix_reports_strays", "received_at", postgresql_where=text(out_of_time())),
         Index(
             "ix_reports_unclaimed",
             "transaction_id",

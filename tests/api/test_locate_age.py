@@ -8,7 +8,7 @@ import pytest
 
 from app.main import create_app
 from tests.support.gateways import asking, settings
-from tests.support.vendors import IMEI, MDN, WIFI, Answer, Vendors, asked, refused, seen
+from tests.support.vendors import IMEI, MDN, WIFI, Answer, Vendors, asked, refused, seen, solved
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -154,6 +154,47 @@ async def test_a_fix_by_measurements_answers_a_later_question_by_device(
     answer = await locate(gateway, device)
 
     assert (answer["location"]["provider"], answer["location"]["cached"]) == ("cloudlocate", True)
+    assert not vendors.thingspace_calls
+
+
+async def test_a_fix_by_measurements_answers_a_later_question_by_name(
+    gateway: httpx.AsyncClient, vendors: Vendors, device: Json
+) -> None:
+    named = {"name": f"pump-{device['imei']}"}
+    first = await locate(gateway, named, measurements=WIFI)
+
+    answer = await locate(gateway, named, maxAge=60)
+
+    assert answer["device"] == named
+    assert answer["location"] == first["location"] | {"cached": True}
+    assert not vendors.thingspace_calls
+    latest = (await gateway.get(f"/devices/{named['name']}/location")).json()
+    [report] = (await gateway.get("/reports", params={"name": named["name"]})).json()["reports"]
+    assert (latest, report["device"]) == (report, named)
+
+
+@pytest.mark.parametrize("rest", [{"maxAge": 60}, {"maxAge": 0}, {}, {"provider": "thingspace"}])
+@pytest.mark.parametrize("configured", [True, False])
+async def test_a_name_without_a_fresh_fix_is_no_identifier(
+    database_url: str,
+    vendors: Vendors,
+    device: Json,
+    rest: Json,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    configured: bool,
+) -> None:
+    if not configured:
+        monkeypatch.delenv("THINGSPACE_KEY")
+    vendors.cloudlocate = solved(DateTime="2026-03-02T08:14:55")
+    named = {"name": f"pump-{device['imei']}"}
+    async with asking(create_app(settings(database_url), vendors.transport())) as gateway:
+        await locate(gateway, named, measurements=WIFI)
+
+        problem = await locate(gateway, named, **rest)
+
+    assert (problem["status"], problem["code"]) == (422, "MISSING_IDENTIFIER")
+    assert problem["errors"][0]["pointer"] == "/device"
     assert not vendors.thingspace_calls
 
 

@@ -43,10 +43,51 @@ def rows_of(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-async def test_ndjson_holds_everything_whatever_the_limit(client: httpx.AsyncClient, database: Database) -> None:
+@pytest.mark.parametrize(("accept", "lines"), [(NDJSON, 10), (CSV, 11)])
+async def test_a_stream_ends_at_the_limit_and_goes_on_at_the_cursor(
+    client: httpx.AsyncClient, database: Database, accept: dict[str, str], lines: int
+) -> None:
+    await generate(database, 25)
+    ids = [report["id"] for report in (await client.get("/reports")).json()["reports"]]
+
+    first = await client.get("/reports", params={"limit": "10"}, headers=accept)
+    second = await client.get("/reports", params={"limit": "10", "cursor": ids[9]}, headers=accept)
+
+    assert (len(first.text.splitlines()), len(second.text.splitlines())) == (lines, lines)
+    assert all(one in first.text for one in ids[:10])
+    assert all(one in second.text for one in ids[10:20])
+
+
+async def test_a_stream_may_begin_with_the_oldest(client: httpx.AsyncClient, database: Database) -> None:
+    await generate(database, 25)
+
+    response = await client.get("/reports", params={"order": "asc"}, headers=NDJSON)
+
+    timestamps = [json.loads(line)["location"]["timestamp"] for line in response.text.splitlines()]
+    assert timestamps == sorted(timestamps)
+    assert len(timestamps) == 25
+
+
+@pytest.mark.parametrize("accept", [NDJSON, CSV, {"Accept": "application/json"}])
+async def test_long_answers_are_compressed_for_those_who_take_it(
+    client: httpx.AsyncClient, database: Database, accept: dict[str, str]
+) -> None:
+    await generate(database, 400)
+
+    sent = [
+        await client.get("/reports", params={"limit": "400"}, headers=accept | {"Accept-Encoding": encoding})
+        for encoding in ("gzip", "identity", "gzip;q=0, br")
+    ]
+
+    assert [one.headers.get("content-encoding") for one in sent] == ["gzip", None, None]
+    assert {one.headers["vary"] for one in sent} == {"Accept, Accept-Encoding"}
+    assert len({one.content for one in sent}) == 1
+
+
+async def test_ndjson_holds_everything_where_no_limit_is_given(client: httpx.AsyncClient, database: Database) -> None:
     await generate(database, 2345)
 
-    response = await client.get("/reports", params={"limit": "10"}, headers=NDJSON)
+    response = await client.get("/reports", headers=NDJSON)
 
     lines = [json.loads(line) for line in response.text.splitlines()]
     timestamps = [line["location"]["timestamp"] for line in lines]

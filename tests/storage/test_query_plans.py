@@ -11,7 +11,7 @@ import pytest
 from app.identifiers import readings
 from app.storage import partitions, reports
 from app.storage.database import Database
-from app.storage.reports import Box, Holder, Place, ReportFilter
+from app.storage.reports import Box, Holder, Place, ReportFilter, statements
 from tests.support.postgres import DatabaseServer, in_thread
 from tests.support.reports import NOON, generate
 
@@ -125,6 +125,10 @@ def read_without_index(nodes: list[dict[str, Any]]) -> set[str]:
             ReportFilter(box=Box(west_deg=-71, south_deg=40, east_deg=-70.9, north_deg=40.1)), "pk_reports", id="box"
         ),
         pytest.param(ReportFilter(account="another"), "pk_reports", id="account"),
+        pytest.param(ReportFilter(name="pump-0417"), "ix_reports_name", id="name"),
+        pytest.param(ReportFilter(flag="late"), "ix_reports_flagged", id="flag"),
+        pytest.param(ReportFilter(oldest_first=True), "pk_reports", id="oldest first"),
+        pytest.param(ReportFilter(device_id=IMEI, oldest_first=True), "ix_reports_device", id="imei, oldest first"),
     ],
 )
 async def test_a_page_is_read_along_its_index(
@@ -134,6 +138,41 @@ async def test_a_page_is_read_along_its_index(
 
     assert indexes(nodes) == {index}
     assert read_without_index(nodes) == set()
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        ReportFilter(received_since=NOON - timedelta(hours=1)),
+        ReportFilter(received_until=NOON - timedelta(days=1), account="another"),
+        ReportFilter(received_since=NOON - timedelta(days=2), received_until=NOON - timedelta(days=1)),
+    ],
+    ids=["since", "until", "span"],
+)
+async def test_arrivals_are_read_along_the_time_of_the_fix_and_strays_along_their_own_index(
+    filled_url: str, wanted: ReportFilter
+) -> None:
+    nodes = await plans(filled_url, lambda database: reports.page(database, wanted, most_scanned=1000))
+
+    assert indexes(nodes) == {"pk_reports", "ix_reports_strays"}
+    assert read_without_index(nodes) == set()
+
+
+async def test_recent_arrivals_leave_other_days_alone_but_for_their_strays(filled_url: str) -> None:
+    recent = ReportFilter(received_since=NOON - timedelta(hours=1))
+
+    nodes = await plans(filled_url, lambda database: reports.page(database, recent), kinds=[FOR_THESE])
+
+    assert tables([node for node in nodes if node["Index"] != "ix_reports_strays"]) == {"reports_20260302"}
+
+
+async def test_an_export_of_arrivals_sorts_strays_alone(filled_url: str) -> None:
+    wanted = ReportFilter(received_since=NOON - timedelta(days=2), received_until=NOON - timedelta(days=1))
+
+    nodes = await plans(filled_url, lambda database: database.fetch(*statements.everything(wanted)))
+
+    assert indexes(nodes) == {"pk_reports", "ix_reports_strays"}
+    assert {node["Node Type"] for node in nodes} >= {"Merge Append"}
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ def query(device: Device = NAMED, evidence: Evidence | None = None, pinned: str 
         pytest.param(query(KNOWN, SCAN), [USELESS, NETWORK], ["network"], id="useless measurements"),
         pytest.param(query(KNOWN, SCAN, "solver"), [SOLVER, NETWORK], ["solver"], id="pinned to the solver"),
         pytest.param(query(KNOWN, SCAN, "network"), [SOLVER, NETWORK], ["network"], id="pinned to the network"),
+        pytest.param(query(NAMED), [SOLVER, NETWORK], ["network"], id="a name, under which a fix may be stored"),
         pytest.param(query(KNOWN), [ABSENT_NETWORK], ["network"], id="not configured, and told so later"),
     ],
 )
@@ -52,7 +53,7 @@ def test_candidates_in_their_order(asked: LocationQuery, known: list[Candidate],
     [
         pytest.param(query(KNOWN, None, "nobody"), [SOLVER], InvalidArgument, "/provider", id="no such provider"),
         pytest.param(query(KNOWN, None, "solver"), [SOLVER], InvalidArgument, "/measurements", id="no measurements"),
-        pytest.param(query(NAMED), [SOLVER, NETWORK], MissingIdentifier, "/device", id="nothing to go by"),
+        pytest.param(query(Device()), [SOLVER, NETWORK], MissingIdentifier, "/device", id="nothing to go by"),
         pytest.param(query(NAMED, SCAN, "network"), [NETWORK], MissingIdentifier, "/device", id="pinned, unidentified"),
         pytest.param(query(KNOWN, SCAN, "solver"), [USELESS], UnusableMeasurements, None, id="pinned, useless"),
         pytest.param(query(NAMED, SCAN), [USELESS, NETWORK], UnusableMeasurements, None, id="useless, unidentified"),

@@ -12,11 +12,24 @@ from app.api.access import caller_of
 from app.api.body import JsonRoute
 from app.api.gateway import gateway_of, request_id_of
 from app.api.idempotency_key import HEADER, key_of
-from app.api.parameters import Cursor, Limit, Since, Until, next_of, place_of, refuse_unknown
+from app.api.parameters import Cursor, Limit, next_of, place_of, refuse_unknown
 from app.api.periodic_rendering import SessionAnswerWriter, to_session, to_session_device, to_stopped
 from app.api.problems import MEDIA_TYPE
 from app.api.rendering import json_response
-from app.api.report_parameters import Account, BoxText, Status, Type, box_of
+from app.api.report_parameters import (
+    Account,
+    BoxText,
+    Flag,
+    Order,
+    ReceivedSince,
+    ReceivedUntil,
+    ReportLimit,
+    Since,
+    Status,
+    Type,
+    Until,
+    box_of,
+)
 from app.api.routes import reports
 from app.api.schemas import periodic as schemas
 from app.api.schemas.identifiers import MdnText
@@ -184,22 +197,30 @@ async def list_periodic_reports(
     account: Account = None,
     type_: Type = None,
     status: Status = None,
+    flag: Flag = None,
     since: Since = None,
     until: Until = None,
+    received_since: ReceivedSince = None,
+    received_until: ReceivedUntil = None,
     bbox: BoxText = None,
+    order: Order = "desc",
     cursor: Cursor = None,
-    limit: Limit = 100,
+    limit: ReportLimit = None,
 ) -> Response:
     """List or export the reports of a session, stop reports included, in the formats of `/reports`."""
-    refuse_unknown(request, ("account", "type", "status", "since", "until", "bbox", "cursor", "limit"))
+    refuse_unknown(request, reports.PAGE_OF_REPORTS)
     wanted = ReportFilter(
         session_id=await gateway_of(request).periodic.id_of(reference, reach=caller_of(request).reach),
         account=account,
         type=type_,
         status=status,
+        flag=flag,
         since=since,
         until=until,
+        received_since=received_since,
+        received_until=received_until,
         box=box_of(bbox),
+        oldest_first=order == "asc",
     )
     return await reports.answer_reports(request, wanted, cursor=cursor, limit=limit)
 

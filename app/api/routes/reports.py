@@ -15,20 +15,28 @@ from app.api.access import caller_of
 from app.api.audit_trail import row_about
 from app.api.gateway import check_still_permitted, gateway_of
 from app.api.negotiation import preferred
-from app.api.parameters import Cursor, Limit, Since, Until, foreign_number, id_of, refuse_unknown
+from app.api.parameters import Cursor, Limit, foreign_number, id_of, refuse_unknown
 from app.api.rendering import GEOJSON, instant
 from app.api.report_parameters import (
     Account,
     BoxText,
     Esn,
+    Flag,
     HolderCursor,
     Imei,
     Mdn,
     Meid,
+    Name,
+    Order,
+    ReceivedSince,
+    ReceivedUntil,
+    ReportLimit,
     SessionId,
+    Since,
     Status,
     Transaction,
     Type,
+    Until,
     after_of,
     box_of,
     device_id_of,
@@ -50,14 +58,18 @@ router = APIRouter(tags=["reports"])
 
 JSON = "application/json"
 Id = Annotated[str, Path(max_length=64, description="the report's id")]
-_PAGE_OF_REPORTS = ("cursor", "limit", "since", "until", "type", "status", "bbox", "account")
-_WHOSE_REPORTS = ("transactionId", "sessionId", "imei", "meid", "esn", "mdn")
+PAGE_OF_REPORTS = (
+    *("cursor", "limit", "order", "since", "until", "receivedSince", "receivedUntil"),
+    *("type", "status", "flag", "bbox", "account"),
+)
+_WHOSE_REPORTS = ("transactionId", "sessionId", "imei", "meid", "esn", "mdn", "name")
+_LIMIT = 100
 _PAGE_OF_POSITIONS = ("cursor", "limit", "bbox", "account")
 
 
 @router.get(
     "/reports",
-    summary="List or export reports, newest first",
+    summary="List or export reports",
     response_model=schemas.ReportsAnswer,
     responses=schemas.REPORTS_RESPONSES,
 )
@@ -69,42 +81,52 @@ async def list_reports(
     meid: Meid = None,
     esn: Esn = None,
     mdn: Mdn = None,
+    name: Name = None,
     account: Account = None,
     type_: Type = None,
     status: Status = None,
+    flag: Flag = None,
     since: Since = None,
     until: Until = None,
+    received_since: ReceivedSince = None,
+    received_until: ReceivedUntil = None,
     bbox: BoxText = None,
+    order: Order = "desc",
     cursor: Cursor = None,
-    limit: Limit = 100,
+    limit: ReportLimit = None,
 ) -> Response:
-    """List the reports that match every filter.
+    """List the reports that match every filter, by the time of the fix or the error, newest first.
 
     JSON and GeoJSON are paged. Without a transaction, session or device, a page searches the next 100,000 reports of
     the time window: it may be short or even empty and still have a `next`. Continue until `next` is null. Cursors stay
     valid while reports arrive.
 
-    `text/csv` and `application/x-ndjson` stream all matching reports as of the time of the request, whatever `cursor`
-    and `limit` are; if the connection breaks off, rows are missing. In CSV, an apostrophe precedes texts that a
+    `text/csv` and `application/x-ndjson` stream all matching reports as of the time of the request, or the first
+    `limit` of them; if the connection breaks off, rows are missing. In CSV, an apostrophe precedes texts that a
     spreadsheet would take for a formula.
     """
-    refuse_unknown(request, (*_WHOSE_REPORTS, *_PAGE_OF_REPORTS))
+    refuse_unknown(request, (*_WHOSE_REPORTS, *PAGE_OF_REPORTS))
     wanted = ReportFilter(
         transaction_id=transaction,
         session_id=session_id_of(session),
         device_id=device_id_of(imei=imei, meid=meid, esn=esn),
         mdn=mdn,
+        name=name,
         account=account,
         type=type_,
         status=status,
+        flag=flag,
         since=since,
         until=until,
+        received_since=received_since,
+        received_until=received_until,
         box=box_of(bbox),
+        oldest_first=order == "asc",
     )
     return await answer_reports(request, wanted, cursor=cursor, limit=limit)
 
 
-async def answer_reports(request: Request, wanted: ReportFilter, *, cursor: str | None, limit: int) -> Response:
+async def answer_reports(request: Request, wanted: ReportFilter, *, cursor: str | None, limit: int | None) -> Response:
     """Answer with a page or a stream of reports, in the media type that the caller prefers.
 
     Raises:
@@ -117,15 +139,16 @@ async def answer_reports(request: Request, wanted: ReportFilter, *, cursor: str 
     wanted = replace(wanted, reach=caller_of(request).reach)
     await gateway.writer.drained()
     if media_type in (CSV, NDJSON):
-        device = wanted.device_id or wanted.mdn
+        device = wanted.device_id or wanted.mdn or (f"name:{wanted.name}" if wanted.name else None)
         row = row_about(
             request, "reports.export", "accepted", account=wanted.account, device=device, subject=media_type
         )
         await gateway.journal.keep(row)
         slot = gateway.streams.slot(caller_of(request).key_id)
         check = partial(check_still_permitted, request)
-        return stream(reports.export(gateway.database, wanted), media_type, slot, check)
-    page = await reports.page(gateway.database, wanted, after=after, limit=limit)
+        exported = reports.export(gateway.database, wanted, after=after, limit=limit)
+        return stream(exported, media_type, slot, check)
+    page = await reports.page(gateway.database, wanted, after=after, limit=limit or _LIMIT)
     _note_read(request, page.reports)
     return _listed("reports", page.reports, public_id(page.next.id) if page.next else None, media_type)
 

@@ -4,15 +4,21 @@ from collections.abc import AsyncGenerator
 
 from app.storage.database import Database, reaching
 from app.storage.reports import statements
-from app.storage.reports.filters import ReportFilter
+from app.storage.reports.filters import Place, ReportFilter
 from app.storage.reports.records import ReportRecord
 
 BATCH = 1000
 _FETCH_TIMEOUT_S = 300
 
 
-async def export(database: Database, wanted: ReportFilter) -> AsyncGenerator[list[ReportRecord], None]:
-    """Read all reports that match, newest first, as they were when the reading began; close the generator.
+async def export(
+    database: Database, wanted: ReportFilter, *, after: Place | None = None, limit: int | None = None
+) -> AsyncGenerator[list[ReportRecord], None]:
+    """Read all reports that match, as they were when the reading began; close the generator.
+
+    Args:
+        after: Begin behind this place.
+        limit: How many reports at most; None: all.
 
     Raises:
         Unavailable: The database cannot be reached, or went away; what came before is not all.
@@ -24,7 +30,7 @@ async def export(database: Database, wanted: ReportFilter) -> AsyncGenerator[lis
             await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             # The first row should come at once: read along the indexes rather than sort millions of rows first.
             await connection.execute("SET LOCAL enable_sort = off; SET LOCAL jit = off")
-            cursor = await connection.cursor(*statements.everything(wanted))
+            cursor = await connection.cursor(*statements.everything(wanted, after, limit))
             while records := await cursor.fetch(BATCH, timeout=_FETCH_TIMEOUT_S):
                 yield [ReportRecord._make(record.values()) for record in records]
             await connection.close()

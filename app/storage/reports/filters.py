@@ -31,10 +31,15 @@ class ReportFilter:
     Attributes:
         device_id: An IMEI, MEID or ESN; finds what came under its MDN alone, too.
         mdn: Finds reports that state this MDN, or none and come from a device that was seen with it.
+        name: The caller's own name for a device, in its canonical form.
         session_id: Only reports of this periodic session.
-        since: Included.
-        until: Excluded.
+        flag: Only reports that carry this flag.
+        since: Of the fix or the error, included.
+        until: Of the fix or the error, excluded.
+        received_since: Of the arrival, included.
+        received_until: Of the arrival, excluded.
         is_believed: Only reports whose fix, if they have one, may be believed (`app.plausibility`).
+        oldest_first: The order, which goes by the time of the fix or the error.
         reach: What the reader may see at all.
     """
 
@@ -42,18 +47,23 @@ class ReportFilter:
     session_id: UUID | None = None
     device_id: str | None = None
     mdn: str | None = None
+    name: str | None = None
     account: str | None = None
     type: ReportType | None = None
     status: ReportStatus | None = None
+    flag: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    received_since: datetime | None = None
+    received_until: datetime | None = None
     box: Box | None = None
     is_believed: bool = False
+    oldest_first: bool = False
     reach: Reach = EVERYTHING
 
 
 class Place(NamedTuple):
-    """A place in the order of reports; what is older, or equally old with a lower id, comes after it."""
+    """A place in the order of reports, which goes by time, and by id among those of one time."""
 
     at: datetime
     id: UUID

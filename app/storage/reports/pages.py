@@ -14,11 +14,12 @@ from app.storage.reports.statements import Statement
 from app.storage.rows import EPOCH, instant_of
 
 _FIRST_LOOK = timedelta(days=7)
+_LAST_LOOK = datetime.max.replace(tzinfo=UTC) - _FIRST_LOOK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Some reports, newest first.
+    """Some reports, in the order asked for.
 
     Attributes:
         next: Where the next page begins; None at the end. There may be a next page even when this one is short.
@@ -42,6 +43,14 @@ async def page(
         limit: How many reports at most.
         most_scanned: How many reports to look through at most when no index leads to those that match.
     """
+    if statements.is_by_arrival(wanted):
+        dense = await _page(database, statements.prompt(wanted), after, limit, most_scanned)
+        strays = await _read(database, statements.strays(wanted, after, limit + 1))
+        return _merge(dense, strays, limit, oldest_first=wanted.oldest_first)
+    return await _page(database, wanted, after, limit, most_scanned)
+
+
+async def _page(database: Database, wanted: ReportFilter, after: Place | None, limit: int, most_scanned: int) -> Page:
     if statements.is_scan(wanted):
         found = await _read(database, statements.page(wanted, after, limit + 1, most_scanned))
         if len(found) <= limit:
@@ -51,24 +60,49 @@ async def page(
         found = await _read_along_index(database, wanted, after, limit + 1)
     if len(found) <= limit:
         return Page(reports=found)
-    last = found[limit - 1]
-    return Page(reports=found[:limit], next=Place(last.at, last.id))
+    return Page(reports=found[:limit], next=_place_of(found[limit - 1]))
+
+
+def _merge(dense: Page, strays: Sequence[ReportRecord], limit: int, *, oldest_first: bool) -> Page:
+    """Put strays among the reports of a page; those beyond its end are for the next one."""
+    if (end := dense.next) is not None:
+        strays = [one for one in strays if (_place_of(one) <= end if oldest_first else _place_of(one) >= end)]
+    found = sorted([*dense.reports, *strays], key=_place_of, reverse=not oldest_first)
+    if len(found) <= limit:
+        return Page(reports=found, next=dense.next)
+    return Page(reports=found[:limit], next=_place_of(found[limit - 1]))
 
 
 async def _read_along_index(
     database: Database, wanted: ReportFilter, after: Place | None, limit: int
 ) -> list[ReportRecord]:
-    """Read reports of the last days before the page's beginning, and only when these are too few, of all days.
+    """Read reports of the days at the page's beginning, and only when these are too few, of all days.
 
     Every day is a partition with an index of its own, to be opened even where it has nothing to give.
     """
-    begin = after.at if after else wanted.until or datetime.now(UTC)
-    recently = max(begin, EPOCH) - _FIRST_LOOK
-    if wanted.since is None or wanted.since < recently:
-        found = await _read(database, statements.page(replace(wanted, since=recently), after, limit))
+    nearby = _nearby(wanted, after)
+    if nearby is not None:
+        found = await _read(database, statements.page(nearby, after, limit))
         if len(found) == limit:
             return found
     return await _read(database, statements.page(wanted, after, limit))
+
+
+def _nearby(wanted: ReportFilter, after: Place | None) -> ReportFilter | None:
+    """Narrow the window down to some days at the page's beginning; None where it is narrow, or begins nowhere."""
+    if not wanted.oldest_first:
+        begin = after.at if after else wanted.until or datetime.now(UTC)
+        since = max(begin, EPOCH) - _FIRST_LOOK
+        return replace(wanted, since=since) if wanted.since is None or wanted.since < since else None
+    begin_or_none = after.at if after else wanted.since
+    if begin_or_none is None:
+        return None
+    until = min(begin_or_none, _LAST_LOOK) + _FIRST_LOOK
+    return replace(wanted, until=until) if wanted.until is None or wanted.until > until else None
+
+
+def _place_of(report: ReportRecord) -> Place:
+    return Place(report.at, report.id)
 
 
 async def _read(database: Database, statement: Statement) -> list[ReportRecord]:

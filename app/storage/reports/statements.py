@@ -1,16 +1,22 @@
 """From a filter to a statement: which index leads, what is checked on the way, and where to go on.
 
-Newest first is the order of every index here read backwards, so a page costs the same at any depth. Values never
-become part of a statement's text, so that texts are few and prepared once; limits do, because the plan depends on them.
+The order is that of every index here, read backwards for newest first, so a page costs the same at any depth. Values
+never become part of a statement's text, so that texts are few and prepared once; limits do, because the plan depends on
+them.
+
+Reports are in the order of their own time, not of their arrival. Nearly all arrive at once, so what arrived within a
+span is looked for among the reports of that span; the strays, which arrived out of time, have an index of their own.
 """
 
 # ruff: noqa: S608 -- statements are put together from the constants of this module, and numbers
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.caller import Reach
-from app.storage.flags import believed
+from app.plausibility import CLOCK_SKEW, LATE_AFTER
+from app.storage.flags import believed, out_of_time
 from app.storage.reach import reports_within
 from app.storage.reports.filters import Box, Place, ReportFilter
 from app.storage.reports.records import COLUMNS
@@ -20,8 +26,6 @@ MOST_SCANNED = 100_000
 
 Statement = tuple[str, *tuple[object, ...]]
 """The text of a statement, and then its arguments."""
-
-_NEWEST_FIRST = "ORDER BY r.at DESC, r.id DESC"
 
 
 class Arguments(list[object]):
@@ -35,19 +39,32 @@ class Arguments(list[object]):
 
 def is_scan(wanted: ReportFilter) -> bool:
     """Tell whether reports have to be looked through without knowing how many of them match."""
-    leads = (wanted.device_id, wanted.mdn, wanted.transaction_id, wanted.session_id)
-    checks = (wanted.account, wanted.type, wanted.status, wanted.box)
+    checks = (wanted.account, wanted.type, wanted.status, wanted.flag, wanted.box, *_arrival(wanted))
     is_checked = any(value is not None for value in checks) or not wanted.reach.is_everything
-    return all(value is None for value in leads) and is_checked
+    return is_checked and not _is_led(wanted)
+
+
+def is_by_arrival(wanted: ReportFilter) -> bool:
+    """Tell whether nothing but their arrival leads to reports, so that they are `prompt` ones and `strays`."""
+    return not _is_led(wanted) and _arrival(wanted) != (None, None)
+
+
+def _is_led(wanted: ReportFilter) -> bool:
+    leads = (wanted.device_id, wanted.mdn, wanted.name, wanted.transaction_id, wanted.session_id)
+    return any(value is not None for value in leads)
+
+
+def _arrival(wanted: ReportFilter) -> tuple[datetime | None, datetime | None]:
+    return wanted.received_since, wanted.received_until
 
 
 def page(wanted: ReportFilter, after: Place | None, limit: int, most_scanned: int = MOST_SCANNED) -> Statement:
     """Select the `limit` reports after a place; a scan may find fewer, see `scanned_to`."""
     arguments = Arguments()
     window = _window(wanted, after, arguments)
-    limited = f"{_NEWEST_FIRST} LIMIT {limit}"
+    limited = f"{_order(wanted)} LIMIT {limit}"
     if is_scan(wanted):
-        looked_at = f"{_rows(window)} {_NEWEST_FIRST} LIMIT {most_scanned}"
+        looked_at = f"{_rows(window)} {_order(wanted)} LIMIT {most_scanned}"
         text = f"SELECT {COLUMNS} FROM ({looked_at}) AS r{_where(_checks(wanted, arguments))} {limited}"
     else:
         text = f"{_led(wanted, window, arguments, each=limited)} {limited}"
@@ -65,16 +82,65 @@ def scanned_to(wanted: ReportFilter, after: Place | None, most_scanned: int) -> 
     """Select the place where a scan after a place gives up; nothing when it comes to the end."""
     arguments = Arguments()
     where = _where(_window(wanted, after, arguments))
-    text = f"SELECT r.at, r.id FROM reports AS r{where} {_NEWEST_FIRST} LIMIT 1 OFFSET {most_scanned - 1}"
+    text = f"SELECT r.at, r.id FROM reports AS r{where} {_order(wanted)} LIMIT 1 OFFSET {most_scanned - 1}"
     return (text, *arguments)
 
 
-def everything(wanted: ReportFilter) -> Statement:
-    """Select all reports."""
+def prompt(wanted: ReportFilter) -> ReportFilter:
+    """Narrow the window down to the reports that arrived in their time."""
+    since, until = wanted.since, wanted.until
+    if wanted.received_since is not None:
+        earliest = _shift(wanted.received_since, -LATE_AFTER)
+        since = max(since or earliest, earliest)
+    if wanted.received_until is not None:
+        latest = _shift(wanted.received_until, CLOCK_SKEW)
+        until = min(until or latest, latest)
+    return replace(wanted, since=since, until=until)
+
+
+def _shift(instant: datetime, by: timedelta) -> datetime:
+    try:
+        return instant + by
+    except OverflowError:
+        return instant
+
+
+def strays(wanted: ReportFilter, after: Place | None, limit: int) -> Statement:
+    """Select reports outside the window of `prompt` ones, which therefore arrived out of time."""
     arguments = Arguments()
-    window = _window(wanted, None, arguments)
-    # OFFSET 0 keeps the planner from looking the keys up in any other way than one by one.
-    return (f"{_led(wanted, window, arguments, each='OFFSET 0')} {_NEWEST_FIRST}", *arguments)
+    return (f"{_strays(wanted, after, arguments)} LIMIT {limit}", *arguments)
+
+
+def everything(wanted: ReportFilter, after: Place | None = None, limit: int | None = None) -> Statement:
+    """Select all reports after a place, or the first of them."""
+    arguments = Arguments()
+    if is_by_arrival(wanted):
+        dense = prompt(wanted)
+        rows = _rows(_window(dense, after, arguments) + _checks(dense, arguments))
+        sources = f"({rows} {_order(wanted)}) UNION ALL ({_strays(wanted, after, arguments)})"
+        text = f"SELECT {COLUMNS} FROM ({sources}) AS r"
+    else:
+        # OFFSET 0 keeps the planner from looking the keys up in any other way than one by one.
+        text = _led(wanted, _window(wanted, after, arguments), arguments, each="OFFSET 0")
+    return (f"{text} {_order(wanted)}{'' if limit is None else f' LIMIT {limit}'}", *arguments)
+
+
+def _strays(wanted: ReportFilter, after: Place | None, arguments: Arguments) -> str:
+    dense = prompt(wanted)
+    beyond = []
+    if wanted.received_since is not None:
+        beyond.append(f"r.at < {arguments.add(dense.since)}")
+    if wanted.received_until is not None:
+        beyond.append(f"r.at >= {arguments.add(dense.until)}")
+    outside = [out_of_time("r."), f"({' OR '.join(beyond)})"]
+    rows = _rows(_window(wanted, after, arguments) + outside + _checks(wanted, arguments))
+    # OFFSET 0 keeps the planner from reading all reports in their order rather than the few strays, and sorting them.
+    return f"SELECT {COLUMNS} FROM ({rows} OFFSET 0) AS r {_order(wanted)}"
+
+
+def _order(wanted: ReportFilter) -> str:
+    direction = "ASC" if wanted.oldest_first else "DESC"
+    return f"ORDER BY r.at {direction}, r.id {direction}"
 
 
 def keys_of_device(device_id: str, reach: Reach, arguments: Arguments) -> str:
@@ -132,7 +198,11 @@ def _window(wanted: ReportFilter, after: Place | None, arguments: Arguments) -> 
     if after is not None:
         # The comparison of both columns finds the place in an index; the first alone rules out partitions.
         at, key = arguments.add(after.at), arguments.add(after.id)
-        window += [f"r.at <= {at}", f"(r.at, r.id) < ({at}, {key})"]
+        follows = ">" if wanted.oldest_first else "<"
+        window += [f"r.at {follows}= {at}", f"(r.at, r.id) {follows} ({at}, {key})"]
+    if wanted.flag is not None:
+        # Reports with any flag are few, and have an index.
+        window.append("r.flags IS NOT NULL")
     return window
 
 
@@ -141,6 +211,7 @@ def _checks(wanted: ReportFilter, arguments: Arguments) -> list[str]:
     exact = {
         "transaction_id": wanted.transaction_id,
         "session_id": wanted.session_id,
+        "name": wanted.name,
         "account": wanted.account,
         "type": wanted.type,
         "status": wanted.status,
@@ -148,6 +219,12 @@ def _checks(wanted: ReportFilter, arguments: Arguments) -> list[str]:
     checks = [f"r.{column} = {arguments.add(value)}" for column, value in exact.items() if value is not None]
     if wanted.mdn is not None:
         checks.append(f"coalesce(r.mdn, {arguments.add(wanted.mdn)}) = {arguments.add(wanted.mdn)}")
+    if wanted.flag is not None:
+        checks.append(f"r.flags @> ARRAY[{arguments.add(wanted.flag)}::text]")
+    if wanted.received_since is not None:
+        checks.append(f"r.received_at >= {arguments.add(wanted.received_since)}")
+    if wanted.received_until is not None:
+        checks.append(f"r.received_at < {arguments.add(wanted.received_until)}")
     if wanted.is_believed:
         checks.append(believed("r.flags"))
     if wanted.box is not None:
