@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from app.access import Authenticator, KeyStore, RateLimits
+from app.access import AuditLog, Authenticator, KeyStore, RateLimits
 from app.api.access import Access
 from app.api.gateway import Gateway
 from app.api.gauges import Gauges
@@ -31,7 +31,6 @@ from app.provider import Provider, ProviderModule
 from app.settings import Settings
 from app.storage import partitions, retention
 from app.storage.database import AWAY, UNMIGRATED, Database
-from app.storage.journal import Journal
 from app.storage.migrate import upgrade
 from app.storage.seal import Seal
 from app.storage.vault import DatabaseVault
@@ -152,7 +151,7 @@ async def build_use_cases(
         authenticator=authenticator,
         rate_limits=RateLimits(database),
         keys=KeyStore(database, authenticator.forget),
-        journal=Journal(writer),
+        audit=AuditLog(writer),
         replay=Replay(database, writer, tokens),
         tokens=tokens,
         listeners=registry,

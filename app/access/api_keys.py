@@ -9,7 +9,7 @@ from uuid import UUID
 from app.access.authentication import PREFIX, digest_of
 from app.errors import IncompatibleState, NotFound
 from app.storage import audit, keys
-from app.storage.audit import Action
+from app.storage.audit import Action, Actor
 from app.storage.database import Database
 from app.storage.rows import from_milliseconds, milliseconds, new_id, public_id
 from app.storage.tables import KeyRow
@@ -37,14 +37,6 @@ class NewKey:
 
     row: KeyRow
     key: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
-    """Who changes keys, and under which request id, for the audit trail."""
-
-    key_id: str
-    request_id: str
 
 
 class KeyStore:
@@ -140,4 +132,4 @@ def _found(row: KeyRow | None) -> KeyRow:
 
 
 def _entry(by: Actor, action: Action, key_id: UUID) -> audit.NewAudit:
-    return audit.new_row(by.key_id, by.request_id, action, "done", subject=public_id(key_id))
+    return audit.new_row(by, action, "done", subject=public_id(key_id))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from starlette.requests import Request
 
-from app.access import Authenticator
+from app.access import Actor, Authenticator
 from app.access.permissions import check_unrestricted
 from app.caller import ANYONE, Caller
 from app.errors import PermissionDenied, Unauthenticated
@@ -125,3 +125,8 @@ def caller_of(request: Request) -> Caller:
     """Find who sends a request."""
     caller: Caller = request.scope["caller"]
     return caller
+
+
+def actor_of(request: Request) -> Actor:
+    """Name who sends a request, for the audit trail."""
+    return Actor(key_id=caller_of(request).key_id, request_id=request.scope["request_id"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import ClientDisconnect, Request
 
-from app.access import Authenticator, KeyStore, RateLimits
+from app.access import AuditLog, Authenticator, KeyStore, RateLimits
 from app.api.access import Access, check_scope
 from app.api.gauges import Gauges
 from app.api.report_streams import StreamSlots
@@ -21,7 +21,6 @@ from app.periodic import Periodic
 from app.provider import Provider
 from app.settings import Settings
 from app.storage.database import Database
-from app.storage.journal import Journal
 from app.storage.writer import Writer
 
 
@@ -43,7 +42,7 @@ class Gateway:
     authenticator: Authenticator
     rate_limits: RateLimits
     keys: KeyStore
-    journal: Journal
+    audit: AuditLog
     replay: Replay
     tokens: CallbackTokens
     listeners: ListenerRegistry

@@ -2,10 +2,9 @@
 
 import msgspec
 
-from app.caller import Caller
+from app.access import Actor, AuditLog
 from app.errors import Attempt, GatewayError
 from app.model import Device, Fix, LocationQuery, ProviderName
-from app.storage.audit import NewAudit, new_row
 from app.storage.rows import device_key
 from app.storage.tables import ReportRow
 
@@ -43,27 +42,32 @@ def to_fix(row: ReportRow) -> Fix:
     )
 
 
-def told(query: LocationQuery, outcome: Answer | GatewayError, caller: Caller, request_id: str) -> NewAudit:
-    """Write down what somebody asked, and was told."""
+def record_answer(
+    audit: AuditLog, by: Actor, query: LocationQuery, outcome: Answer | GatewayError, *, is_own: bool = True
+) -> None:
+    """Leave an audit row about what a caller asked and was answered.
+
+    Args:
+        is_own: Whether the providers were asked for this caller; the row of another one says what that cost.
+    """
     if isinstance(outcome, Answer):
-        return new_row(
-            caller.key_id,
-            request_id,
+        audit.record(
+            by,
             "locate",
             "located",
             account=outcome.device.account,
             device=device_key(outcome.device),
             provider=outcome.fix.provider,
-            billed=outcome.billed,
+            billed=outcome.billed if is_own else False,
             report_id=outcome.report_id,
         )
-    return new_row(
-        caller.key_id,
-        request_id,
+        return
+    audit.record(
+        by,
         "locate",
         outcome.code,
         account=query.device.account,
         device=device_key(query.device),
         provider=outcome.attempts[-1].provider if outcome.attempts else None,
-        billed=None if outcome.attempts else False,
+        billed=None if outcome.attempts and is_own else False,
     )

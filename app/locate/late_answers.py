@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
+from app.access import Actor, AuditLog
 from app.errors import ProviderTimeout, UnableToLocate
-from app.locate.answers import Answer, told
+from app.locate.answers import Answer, record_answer
 from app.locate.fix_store import FixStore
 from app.locate.search import Search
 from app.model import Deadline, Evidence, Located, LocationQuery
@@ -18,7 +19,6 @@ from app.observability import metrics
 from app.plausibility import may_be_believed
 from app.provider import Provider
 from app.storage.clock import DatabaseClock
-from app.storage.journal import Journal
 from app.storage.rows import device_key
 from app.worker import Background
 
@@ -41,14 +41,14 @@ class _Question(NamedTuple):
 class LateAnswers:
     """Owns searches that outlast their callers, and calls that outlast their searches."""
 
-    def __init__(self, fixes: FixStore, journal: Journal, clock: DatabaseClock, *, patience_s: float) -> None:
+    def __init__(self, fixes: FixStore, audit: AuditLog, clock: DatabaseClock, *, patience_s: float) -> None:
         """Expect nothing.
 
         Args:
             patience_s: How long the last calls are waited for at the end.
         """
         self._fixes = fixes
-        self._journal = journal
+        self._audit = audit
         self._clock = clock
         self._background = Background(patience_s=patience_s)
         self._expected: dict[_Question, ProviderTimeout] = {}
@@ -105,7 +105,8 @@ class LateAnswers:
                 del self._expected[question]
         report_id = self._fixes.store(search.query.device, located, provider)
         answer = Answer(device=search.query.device, fix=located.fix, report_id=report_id, billed=located.billed)
-        self._journal.note(told(search.query, answer, search.caller, search.request_id))
+        by = Actor(key_id=search.caller.key_id, request_id=search.request_id)
+        record_answer(self._audit, by, search.query, answer)
         metrics.LATE_FIXES.labels(provider.name).inc()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
 from app import policy
-from app.access import meter_for
+from app.access import Actor, AuditLog, meter_for
 from app.access.permissions import permitted_query
 from app.caller import ANYONE, Caller
 from app.directory import DeviceDirectory
@@ -19,7 +19,7 @@ from app.errors import (
     UnableToLocate,
     Unavailable,
 )
-from app.locate.answers import Answer, told
+from app.locate.answers import Answer, record_answer
 from app.locate.fix_store import FixStore
 from app.locate.known_fixes import KnownFixes
 from app.locate.late_answers import LateAnswers
@@ -29,7 +29,6 @@ from app.model import Deadline, Located, LocationQuery, ProviderName
 from app.policy import Candidate
 from app.provider import Assessment, Locator, Provider, metered
 from app.storage.database import Database
-from app.storage.journal import Journal
 from app.storage.writer import Writer
 
 
@@ -61,9 +60,9 @@ class Locate:
         self._defaults = {provider.default_account for provider in providers if provider.default_account is not None}
         self._memory = KnownFixes(database, writer, DeviceDirectory(database), recent_s=recent_s)
         self._sharing = SingleFlight(reuse_s)
-        self._journal = Journal(writer)
+        self._audit = AuditLog(writer)
         self._fixes = FixStore(writer, database.clock)
-        self._late = LateAnswers(self._fixes, self._journal, database.clock, patience_s=late_s)
+        self._late = LateAnswers(self._fixes, self._audit, database.clock, patience_s=late_s)
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Answer while the block lasts; at its end calls that are paid for are waited for."""
@@ -80,16 +79,19 @@ class Locate:
         return await self._late.sheltered(self._one(query, request_id, timeout_s, caller))
 
     async def _one(self, query: LocationQuery, request_id: str, timeout_s: float, caller: Caller) -> Answer:
+        by = Actor(key_id=caller.key_id, request_id=request_id)
         try:
             query = permitted_query(query, caller.reach, self._defaults)
-            answer = await self._sharing.answer(
-                (query, caller.shares_with), timeout_s, lambda: self._search(query, request_id, timeout_s, caller)
-            )
         except GatewayError as error:
-            self._journal.note(told(query, error, caller, request_id))
+            record_answer(self._audit, by, query, error)
             raise
-        self._journal.note(told(query, answer, caller, request_id))
-        return answer
+        outcome, is_own = await self._sharing.answer(
+            (query, caller.shares_with), timeout_s, lambda: self._search(query, request_id, timeout_s, caller)
+        )
+        record_answer(self._audit, by, query, outcome, is_own=is_own)
+        if isinstance(outcome, GatewayError):
+            raise outcome
+        return outcome
 
     async def many(
         self, queries: Sequence[LocationQuery], *, request_id: str, timeout_s: float, caller: Caller = ANYONE
@@ -114,8 +116,10 @@ class Locate:
             await self._advance(list(searches.values()), Deadline.after(timeout_s))
         for query, search in searches.items():
             outcomes[query] = search.answer or search.failure()
+        by, recorded = Actor(key_id=caller.key_id, request_id=request_id), set[LocationQuery]()
         for query in queries:
-            self._journal.note(told(query, outcomes[query], caller, request_id))
+            record_answer(self._audit, by, query, outcomes[query], is_own=query not in recorded)
+            recorded.add(query)
         return [outcomes[query] for query in queries]
 
     def forget(self) -> None:

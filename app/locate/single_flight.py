@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
@@ -17,6 +17,17 @@ _MOST_KEPT = 10_000
 
 Question: TypeAlias = tuple[LocationQuery, str]
 """A query, and whose answers to it may be shared."""
+
+
+class Shared(NamedTuple):
+    """What a question came to.
+
+    Attributes:
+        is_own: Whether the search was this caller's; else what it cost is another one's.
+    """
+
+    outcome: Answer | GatewayError
+    is_own: bool
 
 
 class SingleFlight:
@@ -32,18 +43,13 @@ class SingleFlight:
         self._in_flight: dict[tuple[Question, float], asyncio.Future[Answer | GatewayError]] = {}
         self._kept: OrderedDict[Question, tuple[float, Answer]] = OrderedDict()
 
-    async def answer(self, question: Question, timeout_s: float, search: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Give the answer of whoever asks or has asked the same; else search for it.
-
-        Raises:
-            GatewayError: What the search raised.
-            ProviderTimeout: The search of somebody else took longer than `timeout_s`.
-        """
+    async def answer(self, question: Question, timeout_s: float, search: Callable[[], Awaitable[Answer]]) -> Shared:
+        """Give the outcome of whoever asks or has asked the same; else search for it."""
         if self._reuse_s and (kept := self._recall(question)) is not None:
-            return kept
+            return Shared(kept, is_own=False)
         key = (question, timeout_s)
         if (running := self._in_flight.get(key)) is not None:
-            return await self._share(running, timeout_s)
+            return Shared(await self._share(running, timeout_s), is_own=False)
         future: asyncio.Future[Answer | GatewayError] = asyncio.get_running_loop().create_future()
         self._in_flight[key] = future
         outcome: Answer | GatewayError = Unavailable("The gateway stopped before the answer came.")
@@ -54,26 +60,21 @@ class SingleFlight:
         finally:
             del self._in_flight[key]
             future.set_result(outcome)
-        if isinstance(outcome, GatewayError):
-            raise outcome
-        if self._reuse_s:
+        if self._reuse_s and isinstance(outcome, Answer):
             self._keep(question, outcome)
-        return outcome
+        return Shared(outcome, is_own=True)
 
     def forget(self) -> None:
         """Forget all answers that are kept."""
         self._kept.clear()
 
-    async def _share(self, running: "asyncio.Future[Answer | GatewayError]", timeout_s: float) -> Answer:
+    async def _share(self, running: "asyncio.Future[Answer | GatewayError]", timeout_s: float) -> Answer | GatewayError:
         metrics.STORED_ANSWERS.labels("in_flight").inc()
         try:
             async with asyncio.timeout(timeout_s):
-                outcome = await asyncio.shield(running)
-        except TimeoutError as error:
-            raise ProviderTimeout("No answer came in time.") from error
-        if isinstance(outcome, GatewayError):
-            raise outcome
-        return outcome
+                return await asyncio.shield(running)
+        except TimeoutError:
+            return ProviderTimeout("No answer came in time.")
 
     def _recall(self, question: Question) -> Answer | None:
         kept = self._kept.get(question)

@@ -7,6 +7,7 @@ from uuid import UUID
 import orjson
 
 from app.errors import GatewayError
+from app.storage.audit import About
 from app.storage.session_views import SessionView
 
 _PROBLEM_FROM = 400
@@ -25,22 +26,13 @@ class Answer:
     session_id: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditOutcome:
-    """What the audit trail says of a start."""
-
-    outcome: str
-    billed: bool | None = False
-    session_id: str | None = None
-
-
-def to_outcome(answer: Answer) -> AuditOutcome:
-    """Read what a caller is told, as it is written down."""
-    content = orjson.loads(answer.body)
+def to_audited(answer: Answer) -> tuple[str, About]:
+    """Read from an answer what the audit trail says of a start: its outcome, and what came of it."""
     session_id = None if answer.session_id is None else answer.session_id.hex
     if answer.status >= _PROBLEM_FROM:
-        return AuditOutcome(outcome=content["code"], billed=None if answer.session_id else False, session_id=session_id)
-    return AuditOutcome(outcome="accepted", billed=None, session_id=session_id)
+        is_billed = None if answer.session_id else False
+        return orjson.loads(answer.body)["code"], About(billed=is_billed, session_id=session_id)
+    return "accepted", About(billed=None, session_id=session_id)
 
 
 class AnswerWriter(Protocol):

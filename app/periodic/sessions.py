@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
-from app.access import meter_for
+from app.access import Actor, AuditLog, meter_for
 from app.access.permissions import check_plan
 from app.caller import ANYONE, EVERYTHING, Caller, Reach
-from app.errors import GatewayError, NotFound
+from app.errors import NotFound
 from app.model import AccountName, PeriodicPlan
-from app.periodic.answers import Answer, AnswerWriter, AuditOutcome, to_outcome
+from app.periodic.answers import Answer, AnswerWriter, to_audited
 from app.periodic.claim import SessionClaims
 from app.periodic.context import SessionContext
 from app.periodic.start import SessionStart
@@ -19,10 +19,10 @@ from app.periodic.stop import SessionStop, Stopped
 from app.periodic.unclaimed import UnclaimedTransactions
 from app.provider import Provider, metered
 from app.settings import Settings
-from app.storage import audit, idempotency, session_views, sessions
+from app.storage import idempotency, session_views, sessions
+from app.storage.audit import About
 from app.storage.database import Database
 from app.storage.idempotency import Key
-from app.storage.journal import Journal
 from app.storage.rows import device_key
 from app.storage.session_views import DeviceView, SessionView
 from app.storage.sessions import Clock
@@ -57,7 +57,7 @@ class Periodic:
             providers=providers, database=database, grace_s=settings.report_grace_seconds, now=now or database.clock.now
         )
         self._writer = writer
-        self._journal = Journal(writer)
+        self._audit = AuditLog(writer)
         self._background = Background(patience_s=_LAST_TASKS_S)
         self._claiming = SessionClaims(self._parts, unclaimed or UnclaimedTransactions())
         self._starting = SessionStart(self._parts, writer, self._background)
@@ -100,28 +100,18 @@ class Periodic:
     async def _start(
         self, plan: PeriodicPlan, key: Key | None, words: AnswerWriter, caller: Caller, request_id: str
     ) -> Answer:
-        told = AuditOutcome(outcome=GatewayError.code)
-        try:
+        about: About = {
+            "account": plan.account,
+            "device": device_key(plan.devices[0]) if len(plan.devices) == 1 else None,
+            "provider": self._parts.tracker_name(),
+            "billed": False,
+        }
+        async with self._audit.deed(_actor(caller, request_id), "periodic.start", **about) as deed:
             check_plan(plan, caller)
             with metered(meter_for(caller, self._parts.database)):
                 answer = await self._starting.start(plan, key=key, words=words, reach=caller.reach)
-            told = to_outcome(answer)
-        except GatewayError as error:
-            told = AuditOutcome(outcome=error.code)
-            raise
-        finally:
-            row = audit.new_row(
-                caller.key_id,
-                request_id,
-                "periodic.start",
-                told.outcome,
-                account=plan.account,
-                device=device_key(plan.devices[0]) if len(plan.devices) == 1 else None,
-                provider=self._parts.tracker_name(),
-                billed=told.billed,
-                session_id=told.session_id,
-            )
-            await self._journal.keep_if_possible(row)
+            deed.outcome, came_of_it = to_audited(answer)
+            deed.about.update(came_of_it)
         return answer
 
     async def stop(
@@ -132,16 +122,10 @@ class Periodic:
         return await asyncio.shield(self._background.begin(self._stop(key, mdns, caller, request_id)))
 
     async def _stop(self, key: UUID, mdns: Sequence[str], caller: Caller, request_id: str) -> Stopped:
-        outcome = GatewayError.code
-        try:
+        async with self._audit.deed(_actor(caller, request_id), "periodic.stop", session_id=key.hex) as deed:
             stopped = await self._stopping.stop(key, mdns)
-            outcome = stopped.failures[0].error.code if stopped.failures else "done"
-        except GatewayError as error:
-            outcome = error.code
-            raise
-        finally:
-            row = audit.new_row(caller.key_id, request_id, "periodic.stop", outcome, session_id=key.hex)
-            await self._journal.keep_if_possible(row)
+            if stopped.failures:
+                deed.outcome = stopped.failures[0].error.code
         return stopped
 
     async def id_of(self, reference: str, *, reach: Reach = EVERYTHING) -> UUID:
@@ -215,3 +199,7 @@ class Periodic:
     async def _forget_old_keys(self) -> None:
         async with self._parts.database.session() as db:
             await idempotency.forget_old(db)
+
+
+def _actor(caller: Caller, request_id: str) -> Actor:
+    return Actor(key_id=caller.key_id, request_id=request_id)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import time_ns
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 from uuid import UUID
 
 import msgspec
@@ -29,6 +29,7 @@ Action = Literal[
     "key.rotate",
     "reports.read",
     "reports.export",
+    "callbacks.read",
     "device.erase",
 ]
 
@@ -59,37 +60,41 @@ class NewAudit(msgspec.Struct, omit_defaults=True, kw_only=True):
     subject: str | None = None
 
 
-def new_row(
-    key_id: str,
-    request_id: str,
-    action: Action,
-    outcome: str,
-    *,
-    account: str | None = None,
-    device: str | None = None,
-    provider: str | None = None,
-    billed: bool | None = None,
-    report_id: str | None = None,
-    session_id: str | None = None,
-    subject: str | None = None,
-) -> NewAudit:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who does something, and in which request."""
+
+    key_id: str
+    request_id: str
+
+
+class About(TypedDict, total=False):
+    """What an audit row can name beside actor, action and outcome; members as in `NewAudit`."""
+
+    account: str | None
+    device: str | None
+    provider: str | None
+    billed: bool | None
+    report_id: str | None
+    session_id: str | None
+    subject: str | None
+
+
+def new_row(by: Actor, action: Action, outcome: str, **about: Unpack[About]) -> NewAudit:
     """Make a row about something that has happened just now."""
     now_ms = time_ns() // 1_000_000
-    return NewAudit(
+    row = NewAudit(
         at=from_milliseconds(now_ms),
         id=new_digits(now_ms),
-        key_id=key_id,
-        request_id=request_id,
+        key_id=by.key_id,
+        request_id=by.request_id,
         action=action,
         outcome=outcome,
-        account=account,
-        device=device or None,
-        provider=provider,
-        billed=billed,
-        report_id=report_id,
-        session_id=session_id,
-        subject=subject,
+        **about,
     )
+    # Devices without an identifier have an empty key.
+    row.device = row.device or None
+    return row
 
 
 async def add(session: AsyncSession, row: NewAudit) -> None:

@@ -4,7 +4,7 @@ Each step is a transaction of its own, and each can be repeated: who is interrup
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -37,9 +37,23 @@ WHERE session_id IN (SELECT session_id FROM session_devices WHERE {_ROWS})
 _BLOT_OUT = """
 UPDATE callbacks SET body = $3, flags = array_append(flags, 'device_erased') WHERE received_at = $1 AND id = $2
 """
-_BLOT_OUT_AUDIT = """
-UPDATE audit SET device = $4 WHERE device = ANY ($1) OR device = ANY ($2) OR device = $3
+_MENTIONS = "EXISTS (SELECT FROM unnest($2::text[]) AS name WHERE position(name IN {column}) > 0)"
+_IN_SUBJECT, _IN_REQUEST = _MENTIONS.format(column="subject"), _MENTIONS.format(column="request_id")
+# Callers choose the ids of their requests, and may put identifiers into them.
+_BLOT_OUT_AUDIT = f"""
+UPDATE audit SET
+    device = CASE WHEN device = ANY ($1) THEN $3 ELSE device END,
+    subject = CASE WHEN {_IN_SUBJECT} THEN $3 ELSE subject END,
+    request_id = CASE WHEN {_IN_REQUEST} THEN $3 ELSE request_id END
+WHERE device = ANY ($1) OR {_IN_SUBJECT} OR {_IN_REQUEST}
+"""  # noqa: S608 -- our own constants
+_PAIRS = """
+SELECT DISTINCT ON (account, mdn) device, mdn FROM account_aliases
+WHERE mdn IN (SELECT mdn FROM account_aliases WHERE device = ANY ($1) OR mdn = $2)
+ORDER BY account, mdn, learned_at DESC
 """
+"""Finds the devices to which the numbers of a device, or a number, belong now."""
+_FORMER = "SELECT DISTINCT device FROM account_aliases WHERE mdn = ANY ($1) AND device <> ALL ($2)"
 _MENTIONING = """
 SELECT received_at, id, body FROM {partition}
 WHERE (received_at, id) > ($1, $2)
@@ -49,18 +63,38 @@ ORDER BY received_at, id LIMIT {page}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What a device goes by in what providers send.
+
+    Attributes:
+        ids: Its identifiers; what states one of them is about it.
+        numbers: Its numbers; what states one of them is about it, unless it states one of `others` and none of `ids`.
+        others: Devices that have had one of its numbers.
+    """
+
+    ids: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Identifiers and numbers."""
+        return self.ids + self.numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Traces:
     """By what a device is found.
 
     Attributes:
-        names: Every identifier and number it goes by, as they stand in what providers send.
+        names: What it goes by in what providers send.
         keys: The device keys of its rows.
         mdn: The number that was given; rows of whatever device carry it.
-        devices: Devices that were seen with that number; only their rows without a number are meant.
+        devices: Devices to which that number belongs; only their rows without a number are meant.
         name: The caller's own name.
     """
 
-    names: tuple[str, ...]
+    names: Names
     keys: tuple[str, ...]
     mdn: str | None = None
     devices: tuple[str, ...] = ()
@@ -70,15 +104,17 @@ class Traces:
 async def traces_of(connection: Connection, identifier: str) -> Traces:
     """Find out by what a device is known, from an identifier, a number or the caller's own name for it."""
     known = readings(identifier)
+    ids = list(known.ids)
+    pairs = await connection.fetch(_PAIRS, ids, known.mdn)
     if (mdn := known.mdn) is not None:
-        found = await connection.fetch("SELECT DISTINCT device FROM account_aliases WHERE mdn = $1", mdn)
-        devices = tuple(row["device"] for row in found)
-        return Traces(names=(mdn, *devices), keys=(f"mdn:{mdn}",), mdn=mdn, devices=devices)
-    found = await connection.fetch("SELECT DISTINCT mdn FROM account_aliases WHERE device = ANY ($1)", list(known.ids))
-    mdns = tuple(row["mdn"] for row in found)
+        devices = tuple({row["device"] for row in pairs if row["mdn"] == mdn})
+        # Whatever states the number is meant, so it stands among the identifiers.
+        return Traces(names=Names(ids=(mdn, *devices)), keys=(f"mdn:{mdn}",), mdn=mdn, devices=devices)
+    mdns = tuple({row["mdn"] for row in pairs if row["device"] in ids})
+    others = tuple(row["device"] for row in await connection.fetch(_FORMER, list(mdns), ids))
     keys = (*known.ids, f"name:{known.name}", *(f"mdn:{mdn}" for mdn in mdns))
     # The callers' own names never reach a provider's callbacks, and may be any word that does.
-    return Traces(names=(*known.ids, *mdns), keys=keys, name=known.name)
+    return Traces(names=Names(ids=known.ids, numbers=mdns, others=others), keys=keys, name=known.name)
 
 
 async def sessions_at_work(connection: Connection, traces: Traces) -> list[tuple[str, str | None]]:
@@ -110,7 +146,8 @@ async def erase(connection: Connection, traces: Traces, *, known_as: str) -> dic
     }
     async with connection.transaction():
         await connection.execute("SET LOCAL gateway.keeping_house = 'on'")
-        blotted = await connection.execute(_BLOT_OUT_AUDIT, *rows[::2], traces.name, known_as)
+        devices = [*traces.keys, *traces.devices, *traces.names.all, traces.name]
+        blotted = await connection.execute(_BLOT_OUT_AUDIT, devices, list(traces.names.all), known_as)
         erased["auditEntries"] = _count(blotted)
     # Last, because by them the rest is found again when this is interrupted.
     known = "DELETE FROM account_aliases WHERE device = ANY ($1) OR mdn = $2"
@@ -126,14 +163,14 @@ def _count(done: str) -> int:
     return int(done.rpartition(" ")[2])
 
 
-async def _erase_from_callbacks(connection: Connection, names: Sequence[str], of_reports: list[Any]) -> int:
-    if not names:
+async def _erase_from_callbacks(connection: Connection, names: Names, of_reports: list[Any]) -> int:
+    if not names.all:
         return 0
     partitions = await connection.fetch(
         "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'callbacks'::regclass ORDER BY 1"
     )
     # The beginning of an IMEI finds it without its check digit, and with a software version.
-    wanted = [spelling.encode() for name in names for spelling in {name[:_BODY_OF_IMEI], name.lower()}]
+    wanted = [spelling.encode() for name in names.all for spelling in {name[:_BODY_OF_IMEI], name.lower()}]
     changed = 0
     for partition in partitions:
         query = _MENTIONING.format(partition=partition["name"], page=_PAGE)
@@ -145,7 +182,7 @@ async def _erase_from_callbacks(connection: Connection, names: Sequence[str], of
     return changed
 
 
-async def _erase_from_callback(connection: Connection, row: Any, names: Sequence[str], *, must_go: bool) -> int:
+async def _erase_from_callback(connection: Connection, row: Any, names: Names, *, must_go: bool) -> int:
     body: bytes = row["body"]
     left = without(body, names)
     if left == body and not must_go:
@@ -156,54 +193,68 @@ async def _erase_from_callback(connection: Connection, row: Any, names: Sequence
     return _count(await connection.execute(_BLOT_OUT, *place, left))
 
 
-def without(body: bytes, names: Iterable[str]) -> bytes | None:
+def without(body: bytes, names: Names) -> bytes | None:
     """Take out of a raw callback what is about a device, by its names; None when nothing worth keeping is left.
 
     Elements of lists that name it go, as long as their list has others; a body that names it outside of such a list,
     or that is no JSON, goes as a whole. A body that does not name it stays as it is, byte for byte.
     """
-    named = _Names(names)
+    search = _Search(names)
     try:
         value = orjson.loads(body)
-        if not _is_named(value, named):
+        if not search.finds_device_in(value):
             return body
-        left = _pruned(value, named)
-        return None if _is_named(left, named) else orjson.dumps(left)
+        left = _pruned(value, search)
+        return None if search.finds_device_in(left) else orjson.dumps(left)
     except (ValueError, TypeError, RecursionError):
-        return None if named.stand_in(body.decode("latin-1")) else body
+        return None if search.finds_device_in(body.decode("latin-1")) else body
 
 
-class _Names:
-    """The names of a device, to be found in texts."""
+class _Search:
+    """Finds the names of a device in decoded JSON."""
+
+    def __init__(self, names: Names) -> None:
+        self._ids, self._numbers, self._others = map(_Texts, (names.ids, names.numbers, names.others))
+
+    def finds_device_in(self, value: Any) -> bool:
+        """Tell whether a value is about the device."""
+        if self._ids.stand_in(value):
+            return True
+        return self._numbers.stand_in(value) and not self._others.stand_in(value)
+
+
+class _Texts:
+    """Identifiers or numbers, to be found in whatever spelling."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
         one_of = "|".join(map(re.escape, self._names))
         self._found = re.compile(rf"(?<![0-9A-Za-z])(?:\+?1)?(?:{one_of})(?![0-9A-Za-z])", re.IGNORECASE).search
 
-    def stand_in(self, text: str) -> bool:
-        """Tell whether a text holds one of them, or is one of them in another spelling."""
+    def stand_in(self, value: Any) -> bool:
+        """Tell whether a value holds one of them."""
+        if not self._names:
+            return False
+        match value:
+            case dict():
+                return any(self._is_in_text(key) or self.stand_in(member) for key, member in value.items())
+            case list():
+                return any(map(self.stand_in, value))
+            case bool() | None:
+                return False
+        return self._is_in_text(str(value))
+
+    def _is_in_text(self, text: str) -> bool:
         if self._found(text) is not None:
             return True
         known = readings(text)
         return known.mdn in self._names or not self._names.isdisjoint(known.ids)
 
 
-def _is_named(value: Any, named: _Names) -> bool:
+def _pruned(value: Any, search: _Search) -> Any:
     match value:
         case dict():
-            return any(named.stand_in(key) or _is_named(member, named) for key, member in value.items())
+            return {key: _pruned(member, search) for key, member in value.items()}
         case list():
-            return any(_is_named(element, named) for element in value)
-        case bool() | None:
-            return False
-    return named.stand_in(str(value))
-
-
-def _pruned(value: Any, named: _Names) -> Any:
-    match value:
-        case dict():
-            return {key: _pruned(member, named) for key, member in value.items()}
-        case list():
-            return [element for element in value if not _is_named(element, named)] or value
+            return [element for element in value if not search.finds_device_in(element)] or value
     return value

@@ -9,7 +9,19 @@ import pytest
 from fastapi import FastAPI
 
 from tests.support.shared_gateway import MakeKey
-from tests.support.vendors import ACCOUNT, DEVICE, IMEI, WIFI, Vendors, asked, refused, unsolved
+from tests.support.vendors import (
+    ACCOUNT,
+    CALLBACK_PATH,
+    DEVICE,
+    IMEI,
+    WIFI,
+    Vendors,
+    asked,
+    message,
+    refused,
+    unseen,
+    unsolved,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -265,3 +277,66 @@ async def test_no_row_holds_a_key(gateway: httpx.AsyncClient, make_key: MakeKey)
     key = (await make_key("locate"))["Authorization"].removeprefix("Bearer ")
 
     assert key not in (await gateway.get("/audit")).text
+
+
+async def test_a_shared_call_is_billed_in_one_row_alone(gateway: httpx.AsyncClient, vendors: Vendors) -> None:
+    question = {"device": DEVICE, "maxAge": 0}
+    names = [f"sharer-{number}" for number in range(5)]
+
+    await asyncio.gather(*(gateway.post("/locate", json=question, headers={"X-Request-Id": name}) for name in names))
+
+    billed = [row["billed"] for row in await rows(gateway, action="locate", limit=5)]
+    assert (len(vendors.thingspace_calls), sorted(billed)) == (1, [False] * 4 + [True])
+
+
+async def test_a_shared_failure_is_perhaps_billed_in_one_row_alone(
+    gateway: httpx.AsyncClient, vendors: Vendors
+) -> None:
+    vendors.thingspace = unseen("POSITION METHOD FAILURE")
+    question = {"device": DEVICE, "maxAge": 0}
+
+    await asyncio.gather(*(gateway.post("/locate", json=question) for _ in range(3)))
+
+    billed = [row["billed"] for row in await rows(gateway, action="locate", limit=3)]
+    assert (len(vendors.thingspace_calls), billed.count(None), billed.count(False)) == (1, 1, 2)
+
+
+async def test_equal_items_of_a_batch_are_billed_once(gateway: httpx.AsyncClient, vendors: Vendors) -> None:
+    items = [{"id": name, "device": DEVICE, "maxAge": 0} for name in "abc"]
+
+    await gateway.post("/locate/batch", json={"requests": items})
+
+    billed = [row["billed"] for row in await rows(gateway, action="locate", limit=3)]
+    assert sorted(billed) == [False, False, True]
+
+
+async def test_the_devices_of_a_session_are_shown_with_a_row(gateway: httpx.AsyncClient, vendors: Vendors) -> None:
+    vendors.thingspace = lambda _: httpx.Response(200, json={"transactionID": "t-1"})
+    body = {"devices": [DEVICE], "interval": 300, "count": 2}
+    session = (await gateway.post("/periodic", json=body)).json()["id"]
+    await gateway.get(f"/periodic/{session}/devices", headers={"X-Request-Id": "nothing yet"})
+    await gateway.post(CALLBACK_PATH, json=message(1))
+
+    await gateway.get(f"/periodic/{session}/devices", headers=NAMED)
+
+    row = await newest(gateway, action="reports.read")
+    assert (row["requestId"], row["account"], row["device"], row["sessionId"]) == (
+        "the-request",
+        ACCOUNT,
+        IMEI,
+        session,
+    )
+    assert "nothing yet" not in {one["requestId"] for one in await rows(gateway, action="reports.read")}
+    assert row["id"] in {one["id"] for one in await rows(gateway, device=IMEI)}
+
+
+async def test_raw_callbacks_are_shown_with_a_row(gateway: httpx.AsyncClient) -> None:
+    for number in range(2):
+        await gateway.post(CALLBACK_PATH, json=message(number))
+
+    listed = (await gateway.get("/callbacks", headers={"X-Request-Id": "a list"})).json()["callbacks"]
+    await gateway.get(f"/callbacks/{listed[0]['id']}", headers={"X-Request-Id": "one"})
+
+    one, many = await rows(gateway, action="callbacks.read", limit=2)
+    assert (many["requestId"], many["account"], many["subject"]) == ("a list", ACCOUNT, "2 callbacks")
+    assert (one["requestId"], one["account"], one["subject"]) == ("one", ACCOUNT, listed[0]["id"])

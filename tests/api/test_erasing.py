@@ -17,6 +17,7 @@ from app.provider import Provider, Vault
 from app.providers import thingspace
 from app.storage import erasure
 from app.storage.database import Database
+from app.storage.erasure import Names
 from tests.support.gateways import asking, settings
 from tests.support.trackers import StubTracker, provider_with
 from tests.support.vendors import ACCOUNT, CALLBACK_PATH, DEVICE, IMEI, MDN, VARIABLES, WIFI, Vendors, message
@@ -252,4 +253,64 @@ async def test_without_a_database_the_caller_is_told_to_come_back(app: FastAPI, 
     ],
 )
 def test_raw_callbacks_lose_what_is_about_the_device(body: bytes, left: bytes | None) -> None:
-    assert erasure.without(body, [MDN]) == left
+    assert erasure.without(body, Names(ids=(MDN,))) == left
+
+
+async def test_a_device_that_has_the_number_now_keeps_its_callbacks_when_the_former_one_is_erased(
+    client: httpx.AsyncClient,
+) -> None:
+    successor = {**OTHER, "mdn": MDN}
+    for device in (DEVICE, successor):
+        await client.post(CALLBACK_PATH, content=about(device))
+
+    erased = (await client.delete(f"/devices/{IMEI}")).json()["erased"]
+
+    assert (erased["callbacks"], erased["reports"]) == (1, 1)
+    [left] = (await client.get("/callbacks")).json()["callbacks"]
+    assert OTHER["imei"] in left["body"]
+    assert (await client.get(f"/devices/{OTHER['imei']}/location")).status_code == 200
+
+
+async def test_a_device_that_had_the_number_before_keeps_its_callbacks_when_the_present_one_is_erased(
+    client: httpx.AsyncClient,
+) -> None:
+    successor = {**OTHER, "mdn": MDN}
+    for device in (DEVICE, successor):
+        await client.post(CALLBACK_PATH, content=about(device))
+
+    await client.delete(f"/devices/{OTHER['imei']}")
+
+    [left] = (await client.get("/callbacks")).json()["callbacks"]
+    assert IMEI in left["body"]
+
+
+async def test_a_pair_that_only_a_caller_has_given_erases_nothing_of_the_other_device(
+    client: httpx.AsyncClient,
+) -> None:
+    await client.post(CALLBACK_PATH, content=about(OTHER))
+    await client.post("/locate", json={"device": {"imei": IMEI, "mdn": OTHER["mdn"]}, "measurements": WIFI})
+    await client.post("/periodic", json={**START, "devices": [{"imei": IMEI, "mdn": OTHER["mdn"]}]})
+
+    erased = (await client.delete(f"/devices/{IMEI}")).json()["erased"]
+
+    assert (erased["callbacks"], erased["reports"]) == (0, 1)
+    assert len((await client.get("/callbacks")).json()["callbacks"]) == 1
+
+
+@pytest.mark.parametrize("identifier", [IMEI, MDN])
+async def test_no_filter_and_no_request_id_in_the_audit_trail_names_an_erased_device(
+    client: httpx.AsyncClient, app: FastAPI, identifier: str
+) -> None:
+    await client.post(CALLBACK_PATH, content=about(DEVICE))
+    named = {"Accept": "text/csv", "X-Request-Id": f"export-{identifier}"}
+    for query in (f"mdn={MDN}", f"imei={IMEI}"):
+        await client.get(f"/reports?{query}", headers=named)
+    await client.get("/callbacks", headers=named)
+    await client.get(f"/devices/{identifier}/location")
+
+    known_as = (await client.delete(f"/devices/{identifier}")).json()["auditedAs"]
+
+    left = await everything(app)
+    assert (IMEI in left, MDN in left) == (False, False)
+    entries = (await client.get("/audit", params={"action": "reports.export"})).json()["entries"]
+    assert [(entry["device"], entry["requestId"]) for entry in entries] == [(known_as, known_as)] * 2

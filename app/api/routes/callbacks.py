@@ -1,6 +1,7 @@
 """What providers sent us: the raw callbacks, and replaying them."""
 
 import base64
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ from starlette.responses import Response
 
 from app.access.permissions import check_sees_all_devices
 from app.api import examples
-from app.api.access import caller_of
+from app.api.access import actor_of, caller_of
 from app.api.gateway import check_still_asked, gateway_of
 from app.api.parameters import Cursor, Limit, Since, Until, id_of, next_of, place_of, refuse_unknown
 from app.api.rendering import instant, json_response
@@ -95,6 +96,7 @@ async def list_callbacks(
     await gateway.writer.drained()
     async with gateway.database.session() as session:
         rows = list(await callbacks.page(session, wanted, limit + 1))
+    _record_shown(request, rows[:limit])
     written = [to_callback(row) for row in rows[:limit]]
     return json_response({"callbacks": written, "next": next_of([row.id for row in rows], limit)})
 
@@ -152,7 +154,21 @@ async def get_callback(id: Id, request: Request) -> Response:  # noqa: A002 -- t
         row = await callbacks.find(session, key, reach)
     if row is None:
         raise NotFound("There is no such callback.")
+    _record_shown(request, [row])
     return json_response(to_callback(row))
+
+
+def _record_shown(request: Request, shown: Sequence[CallbackRow]) -> None:
+    """Leave an audit row about raw callbacks that are shown, which hold positions."""
+    if shown:
+        accounts = {row.account for row in shown}
+        gateway_of(request).audit.record(
+            actor_of(request),
+            "callbacks.read",
+            "shown",
+            account=shown[0].account if len(accounts) == 1 else None,
+            subject=public_id(shown[0].id) if len(shown) == 1 else f"{len(shown)} callbacks",
+        )
 
 
 @router.post(

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from ulid import ULID
 
 from app.api import examples
-from app.api.audit_trail import AuditTrail
+from app.api.access import actor_of
 from app.api.gateway import gateway_of
 from app.api.parameters import foreign_number, refuse_unknown
 from app.api.schemas import operations as schemas
@@ -38,7 +38,7 @@ async def erase_device(
     if "\x00" in identifier:
         raise InvalidArgument("An identifier cannot contain NUL characters.")
     known_as = f"erased:{ULID()}"
-    async with AuditTrail(request, "device.erase", subject=known_as):
+    async with gateway_of(request).audit.deed(actor_of(request), "device.erase", subject=known_as):
         erased = await gateway_of(request).erase.device(identifier, known_as=known_as, force=force)
         # It may have been a name all the same.
         if is_foreign(identifier) and not any(erased.values()):

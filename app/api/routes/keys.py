@@ -9,11 +9,11 @@ from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.access import Actor, KeyPlan, NewKey
+from app.access import KeyPlan, NewKey
 from app.api import examples
-from app.api.access import caller_of
+from app.api.access import actor_of
 from app.api.body import JsonRoute
-from app.api.gateway import gateway_of, request_id_of
+from app.api.gateway import gateway_of
 from app.api.parameters import Cursor, Limit, id_of, next_of, place_of, refuse_unknown
 from app.api.rendering import instant, json_response
 from app.api.schemas.base import Instant, Schema
@@ -156,7 +156,7 @@ _CREATED: dict[str, Any] = {
 )
 async def create_key(body: KeyRequest, request: Request) -> Response:
     """Create an API key; it is shown once, and only its hash is kept."""
-    made = await gateway_of(request).keys.create(body.to_plan(), by_of(request))
+    made = await gateway_of(request).keys.create(body.to_plan(), actor_of(request))
     return json_response(to_new_key(made), 201, headers={"Cache-Control": "no-store"})
 
 
@@ -198,7 +198,7 @@ async def get_key(id: Id, request: Request) -> Response:  # noqa: A002 -- the na
 async def rotate_key(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
     """Replace the secret key; the old one is refused at once. Id, limits, counts and records stay."""
     refuse_unknown(request, ())
-    made = await gateway_of(request).keys.rotate(id_of(id, "key"), by_of(request))
+    made = await gateway_of(request).keys.rotate(id_of(id, "key"), actor_of(request))
     return json_response(to_new_key(made), headers={"Cache-Control": "no-store"})
 
 
@@ -211,12 +211,7 @@ async def rotate_key(id: Id, request: Request) -> Response:  # noqa: A002 -- the
 async def revoke_key(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
     """Revoke a key permanently; every replica refuses it at once. Safe to repeat."""
     refuse_unknown(request, ())
-    return json_response(to_key(await gateway_of(request).keys.revoke(id_of(id, "key"), by_of(request))))
-
-
-def by_of(request: Request) -> Actor:
-    """Tell who changes keys."""
-    return Actor(key_id=caller_of(request).key_id, request_id=request_id_of(request))
+    return json_response(to_key(await gateway_of(request).keys.revoke(id_of(id, "key"), actor_of(request))))
 
 
 def to_key(row: KeyRow) -> dict[str, Any]:

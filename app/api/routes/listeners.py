@@ -9,8 +9,7 @@ from starlette.responses import Response
 
 from app.access.permissions import check_sees_all_devices, check_whole_account
 from app.api import examples
-from app.api.access import caller_of
-from app.api.audit_trail import AuditTrail
+from app.api.access import actor_of, caller_of
 from app.api.body import JsonRoute
 from app.api.gateway import gateway_of
 from app.api.rendering import instant, json_response
@@ -61,7 +60,7 @@ async def list_listeners(request: Request) -> Response:
 )
 async def delete_listener(account: Account, service: Service, request: Request) -> Response:
     """Remove our registration at the provider; callbacks to its address are then answered 404."""
-    async with AuditTrail(request, "listener.remove", account=account, subject=service):
+    async with gateway_of(request).audit.deed(actor_of(request), "listener.remove", account=account, subject=service):
         check_whole_account(caller_of(request), account)
         await gateway_of(request).listeners.remove(AccountName(account), service)
     return Response(status_code=204)
@@ -75,7 +74,7 @@ async def delete_listener(account: Account, service: Service, request: Request) 
 )
 async def test_listener(account: Account, service: Service, request: Request) -> Response:
     """Send a signed synthetic callback through the public address, and report whether it arrived."""
-    async with AuditTrail(request, "listener.test", account=account, subject=service):
+    async with gateway_of(request).audit.deed(actor_of(request), "listener.test", account=account, subject=service):
         caller = caller_of(request)
         check_whole_account(caller, account)
         trial = await gateway_of(request).listener_test.one(
@@ -94,7 +93,7 @@ async def test_listener(account: Account, service: Service, request: Request) ->
 
 async def put_listener(body: ListenerRequest, request: Request, account: Account, service: Service) -> Response:
     """Register our address at the provider, or replace the registration; its secret is stored and never shown."""
-    async with AuditTrail(request, "listener.register", account=account, subject=service):
+    async with gateway_of(request).audit.deed(actor_of(request), "listener.register", account=account, subject=service):
         caller = caller_of(request)
         check_whole_account(caller, account)
         listener = await gateway_of(request).listeners.register(

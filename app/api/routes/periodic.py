@@ -1,5 +1,6 @@
 """`/periodic`: sessions in which devices are located again and again."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -8,7 +9,7 @@ from starlette.responses import Response
 
 from app import errors
 from app.api import examples
-from app.api.access import caller_of
+from app.api.access import actor_of, caller_of
 from app.api.body import JsonRoute
 from app.api.gateway import gateway_of, request_id_of
 from app.api.idempotency_key import HEADER, key_of
@@ -37,6 +38,7 @@ from app.api.schemas.reports import REPORTS_RESPONSES, ReportsAnswer
 from app.periodic import Answer
 from app.storage.reports import ReportFilter
 from app.storage.rows import public_id
+from app.storage.session_views import DeviceView
 
 router = APIRouter(tags=["periodic"])
 _starts = APIRouter(route_class=JsonRoute)
@@ -181,8 +183,24 @@ async def list_periodic_devices(
     refuse_unknown(request, ("cursor", "limit"))
     reach = caller_of(request).reach
     views = await gateway_of(request).periodic.devices(reference, after=cursor, limit=limit + 1, reach=reach)
-    following = views[limit - 1].row.device if len(views) > limit else None
-    return json_response({"devices": [to_session_device(view) for view in views[:limit]], "next": following})
+    shown, following = views[:limit], views[limit - 1].row.device if len(views) > limit else None
+    _record_shown(request, shown)
+    return json_response({"devices": [to_session_device(view) for view in shown], "next": following})
+
+
+def _record_shown(request: Request, shown: Sequence[DeviceView]) -> None:
+    """Leave an audit row about the last fixes that are shown; its devices are found by the session."""
+    located = [view for view in shown if view.last is not None]
+    if located:
+        gateway_of(request).audit.record(
+            actor_of(request),
+            "reports.read",
+            "shown",
+            account=located[0].last.account if located[0].last else None,
+            device=located[0].row.device if len(located) == 1 else None,
+            session_id=located[0].row.session_id.hex,
+            subject=f"{len(located)} reports of {len(located)} devices",
+        )
 
 
 @router.get(

@@ -11,8 +11,7 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.access import caller_of
-from app.api.audit_trail import row_about
+from app.api.access import actor_of, caller_of
 from app.api.gateway import check_still_permitted, gateway_of
 from app.api.negotiation import preferred
 from app.api.parameters import Cursor, Limit, foreign_number, id_of, refuse_unknown
@@ -139,11 +138,11 @@ async def answer_reports(request: Request, wanted: ReportFilter, *, cursor: str 
     wanted = replace(wanted, reach=caller_of(request).reach)
     await gateway.writer.drained()
     if media_type in (CSV, NDJSON):
-        device = wanted.device_id or wanted.mdn or (f"name:{wanted.name}" if wanted.name else None)
-        row = row_about(
-            request, "reports.export", "accepted", account=wanted.account, device=device, subject=media_type
+        named = (wanted.device_id, wanted.mdn and f"mdn:{wanted.mdn}", wanted.name and f"name:{wanted.name}")
+        device = next(filter(None, named), None)
+        await gateway.audit.commit(
+            actor_of(request), "reports.export", "accepted", account=wanted.account, device=device, subject=media_type
         )
-        await gateway.journal.keep(row)
         slot = gateway.streams.slot(caller_of(request).key_id)
         check = partial(check_still_permitted, request)
         exported = reports.export(gateway.database, wanted, after=after, limit=limit)
@@ -209,8 +208,8 @@ async def get_device_location(
         report = await reports.latest_of_device(gateway.database, known, reach=reach)
     if report is None:
         raise foreign_number() if is_foreign(identifier) else NotFound("No position of this device is stored.")
-    row = row_about(
-        request,
+    gateway.audit.record(
+        actor_of(request),
         "position.read",
         "located",
         account=report.account,
@@ -218,7 +217,6 @@ async def get_device_location(
         provider=report.provider,
         report_id=report.id.hex,
     )
-    gateway.journal.note(row)
     return _answered(to_report_feature(report) if media_type == GEOJSON else to_report(report), media_type)
 
 
@@ -253,8 +251,8 @@ def _note_read(request: Request, found: Sequence[ReportRecord], *, report_id: st
     if not found:
         return
     devices, accounts = {report.device for report in found}, {report.account for report in found}
-    row = row_about(
-        request,
+    gateway_of(request).audit.record(
+        actor_of(request),
         "reports.read",
         "shown",
         account=found[0].account if len(accounts) == 1 else None,
@@ -262,7 +260,6 @@ def _note_read(request: Request, found: Sequence[ReportRecord], *, report_id: st
         report_id=report_id,
         subject=f"{len(found)} reports of {len(devices)} devices",
     )
-    gateway_of(request).journal.note(row)
 
 
 def _listed(name: str, found: Sequence[ReportRecord], following: str | None, media_type: str) -> Response:
