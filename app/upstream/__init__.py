@@ -3,7 +3,7 @@
 from app.upstream.breaker import guarded
 from app.upstream.call_slots import CallSlots
 from app.upstream.call_times import CallTimes
-from app.upstream.network import USER_AGENT, http_client
+from app.upstream.network import USER_AGENT, http_client, limits_until
 from app.upstream.paid_calls import PaidCalls, part_of, reserved
 from app.upstream.retries import retry_after_s, wait_for_turn_s, was_declined, with_retries, within
 from app.upstream.translation import translated_errors
@@ -17,6 +17,7 @@ __all__ = [
     "PaidCalls",
     "guarded",
     "http_client",
+    "limits_until",
     "part_of",
     "reserved",
     "retry_after_s",

@@ -118,8 +118,9 @@ class Breaker:
         return None
 
     def _judge_late(self, late: "asyncio.Future[Any]", *, is_probe: bool) -> None:
-        failure = None if late.cancelled() else late.exception()
-        if not late.cancelled() and (failure is None or isinstance(failure, GatewayError)):
+        # A call that was given up had all the time that a provider gets.
+        failure = ProviderTimeout() if late.cancelled() else late.exception()
+        if failure is None or isinstance(failure, GatewayError):
             self._judge(failure)
         if is_probe:
             self._is_probing = False

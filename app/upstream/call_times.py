@@ -2,8 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from app.errors import TimeTooShort
 from app.model import Deadline, ProviderName
@@ -27,14 +26,12 @@ class CallTimes:
         self._provider = provider
         self._clock = clock
         self._latest: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
+        self._slowest_s = _SHORTEST_S
 
-    @contextmanager
-    def measured(self) -> Iterator[None]:
-        """Measure the block, unless it fails."""
-        began = self._clock()
-        yield
-        now = self._clock()
-        self._latest.append((now, now - began))
+    def add(self, duration_s: float) -> None:
+        """Note how long a call took that was answered."""
+        self._latest.append((self._clock(), duration_s))
+        self._slowest_s = max(self._slowest_s, duration_s)
 
     @property
     def shortest_s(self) -> float:
@@ -58,8 +55,12 @@ class CallTimes:
         Raises:
             TimeTooShort: It cannot.
         """
+        left_s = deadline.left_s()
+        # Nearly always so much time is left that there is nothing to look up.
+        if left_s >= self._slowest_s:
+            return
         shortest_s = self.shortest_s
-        if deadline.left_s() < shortest_s:
+        if left_s < shortest_s:
             raise TimeTooShort(
                 f"Too little time was left to ask: a call takes {shortest_s:.1f} s and more. Nothing was billed; "
                 "send a longer timeout.",

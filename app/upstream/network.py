@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from app.model import Deadline
 from app.observability.tracing import CURRENT, Continued, Recorded
 from app.settings import is_loopback
 from app.upstream.client_spans import recorded
@@ -35,6 +36,12 @@ def http_client(
     """
     timeout = httpx.Timeout(None, connect=connect_timeout_s)
     return _LeanClient(transport or network(max_connections), name=name, timeout=timeout)
+
+
+def limits_until(deadline: Deadline, *, connect_timeout_s: float) -> dict[str, float | None]:
+    """Make the time limits (request extension `timeout`) under which nothing is sent after the deadline."""
+    left_s = deadline.left_s()
+    return {"pool": left_s, "connect": min(left_s, connect_timeout_s), "read": None, "write": None}
 
 
 def network(max_connections: int) -> httpx.AsyncBaseTransport:

@@ -4,13 +4,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from app.errors import GatewayError, ProviderTimeout
 from app.model import Deadline, ProviderName
 from app.provider import Reservation, meter
 from app.upstream.call_times import CallTimes
-from app.upstream.retries import within
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -42,12 +42,21 @@ class PaidCalls:
             ProviderTimeout: No answer came in time; `late` will have it.
             GatewayError: What the call raises.
         """
+        # What `asyncio.timeout` and `asyncio.wait` would do costs twice as much, and every query comes this way.
+        loop = asyncio.get_running_loop()
         begun_at = time.monotonic()
-        task = asyncio.create_task(self._measured(call, times))
+        waiter: asyncio.Future[None] = loop.create_future()
+        task = loop.create_task(call)
         self._under_way.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._end, waiter=waiter, times=times, begun_at=begun_at))
         left_s = deadline.left_s()
-        await asyncio.wait((task,), timeout=min(left_s, self._limit_s))
+        timer = loop.call_later(min(left_s, self._limit_s), _wake, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            if not task.done():
+                loop.call_later(max(_LONGEST_S, self._limit_s) - (time.monotonic() - begun_at), task.cancel)
         if task.done():
             return task.result()
         error = ProviderTimeout(
@@ -66,14 +75,18 @@ class PaidCalls:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
-    async def _measured(self, call: Coroutine[Any, Any, T], times: CallTimes) -> T:
-        with times.measured():
-            async with within(Deadline.after(max(_LONGEST_S, self._limit_s)), self._provider):
-                return await call
-
-    def _ended(self, task: "asyncio.Task[Any]") -> None:
+    def _end(
+        self, task: "asyncio.Task[Any]", *, waiter: "asyncio.Future[None]", times: CallTimes, begun_at: float
+    ) -> None:
         self._under_way.discard(task)
-        retrieve(task)
+        if not task.cancelled() and task.exception() is None:
+            times.add(time.monotonic() - begun_at)
+        _wake(waiter)
+
+
+def _wake(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def part_of(whole: "asyncio.Future[T]", pick: Callable[[T], U]) -> "asyncio.Future[U]":
@@ -92,7 +105,7 @@ def part_of(whole: "asyncio.Future[T]", pick: Callable[[T], U]) -> "asyncio.Futu
             part.set_exception(error)
 
     whole.add_done_callback(settle)
-    part.add_done_callback(retrieve)
+    part.add_done_callback(_retrieve)
     return part
 
 
@@ -104,8 +117,11 @@ async def reserved(fixes: int) -> AsyncIterator[Reservation]:
         BudgetExceeded: The caller may not ask for so many fixes.
         Unavailable: They cannot be counted now, so they must not be asked for.
     """
-    counting = meter() if fixes else None
-    reservation = Reservation(counting, await counting.reserve(fixes), fixes) if counting else Reservation()
+    counting = meter()
+    if counting is None or not fixes:
+        yield Reservation()
+        return
+    reservation = Reservation(counting, await counting.reserve(fixes), fixes)
     try:
         yield reservation
     except GatewayError as error:
@@ -115,7 +131,7 @@ async def reserved(fixes: int) -> AsyncIterator[Reservation]:
         raise
 
 
-def retrieve(future: "asyncio.Future[Any]") -> None:
-    """Look at how a future ended, so that asyncio does not complain when nobody else does."""
+def _retrieve(future: "asyncio.Future[Any]") -> None:
+    # Nobody else may be left to look at it, and asyncio would complain.
     if not future.cancelled():
         future.exception()

@@ -231,6 +231,24 @@ async def test_impatient_callers_do_not_keep_the_others_from_the_vendor(
 
 
 @BOTH_VENDORS
+async def test_nothing_is_sent_after_the_deadline(
+    vendor: BillingVendor, database_url: str, monkeypatch: pytest.MonkeyPatch, question: Json
+) -> None:
+    monkeypatch.setenv("THINGSPACE_MAX_CONNECTIONS", "1")
+    monkeypatch.setenv("CLOUDLOCATE_MAX_CONCURRENCY", "1")
+    vendor.usually = late(1.6)
+    async with asking(create_app(settings(database_url))) as client:
+        await logged_in(client)
+        billed = vendor.billed
+        named = [question | {"device": DEVICE | {"imei": f"9900011234567{n:02d}"}, "timeout": 1} for n in range(5)]
+        answers = await asyncio.gather(*(client.post("/locate", json=one) for one in named))
+        await settled(vendor, client)
+
+    assert {answer.status_code for answer in answers} <= {503, 504}
+    assert vendor.billed == billed + 1
+
+
+@BOTH_VENDORS
 async def test_a_key_that_may_spend_nothing_is_billed_nothing(
     gateway: httpx.AsyncClient, vendor: BillingVendor, question: Json
 ) -> None:

@@ -175,6 +175,17 @@ async def test_what_becomes_of_their_calls_counts_when_it_is_known(breaker: Brea
     assert breaker.cooldown_s == 30
 
 
+async def test_a_call_that_is_given_up_at_last_counts(breaker: Breaker) -> None:
+    await fail(breaker, 2)
+    late: asyncio.Future[Any] = asyncio.Future()
+    await fail(breaker, 1, hasty(late))
+
+    late.cancel()
+    await asyncio.sleep(0)
+
+    assert breaker.cooldown_s == 30
+
+
 async def test_a_late_answer_shows_that_it_works(breaker: Breaker) -> None:
     late: asyncio.Future[Any] = asyncio.Future()
     await fail(breaker, 1, hasty(late))

@@ -8,7 +8,7 @@ from functools import partial
 import httpx
 import structlog
 
-from app.errors import ProviderError, ProviderNotConfigured, UnableToLocate
+from app.errors import ProviderError, ProviderNotConfigured, TimeTooShort, UnableToLocate
 from app.model import Deadline, Located, LocationQuery
 from app.provider import Assessment, Health, LocatesBy
 from app.providers.cloudlocate import refusals, wire
@@ -16,7 +16,16 @@ from app.providers.cloudlocate.mapping import NAME, Prepared, prepare, to_locate
 from app.providers.cloudlocate.oauth import TokenSource
 from app.providers.cloudlocate.rate_limiter import RateLimiter
 from app.providers.cloudlocate.settings import CloudLocateSettings, to_basic
-from app.upstream import USER_AGENT, CallSlots, CallTimes, PaidCalls, reserved, translated_errors, with_retries
+from app.upstream import (
+    USER_AGENT,
+    CallSlots,
+    CallTimes,
+    PaidCalls,
+    limits_until,
+    reserved,
+    translated_errors,
+    with_retries,
+)
 
 _OK = 200
 _UNAUTHORIZED = 401
@@ -60,7 +69,6 @@ class CloudLocate:
             (b"Content-Type", b"application/json"),
             (b"User-Agent", USER_AGENT.encode()),
         ]
-        self._extensions = {"timeout": http.timeout.as_dict(), "operation": "locate"}
         self._last_error: tuple[ProviderError, datetime] | None = None
         self._is_failing = False
         self._wrong_checksums = 0
@@ -177,22 +185,25 @@ class CloudLocate:
         if self._pace is not None:
             await self._pace.turn(deadline)
         with translated_errors(NAME):
-            response = await self._authorized(body)
+            response = await self._authorized(body, deadline)
         if response.status_code != _OK:
             raise refusals.to_error(response, sent=body, known=self._settings.credentials)
         return response
 
-    async def _authorized(self, body: bytes) -> httpx.Response:
+    async def _authorized(self, body: bytes, deadline: Deadline) -> httpx.Response:
         if self._tokens is None:
-            return await self._send(body, self._basic)
+            return await self._send(body, self._basic, deadline)
         token = await self._tokens.token()
-        response = await self._send(body, f"Bearer {token}")
+        response = await self._send(body, f"Bearer {token}", deadline)
         if response.status_code == _UNAUTHORIZED:
             self._tokens.drop(token)
-            response = await self._send(body, f"Bearer {await self._tokens.token()}")
+            response = await self._send(body, f"Bearer {await self._tokens.token()}", deadline)
         return response
 
-    async def _send(self, body: bytes, authorization: str) -> httpx.Response:
+    async def _send(self, body: bytes, authorization: str, deadline: Deadline) -> httpx.Response:
+        if deadline.left_s() <= 0:
+            raise TimeTooShort("No time was left to ask CloudLocate.")
+        limits = limits_until(deadline, connect_timeout_s=self._settings.connect_timeout_s)
         # All but three things are the same each time; letting httpx put the request together costs twice as much.
         varying = [(b"Authorization", authorization.encode()), (b"Content-Length", b"%d" % len(body))]
         request = httpx.Request(
@@ -200,7 +211,7 @@ class CloudLocate:
             self._url,
             headers=self._headers + varying,
             stream=httpx.ByteStream(body),
-            extensions=self._extensions,
+            extensions={"operation": "locate", "timeout": limits},
         )
         request.read()
         return await self._http.send(request)

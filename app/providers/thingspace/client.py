@@ -25,7 +25,7 @@ from app.provider import Vault
 from app.providers.thingspace.session import TokenKind, Tokens
 from app.providers.thingspace.settings import NAME, ThingSpaceSettings
 from app.providers.thingspace.vendor_errors import expired, to_error, to_fault
-from app.upstream import USER_AGENT, PaidCalls, translated_errors, with_retries, within
+from app.upstream import USER_AGENT, PaidCalls, limits_until, translated_errors, with_retries, within
 
 T = TypeVar("T")
 
@@ -140,10 +140,11 @@ class Client:
         if deadline.left_s() <= 0:
             raise TimeTooShort("No time was left to ask ThingSpace.", provider=NAME)
         bounds = nullcontext() if call.may_outlast else within(deadline, NAME, limit_s=self._settings.timeout_s)
+        limits = limits_until(deadline, connect_timeout_s=self._settings.connect_timeout_s)
         try:
             with translated_errors(NAME):
                 async with bounds:
-                    response = await self._send(call, bearer, session)
+                    response = await self._send(call, bearer, session, limits)
             if response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS:
                 raise to_error(response, to_fault(response.content), hide=call.account)
         except ProviderError as error:
@@ -153,7 +154,7 @@ class Client:
             raise
         return response
 
-    async def _send(self, call: Call, bearer: str, session: str) -> httpx.Response:
+    async def _send(self, call: Call, bearer: str, session: str, limits: dict[str, float | None]) -> httpx.Response:
         # The one place that touches the HTTP library; a bare request skips the merging of client defaults.
         request = httpx.Request(
             call.method,
@@ -166,7 +167,7 @@ class Client:
                 "User-Agent": USER_AGENT,
             },
             content=call.body,
-            extensions={"operation": call.operation},
+            extensions={"operation": call.operation, "timeout": limits},
         )
         return await self._http.send(request)
 
