@@ -206,7 +206,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         status: `located` exactly when `fix` is there; `info` where it is not about a position.
         content_key: The content that makes two reports the same one, from which the id is derived.
         said_at: The time of the fix or of the error as the provider states it; None when it states none.
-        flags: What is odd about it: `time_unreadable`, `axes_probably_swapped`, `status_mismatch`, `after_end`, …
+        flags: What is odd about it: `time_unreadable`, `axes_swapped_suspected`, `status_mismatch`, `after_end`, …
         kind_in_words: The provider's own report type.
         refuses_pair: Whether it says that the device's identifiers do not belong together, or not to the account.
     """

@@ -16,6 +16,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         device: The caller's device, completed from the alias book.
         report_id: The report that the fix is stored as, as hexadecimal digits.
         billed: Whether the provider is known to charge for it; None where nobody knows.
+        flags: What is odd about the fix; see `app.plausibility`.
     """
 
     device: Device
@@ -24,6 +25,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     hints: tuple[str, ...] = ()
     report_id: str | None = None
     billed: bool | None = False
+    flags: tuple[str, ...] = ()
 
 
 def to_fix(row: ReportRow) -> Fix:

@@ -236,7 +236,7 @@ class Locate:
         search.note("located", None, started=started)
         search.hints.extend(located.hints)
         report_id = self._fixes.store(search.query.device, located, self._providers[located.fix.provider])
-        search.conclude(located.fix, report_id=report_id, billed=located.billed)
+        search.conclude(located.fix, report_id=report_id, billed=located.billed, flags=located.flags)
 
     async def _prepare_devices(
         self, name: ProviderName, group: list[Search], started: float, deadline: Deadline

@@ -64,7 +64,7 @@ class Search:
             final = isinstance(error, ProviderError) and not error.moves_on
             self.left = [] if final or not self.query.fallback else self.left[1:]
 
-    def conclude(self, fix: Fix, *, report_id: str, billed: bool | None = False) -> None:
+    def conclude(self, fix: Fix, *, report_id: str, billed: bool | None = False, flags: tuple[str, ...] = ()) -> None:
         """Answer the question."""
         self.answer = Answer(
             device=self.query.device,
@@ -73,6 +73,7 @@ class Search:
             hints=tuple(dict.fromkeys(self.hints)),
             report_id=report_id,
             billed=billed,
+            flags=flags,
         )
 
     def failure(self) -> GatewayError:

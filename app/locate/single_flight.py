@@ -12,6 +12,7 @@ from app.errors import GatewayError, ProviderTimeout, Unavailable
 from app.locate.answers import Answer
 from app.model import LocationQuery
 from app.observability import metrics
+from app.plausibility import may_be_believed
 
 _MOST_KEPT = 10_000
 
@@ -60,7 +61,7 @@ class SingleFlight:
         finally:
             del self._in_flight[key]
             future.set_result(outcome)
-        if self._reuse_s and isinstance(outcome, Answer):
+        if self._reuse_s and isinstance(outcome, Answer) and may_be_believed(outcome.flags):
             self._keep(question, outcome)
         return Shared(outcome, is_own=True)
 

@@ -287,6 +287,15 @@ async def test_within_the_reuse_time_an_identical_question_gets_the_same_answer(
     assert len(vendors.cloudlocate_calls) == 2
 
 
+async def test_an_answer_of_unknown_time_is_not_given_twice(database_url: str, vendors: Vendors) -> None:
+    vendors.cloudlocate = solved(DateTime="")
+    async with asking(create_app(settings(database_url, reuse_seconds=60), vendors.transport())) as gateway:
+        answers = [(await gateway.post("/locate", json={"measurements": WIFI})).json() for _ in range(2)]
+
+    assert len(vendors.cloudlocate_calls) == 2
+    assert all(any("time of the fix" in hint for hint in answer["hints"]) for answer in answers)
+
+
 async def test_how_recent_a_stored_fix_must_be_is_a_setting(database_url: str, vendors: Vendors, device: Json) -> None:
     async with asking(create_app(settings(database_url, recent_seconds=0), vendors.transport())) as gateway:
         await locate(gateway, device)

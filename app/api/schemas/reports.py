@@ -13,6 +13,7 @@ from app.api.report_streams import CSV, NDJSON
 from app.api.schemas.operations import CallbackBodyAnswer
 from app.errors import InvalidArgument, NotAcceptable, NotFound
 from app.model import ReportStatus, ReportType
+from app.plausibility import DOUBTS
 
 
 class ReportDeviceAnswer(TypedDict, total=False):
@@ -33,6 +34,13 @@ class ReportErrorAnswer(TypedDict):
     timestamp: Timestamp | None
 
 
+_FLAGS = (
+    "anomalies of the report; a fix with one of "
+    + ", ".join(f"`{flag}`" for flag in sorted(DOUBTS))
+    + " is nobody's latest position and satisfies no `maxAge`"
+)
+
+
 class ReportAnswer(TypedDict):
     """A provider's report about one device."""
 
@@ -51,7 +59,7 @@ class ReportAnswer(TypedDict):
     error: ReportErrorAnswer | None
     provider: str
     reportedAs: Annotated[str | None, Field(description="the report type in the provider's own words")]
-    flags: Annotated[list[str], Field(description="anomalies of the report")]
+    flags: Annotated[list[str], Field(description=_FLAGS)]
     receivedAt: Timestamp
 
 

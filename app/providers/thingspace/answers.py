@@ -28,7 +28,7 @@ _HINTS = {
     "offset_unreadable": "thingspace: the time zone of the fix could not be read; UTC was taken",
 }
 _REASONS = {
-    "axes_probably_swapped": "ThingSpace's position is not on earth; latitude and longitude are probably swapped.",
+    "axes_swapped_suspected": "ThingSpace's position is not on earth; latitude and longitude are probably swapped.",
     "position_out_of_range": "ThingSpace's position is not on earth.",
     "position_unreadable": "ThingSpace's position could not be read.",
     ZERO_ISLAND: "ThingSpace's position is 0/0, which stands for none.",

@@ -70,7 +70,7 @@ def to_sighting(position: Position, *, cached: bool, now: datetime) -> Sighting:
 
 def _why_out_of_range(latitude_deg: float, longitude_deg: float) -> str:
     swapped = abs(latitude_deg) <= FARTHEST_EAST and abs(longitude_deg) <= FARTHEST_NORTH
-    return "axes_probably_swapped" if swapped else "position_out_of_range"
+    return "axes_swapped_suspected" if swapped else "position_out_of_range"
 
 
 def to_accuracy_m(radius: Scalar) -> float | None:

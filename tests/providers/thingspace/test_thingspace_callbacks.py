@@ -19,6 +19,7 @@ from app.providers.thingspace.settings import ThingSpaceSettings
 
 POSITION = {"time": "20240517143005", "x": "42.09551", "y": "-71.26483", "radius": "35", "locationType": "1"}
 ZEROS = POSITION | {"x": "0.0", "y": "0.0", "radius": "0"}
+ABSENT = {"time": "20240517143006", "type": "POSITION METHOD FAILURE", "info": "Exception code=ABSENT SUBSCRIBER"}
 ERROR = {
     "time": "20240517143006",
     "type": "TS DEVICE TYPE CHECK FAILED",
@@ -72,7 +73,7 @@ def test_the_vendors_error_callback_is_read_exactly(callbacks: ThingSpaceCallbac
     [report] = callbacks.read(sample("periodic-location.callback-failed"))
 
     at = datetime(2020, 10, 2, 1, 1, 40, tzinfo=UTC)
-    assert (report.type, report.status, report.fix, report.flags) == ("location", "failed", None, ())
+    assert (report.type, report.status, report.fix, report.flags) == ("location", "failed", None, ("given_up",))
     assert report.error == ReportError(
         type="TS DEVICE TYPE CHECK FAILED", info="Specified device category is not IoT", at=at
     )
@@ -286,9 +287,9 @@ def test_what_is_not_about_a_position_is_information_or_a_failure(
     ("device", "claimed", "status", "flags"),
     [
         pytest.param({"positionData": POSITION}, "FAILED", "located", ("status_mismatch",), id="position"),
-        pytest.param({"error": ERROR}, "SUCCESS", "failed", ("status_mismatch",), id="error"),
+        pytest.param({"error": ABSENT}, "SUCCESS", "failed", ("status_mismatch",), id="error"),
         pytest.param(
-            {"positionData": POSITION, "error": ERROR},
+            {"positionData": POSITION, "error": ABSENT},
             "SUCCESS",
             "located",
             ("status_mismatch", "error_beside_position"),
@@ -296,7 +297,7 @@ def test_what_is_not_about_a_position_is_information_or_a_failure(
         ),
         pytest.param({"positionData": ZEROS}, "SUCCESS", "failed", ("zero_island",), id="zeros"),
         pytest.param({"positionData": ZEROS}, "FAILED", "failed", ("zero_island",), id="zeros of a failure"),
-        pytest.param({"positionData": ZEROS, "error": ERROR}, "FAILED", "failed", ("zero_island",), id="zeros, error"),
+        pytest.param({"positionData": ZEROS, "error": ABSENT}, "FAILED", "failed", ("zero_island",), id="zeros, error"),
         pytest.param({}, "SUCCESS", "failed", ("nothing_reported",), id="nothing"),
         pytest.param({"positionData": {}, "error": {}}, "FAILED", "failed", ("nothing_reported",), id="empty"),
         pytest.param({"positionData": POSITION}, "PARTIAL", "located", (), id="unknown status"),
@@ -317,8 +318,8 @@ def test_content_wins_over_the_claimed_status(
         ({"x": "-0", "y": "0.000000"}, "zero_island"),
         ({"x": 0, "y": -0.0}, "zero_island"),
         ({"x": "0e5", "y": " 0. "}, "zero_island"),
-        ({"x": "-122.4", "y": "37.6"}, "axes_probably_swapped"),
-        ({"x": "91", "y": "0"}, "axes_probably_swapped"),
+        ({"x": "-122.4", "y": "37.6"}, "axes_swapped_suspected"),
+        ({"x": "91", "y": "0"}, "axes_swapped_suspected"),
         ({"x": "91", "y": "91"}, "position_out_of_range"),
         ({"x": "1", "y": "181"}, "position_out_of_range"),
         ({"x": "north"}, "position_unreadable"),
@@ -337,7 +338,7 @@ def test_a_position_that_cannot_be_believed_is_no_fix(position: dict[str, Any], 
     [
         {"positionData": {**POSITION, "time": "noon"}},
         {"positionData": {**POSITION, "time": None}},
-        {"error": {**ERROR, "time": "20241332"}},
+        {"error": {**ABSENT, "time": "20241332"}},
     ],
     ids=["position", "position without one", "error"],
 )
@@ -363,7 +364,7 @@ def test_an_unreadable_time_is_flagged_and_nothing_is_dropped(device: dict[str, 
 )
 @pytest.mark.parametrize("part", ["positionData", "error"])
 def test_every_time_that_is_certain_is_read(part: str, time: Any, said_at: datetime) -> None:
-    whole = {"positionData": POSITION, "error": ERROR}[part]
+    whole = {"positionData": POSITION, "error": ABSENT}[part]
 
     report = report_of(message({**DEVICE, part: {**whole, "time": time}}, status="absent"))
 
