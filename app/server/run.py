@@ -10,8 +10,9 @@ from functools import partial
 
 import uvicorn
 
+from app.observability import logs
 from app.observability.metrics import SHARED_FOLDER
-from app.server import shutdown
+from app.server import workers
 from app.server.fast_callbacks import CallbackProtocol
 from app.settings import Settings
 
@@ -67,7 +68,11 @@ def _run(settings: Settings) -> None:
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_SHUTDOWN_S,
     )
-    shutdown.run(config, drain_s=settings.drain_seconds)
+    if settings.workers > 1:
+        logs.configure_logs(settings)
+        workers.serve_with_workers(config, drain_s=settings.drain_seconds)
+    else:
+        workers.serve(config, drain_s=settings.drain_seconds)
 
 
 @contextlib.contextmanager

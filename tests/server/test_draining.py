@@ -3,19 +3,17 @@
 import asyncio
 import signal
 import socket
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors.multiprocess import SIGNALS
 
-from app.server import shutdown
+from app.server import workers
 from app.server.protocol import GatewayProtocol
-from app.server.shutdown import DrainingServer, hold_back_connections
+from app.server.shutdown import DrainingServer
 from tests.support.pooling import Client
 from tests.support.servers import answer_lifespan
 from tests.support.waiting import until
@@ -130,22 +128,19 @@ async def test_a_request_that_has_begun_to_arrive_is_answered_before_the_end() -
     assert b"connection: close" in answer
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such filter")
-async def test_while_connections_are_held_back_those_made_before_are_taken() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        place = listener.getsockname()
-        with socket.create_connection(place) as early:
-            hold_back_connections(listener.fileno())
-            early.sendall(b"here")
-            taken, _ = listener.accept()
-            heard = taken.recv(10)
-            taken.close()
-        with socket.socket() as late:
-            late.settimeout(0.3)
-            with pytest.raises(TimeoutError):
-                late.connect(place)
+async def test_connections_that_wait_to_be_taken_are_served_although_it_stops_listening() -> None:
+    async with told_to_stop(0.3, Application()) as (server, port):
+        listener = server.servers[0].sockets[0]
+        asyncio.get_running_loop().remove_reader(listener.fileno())
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        server.handle_exit(signal.SIGTERM, None)
+        await asyncio.sleep(0.4)
+        writer.write(b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\nx")
+        answer = await reader.read()
+        writer.close()
 
-    assert heard == b"here"
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answer
 
 
 def test_a_port_that_is_taken_is_a_failed_start() -> None:
@@ -153,37 +148,6 @@ def test_a_port_that_is_taken_is_a_failed_start() -> None:
         config = uvicorn.Config(Application(), port=taken.getsockname()[1], ws="none", log_config=None)
 
         with pytest.raises(SystemExit) as ended:
-            shutdown.run(config, drain_s=0)
+            workers.serve(config, drain_s=0)
 
     assert ended.value.code == STARTUP_FAILURE
-
-
-@pytest.fixture
-def _signals_as_before() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-@pytest.mark.usefixtures("_signals_as_before")
-def test_a_supervisor_leaves_its_socket_to_the_workers_that_are_ending() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        supervisor = shutdown.Supervisor(uvicorn.Config(Application(), workers=2), [listener], drain_s=0)
-
-        supervisor.terminate_all()
-
-        assert listener.fileno() == -1
-
-
-def test_a_worker_drains_and_leaves_the_shared_socket_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GATEWAY_DRAIN_SECONDS", "7")
-    worker = shutdown.Worker(uvicorn.Config(Application(), workers=2), [])
-
-    server = worker.server
-
-    assert isinstance(server, DrainingServer)
-    assert worker.server is server
-    assert (server._drain_s, server._owns_socket) == (7, False)
-    worker.parent_conn.close()
-    worker.child_conn.close()
