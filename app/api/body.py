@@ -43,17 +43,16 @@ def validated(adapter: pydantic.TypeAdapter[T], body: bytes) -> T:
     Raises:
         MalformedJson, InvalidArgument: As `to_request_error` tells.
     """
-    _check_syntax(body)
     try:
-        return adapter.validate_json(body)
+        return adapter.validate_python(_parsed(body))
     except pydantic.ValidationError as error:
         raise to_request_error(error) from None
 
 
-def _check_syntax(body: bytes) -> None:
-    # The validator takes NaN for a number, and the last one of two members with the same name.
+def _parsed(body: bytes) -> Any:
+    # The validator's own parser takes NaN for a number, and the last one of two members with the same name.
     try:
-        jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys")
+        return jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys")
     except ValueError as error:
         what, _, place = str(error).rpartition(" at ")
         if what.startswith("Detected duplicate key"):  # its name is the caller's, and not repeated

@@ -4,7 +4,6 @@ from typing import Any, cast
 
 import orjson
 import pydantic
-import pydantic_core
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -68,7 +67,7 @@ async def locate_batch(body: schemas.BatchRequest, request: Request) -> Response
     queries: dict[int, LocationQuery] = {}
     for index, item in enumerate(envelope.requests):
         try:
-            queries[index] = _ITEM.validate_json(pydantic_core.to_json(item)).to_query()
+            queries[index] = _ITEM.validate_python(item).to_query()
         except pydantic.ValidationError as error:
             outcomes[index] = to_request_error(error)
         except GatewayError as error:

@@ -47,7 +47,7 @@ def _read_as_json(schema: Any) -> Any:
     """Apply the rules to the schema of one member; a schema that has them already stays as it is."""
     match schema:
         case {"type": "int"}:
-            return core_schema.no_info_before_validator_function(_to_integer, schema)
+            return _from_any_number(schema)
         case {"type": "list"}:
             return {**schema, "items_schema": _read_as_json(schema["items_schema"])}
         case {"type": "default"}:
@@ -77,5 +77,10 @@ def _to_default(value: Any) -> Any:
     return value
 
 
-def _to_integer(value: Any) -> Any:
-    return int(value) if type(value) is float and value.is_integer() else value
+def _from_any_number(schema: Any) -> CoreSchema:
+    """Read a number, then the integer that it has to be; documented as an integer, and without a call into Python."""
+    number = core_schema.float_schema(strict=True, allow_inf_nan=False)
+    integer = {**schema, "strict": False}
+    return core_schema.lax_or_strict_schema(
+        lax_schema=schema, strict_schema=core_schema.chain_schema([number, integer])
+    )

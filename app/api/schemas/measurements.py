@@ -15,7 +15,6 @@ from app.model import AccessPoint, CellTower, Evidence, GnssEvidence
 _MAC = re.compile(
     r"[0-9a-f]{12}|[0-9a-f]{2}([:.-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|[0-9a-f]{4}([.:-])[0-9a-f]{4}\2[0-9a-f]{4}"
 )
-_NOT_HEX = str.maketrans("", "", ":.-")
 # Base64 of a whole UBX frame starts with "tWI", which is no hexadecimal; a bare payload is at least 16 characters.
 _HEXADECIMAL = re.compile(r"(?=.*[0-9])(0[xX])?([0-9A-Fa-f]{2}[:-]?){8,}")
 _URL_SAFE = str.maketrans("-_", "+/")
@@ -39,11 +38,12 @@ def _decode_base64(value: Any) -> bytes:
 
 def _to_mac(value: str) -> str:
     text = value.strip().lower()
-    if not _MAC.fullmatch(text):
+    written = _MAC.fullmatch(text)
+    if written is None:
         raise PydanticCustomError(
             "mac_address", "must be a MAC address: 12 hexadecimal digits, with ':', '-', '.' or none between"
         )
-    return text.translate(_NOT_HEX)
+    return text.replace(written[1] or written[2] or ":", "")
 
 
 Payload = Annotated[
