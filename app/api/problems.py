@@ -80,6 +80,7 @@ _CODES = {
     "less_than": "OUT_OF_RANGE",
     "less_than_equal": "OUT_OF_RANGE",
     "finite_number": "OUT_OF_RANGE",
+    "int_parsing_size": "OUT_OF_RANGE",
     "too_long": "TOO_MANY",
     "too_short": "TOO_FEW",
     "string_too_long": "TOO_LONG",
@@ -165,6 +166,8 @@ def _words(error: Any) -> str:
         return "is not a member known here"
     if error["type"] == "missing":
         return "is required"
+    if error["type"] == "int_parsing_size":
+        return "has too many digits"
     if error["type"] == "string_pattern_mismatch":
         return "does not have the form that is documented"
     message: str = error["msg"]
