@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None, description="Postgres; unset: embedded Postgres in GATEWAY_DATA_DIR"
     )
+    database_direct_url: SecretStr | None = Field(
+        default=None,
+        description="the same database past a pooler in transaction mode, for what needs a connection of its own",
+    )
     data_dir: Path = Field(default=Path(".data"), description="where embedded Postgres keeps its files")
     postgres_bin: Path | None = Field(
         default=None, description="folder with Postgres programs to use instead of the packaged ones"
@@ -133,6 +137,12 @@ class Settings(BaseSettings):
         default=None, description="json or text; unset: text on a terminal, json elsewhere"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
+
+    @property
+    def direct_database_url(self) -> str | None:
+        """The configured database, past a pooler where there is one; None where the embedded one is used."""
+        url = self.database_direct_url or self.database_url
+        return url.get_secret_value() if url is not None else None
 
     def retention(self) -> dict[str, timedelta]:
         """Tell how long each kind of data is kept; kinds that are kept for good are left out."""

@@ -81,7 +81,11 @@ async def open_gateway(
 
 async def open_storage(settings: Settings, stack: AsyncExitStack, recorder: Recorder | None) -> Storage:
     """Open the configured database, or start the embedded one, and start the writer."""
-    database = Database(await _database_url(settings, stack), pool_size=settings.database_pool)
+    database = Database(
+        await _database_url(settings, stack),
+        direct_url=settings.database_direct_url.get_secret_value() if settings.database_direct_url else None,
+        pool_size=settings.database_pool,
+    )
     stack.push_async_callback(database.aclose)
     with contextlib.suppress(Unavailable):
         await database.compare_clocks()

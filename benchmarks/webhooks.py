@@ -13,8 +13,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from app.storage.urls import to_async_url
-
 PATH = "/callbacks/thingspace/{token}"
 
 
@@ -84,7 +82,9 @@ class Row(Base):
 
 @asynccontextmanager
 async def _connected(app: FastAPI) -> AsyncIterator[None]:
-    engine = create_async_engine(to_async_url(os.environ["OBVIOUS_DATABASE_URL"]), pool_size=20)
+    engine = create_async_engine(
+        os.environ["OBVIOUS_DATABASE_URL"].replace("postgresql://", "postgresql+asyncpg://", 1), pool_size=20
+    )
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
     app.state.sessions = async_sessionmaker(engine)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.pool import NullPool
 
 from app.embedded_postgres import EmbeddedPostgres
+from app.storage.connections import Connector
 from app.storage.database import Database
-from app.storage.migrate import to_async_url
 from tests.support.postgres import DatabaseServer, copy_cluster, migrated_database, running_server
 
 pytest_plugins = ["tests.support.shared_gateway"]
@@ -73,7 +73,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     """An engine on the test's own database."""
-    engine = create_async_engine(to_async_url(database_url))
+    engine = Connector(database_url).create_engine()
     yield engine
     await engine.dispose()
 
@@ -89,7 +89,7 @@ def shared_database_url(database_server: DatabaseServer, template_url: str) -> I
 @pytest.fixture
 async def session(shared_database_url: str) -> AsyncIterator[AsyncSession]:
     """A session whose every change is taken back at the end, its commits included."""
-    engine = create_async_engine(to_async_url(shared_database_url), poolclass=NullPool)
+    engine = Connector(shared_database_url).create_engine(poolclass=NullPool)
     async with engine.connect() as connection, connection.begin() as transaction:
         async with AsyncSession(
             connection, expire_on_commit=False, join_transaction_mode="create_savepoint"

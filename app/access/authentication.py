@@ -5,19 +5,30 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
+from secrets import token_hex
+
+import structlog
 
 from app.caller import BOOTSTRAP, Caller
+from app.errors import Unavailable
 from app.storage import keys
-from app.storage.database import AWAY, UNMIGRATED, Connection, Database
+from app.storage.connections import Connection
+from app.storage.database import AWAY, UNMIGRATED, Database
+
+log = structlog.get_logger()
 
 PREFIX = "lg_"
 """How every key begins that the gateway has made."""
 
-_HEARTBEAT_S = 1.0
-_TRUSTED_S = 3.0
-_ANSWER_WITHIN_S = 2.0
+_HEARTBEAT_S = 0.3
+_TRUSTED_S = 1.0
+_ANSWER_WITHIN_S = 1.0
 _LOOKUPS_AT_ONCE = 2
 _MOST_UNKNOWN = 10_000
+_DEAF = (
+    "notifications of the database do not arrive, so every key is looked up; where GATEWAY_DATABASE_URL leads to a "
+    "pooler, set GATEWAY_DATABASE_DIRECT_URL"
+)
 _LOST = (*AWAY, *UNMIGRATED, TimeoutError)
 
 
@@ -34,7 +45,7 @@ class Authenticator:
     """Finds callers by their keys.
 
     All keys in use are kept in memory, so that a good key costs no query and a wrong one but the first. The copy counts
-    only while a connection that listens for changes has answered within the last three seconds.
+    only while this process has heard its own notifications within the last second.
     """
 
     def __init__(self, database: Database, bootstrap: str | None) -> None:
@@ -46,6 +57,9 @@ class Authenticator:
         self._lookups = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
         self._trusted_until = 0.0
         self._changed = asyncio.Event()
+        self._heard = asyncio.Event()
+        self._is_deaf = False
+        self._own_channel = f"gateway_alive_{token_hex(8)}"
 
     async def holder(self, key: str) -> Caller | None:
         """Find whose key this is; None when it is nobody's, revoked or expired.
@@ -87,7 +101,8 @@ class Authenticator:
             return
         try:
             await connection.add_listener(keys.CHANNEL, self.forget)
-            while True:
+            await connection.add_listener(self._own_channel, self._hear)
+            while await self._hears_itself():
                 await self._learn(connection)
         except _LOST:
             return
@@ -108,9 +123,29 @@ class Authenticator:
         self._known, self._trusted_until = known, started + _TRUSTED_S
         while not await self._has_changed():
             started = time.monotonic()
-            async with asyncio.timeout(_ANSWER_WITHIN_S):
-                await connection.fetchval("SELECT 1")
+            if not await self._hears_itself():
+                return
             self._trusted_until = started + _TRUSTED_S
+
+    def _hear(self, *_: object) -> None:
+        self._heard.set()
+
+    async def _hears_itself(self) -> bool:
+        """Tell whether notifications arrive here; a pooler that shares connections between transactions drops them."""
+        self._heard.clear()
+        try:
+            async with asyncio.timeout(_ANSWER_WITHIN_S):
+                # Over another connection, as every change of a key comes.
+                async with self._database.session() as session:
+                    await keys.notify(session, self._own_channel)
+                await self._heard.wait()
+        except (TimeoutError, Unavailable):
+            if not self._is_deaf:
+                log.warning(_DEAF)
+            self._is_deaf = True
+            return False
+        self._is_deaf = False
+        return True
 
     async def _has_changed(self) -> bool:
         try:

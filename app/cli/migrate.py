@@ -67,8 +67,7 @@ async def _migrate(settings: "Settings", to: str, *, is_quiet: bool) -> "Route":
     from app.embedded_postgres import EmbeddedPostgres
     from app.startup.database import check_database, explained
 
-    if settings.database_url is not None:
-        url = settings.database_url.get_secret_value()
+    if (url := settings.direct_database_url) is not None:
         await check_database(url, migrated=False)
         async with explained(url):
             return await _go(url, to, is_quiet=is_quiet)

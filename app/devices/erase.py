@@ -10,7 +10,8 @@ from app.errors import GatewayError, IncompatibleState
 from app.locate import Locate
 from app.periodic import Periodic
 from app.storage import erasure
-from app.storage.database import Connection, Database, reaching
+from app.storage.connections import Connection
+from app.storage.database import Database, reaching
 from app.storage.erasure import Traces
 from app.storage.writer import Writer
 

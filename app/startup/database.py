@@ -11,9 +11,10 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError
 
 from app.errors import DatabaseUnusable
+from app.storage.connections import Connector
 from app.storage.database import NOT_MIGRATED
 from app.storage.revisions import is_older
-from app.storage.urls import Target, target_of, to_dsn
+from app.storage.urls import Target, target_of
 
 OLDEST_POSTGRES = 15
 _TIMEOUT_S = 5.0
@@ -47,7 +48,7 @@ async def check_database(url: str, *, migrated: bool = True) -> DatabaseState:
         DatabaseUnusable: The database cannot be used; the text says why and what to do.
     """
     async with explained(url):
-        connection = await asyncpg.connect(to_dsn(url), timeout=_TIMEOUT_S)
+        connection = await Connector(url).connect(timeout_s=_TIMEOUT_S)
         try:
             version = connection.get_server_version()
             revision = await _revision(connection)
@@ -71,7 +72,7 @@ async def explained(url: str) -> AsyncIterator[None]:
         yield
     except DBAPIError as error:
         raise explain(_cause(error), target_of(url)) from None
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise explain(error, target_of(url)) from None
 
 
@@ -81,7 +82,7 @@ def _unusable(reason: Reason, detail: str) -> DatabaseUnusable:
     return error
 
 
-def explain(error: BaseException, target: Target) -> DatabaseUnusable:
+def explain(error: BaseException, target: Target) -> DatabaseUnusable:  # noqa: C901 -- one case per cause
     """Say in one sentence why a database cannot be used, and what to do."""
     match error:
         case socket.gaierror():
@@ -106,6 +107,10 @@ def explain(error: BaseException, target: Target) -> DatabaseUnusable:
             return _unusable("refused", detail)
         case asyncpg.TooManyConnectionsError():
             detail = f"{target} has no connection left; raise its max_connections, or lower GATEWAY_DATABASE_POOL."
+        case asyncpg.TargetServerAttributeNotMatched():
+            detail = (
+                "No server of GATEWAY_DATABASE_URL is the primary; wait for the failover to end, or correct the URL."
+            )
         case asyncpg.CannotConnectNowError():
             detail = f"{target} is starting or stopping; try again in a moment."
         case _:

@@ -58,7 +58,7 @@ def prepared(
         if settings.database_url is None:
             url = stack.enter_context(embedded_database(settings, on_step))
         else:
-            url = settings.database_url.get_secret_value()
+            url = settings.direct_database_url or ""
         summary = asyncio.run(_look(settings, url, needs_database=needs_database))
         yield Preparation(settings=settings, summary=summary, configuration=configuration)
 

@@ -3,25 +3,21 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from time import time_ns
-from typing import TypeAlias
 
 import asyncpg
 import structlog
+from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.errors import Unavailable
 from app.observability import metrics
 from app.storage.clock import TOLERATED_SKEW, DatabaseClock
-from app.storage.migrate import to_async_url, to_dsn
+from app.storage.connections import Connection, Connector, is_standby
 
 log = structlog.get_logger()
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-"""A plain connection; the class is generic for type checkers alone."""
-
-CONNECT_TIMEOUT_S = 5.0
 AWAY = (
     OSError,
     asyncpg.InterfaceError,
@@ -46,29 +42,32 @@ NOT_MIGRATED = "The database has not been migrated; run: location-gateway migrat
 
 _CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError)
 _READERS = 5
-_READING_PLANS = {
-    "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "jit": "off",
-}
+_COMMAND_TIMEOUT_S = 30
+_READING_PLANS = ("enable_seqscan = off", "enable_hashjoin = off", "enable_mergejoin = off", "jit = off")
+_ONE_PLAN = "plan_cache_mode = force_generic_plan"
 """Planning for dozens of partitions takes longer than reading a page: one plan along the indexes serves for good."""
 
 
 class Database:
     """Opens sessions and connections on one Postgres database; `aclose` ends them."""
 
-    def __init__(self, url: str, *, pool_size: int = 10, pool_timeout_s: float = 10) -> None:
-        """Prepare a pool; nothing is connected until the first use."""
-        self._dsn = to_dsn(url)
-        self.engine: AsyncEngine = create_async_engine(
-            to_async_url(url),
+    def __init__(
+        self, url: str, *, direct_url: str | None = None, pool_size: int = 10, pool_timeout_s: float = 10
+    ) -> None:
+        """Prepare a pool; nothing is connected until the first use.
+
+        Args:
+            direct_url: Leads past a pooler that `url` leads to, for what needs a connection of its own. Where it is
+                given, nothing is kept on the other connections from one transaction to the next.
+        """
+        self._connector = Connector(url, is_pooled=direct_url is not None)
+        self._direct = Connector(direct_url) if direct_url is not None else self._connector
+        self.engine: AsyncEngine = self._connector.create_engine(
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=pool_timeout_s,
             pool_pre_ping=True,
-            connect_args={"timeout": CONNECT_TIMEOUT_S, "command_timeout": 30},
+            command_timeout_s=_COMMAND_TIMEOUT_S,
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self._readers: asyncpg.Pool[asyncpg.Record] | None = None
@@ -101,10 +100,15 @@ class Database:
                     yield session
         except NoConnectionFree as error:
             raise Unavailable("All database connections are in use.", retry_after_s=1) from error
+        except Unavailable as error:
+            if _is_read_only(error):
+                # Its address leads to another server soon; a connection that is kept never does.
+                await self._renew()
+            raise
 
-    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
-        """Open a plain connection outside the pool; the caller closes it."""
-        return await asyncpg.connect(self._dsn, timeout=CONNECT_TIMEOUT_S)
+    async def connect(self) -> Connection:
+        """Open a plain connection outside the pool and past any pooler; the caller closes it."""
+        return await self._direct.connect()
 
     async def fetch(self, statement: str, *arguments: object) -> "list[asyncpg.Record]":
         """Run one statement that only reads, on a plain connection; costs a third of a session.
@@ -122,24 +126,40 @@ class Database:
     async def _fetch(self, statement: str, arguments: "tuple[object, ...]") -> "list[asyncpg.Record]":
         if self._readers is None:
             self._readers = asyncpg.create_pool(
-                self._dsn,
+                connect=self._connector.connect,
                 min_size=0,
                 max_size=_READERS,
+                init=None if self._connector.is_pooled else _plan_by_index,
                 reset=_keep_as_it_is,
-                timeout=CONNECT_TIMEOUT_S,
-                command_timeout=30,
-                server_settings=_READING_PLANS,
+                command_timeout=_COMMAND_TIMEOUT_S,
             )
         # Does nothing but the first time.
         await self._readers
         async with self._readers.acquire(timeout=self._pool_timeout_s) as connection:
-            return await connection.fetch(statement, *arguments)
+            if is_standby(connection):
+                connection.terminate()
+                raise asyncpg.InterfaceError("the server has become a standby")
+            if not self._connector.is_pooled:
+                return await connection.fetch(statement, *arguments)
+            async with connection.transaction():
+                await connection.execute("; ".join(f"SET LOCAL {setting}" for setting in _READING_PLANS))
+                return await connection.fetch(statement, *arguments)
+
+    async def _renew(self) -> None:
+        """Let all connections that are kept be opened anew."""
+        await self.engine.dispose()
+        if self._readers is not None:
+            await self._readers.expire_connections()
 
     async def aclose(self) -> None:
         """Close the pools."""
         await self.engine.dispose()
         if self._readers is not None:
             await self._readers.close()
+
+
+async def _plan_by_index(connection: Connection) -> None:
+    await connection.execute("; ".join(f"SET {setting}" for setting in (*_READING_PLANS, _ONE_PLAN)))
 
 
 async def _keep_as_it_is(_: object) -> None:
@@ -162,6 +182,18 @@ def reaching() -> Iterator[None]:
         raise _unavailable(cause) from error
     except (*AWAY, *UNMIGRATED, TimeoutError) as error:
         raise _unavailable(error) from error
+
+
+async def in_recovery(session: AsyncSession) -> bool:
+    """Tell whether the server is a standby, which takes no changes."""
+    return bool(await session.scalar(select(func.pg_is_in_recovery())))
+
+
+def _is_read_only(error: Unavailable) -> bool:
+    cause = error.__cause__
+    if isinstance(cause, DBAPIError) and cause.orig is not None:
+        cause = cause.orig.__cause__
+    return isinstance(cause, asyncpg.ReadOnlySQLTransactionError)
 
 
 def _unavailable(cause: BaseException | None) -> Unavailable:

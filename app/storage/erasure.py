@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 
 from app.identifiers import readings
-from app.storage.database import Connection
+from app.storage.connections import Connection
 from app.storage.rows import EPOCH, public_id
 
 _BODY_OF_IMEI = 14

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.caller import Caller, Reach
 from app.identifiers import canonical_patterns
-from app.storage.database import Connection
+from app.storage.connections import Connection
 from app.storage.rows import public_id
 from app.storage.tables import KeyRow
 
@@ -95,4 +95,9 @@ async def locked(session: AsyncSession, key: UUID) -> KeyRow | None:
 
 async def announce(session: AsyncSession) -> None:
     """Tell all processes that keys have changed, once this transaction is committed."""
-    await session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+    await notify(session, CHANNEL)
+
+
+async def notify(session: AsyncSession, channel: str) -> None:
+    """Notify those who listen to a channel, once this transaction is committed."""
+    await session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": channel})

@@ -10,11 +10,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import NullPool
 
+from app.storage.connections import Connector
 from app.storage.revisions import MIGRATIONS, Route, is_older, route
-from app.storage.urls import to_async_url, to_dsn
 
 __all__ = [
     "MIGRATIONS",
@@ -24,8 +24,6 @@ __all__ = [
     "migrate",
     "partitions",
     "revision",
-    "to_async_url",
-    "to_dsn",
     "to_sql",
     "upgrade",
 ]
@@ -121,7 +119,7 @@ def _revision(connection: Connection) -> str | None:
 
 @asynccontextmanager
 async def _connect(url: str) -> AsyncIterator[AsyncConnection]:
-    engine = create_async_engine(to_async_url(url), poolclass=NullPool)
+    engine = Connector(url).create_engine(poolclass=NullPool)
     try:
         async with engine.connect() as connection:
             yield connection

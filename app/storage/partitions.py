@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, date, datetime, timedelta
 
-from app.storage.database import Connection
+from app.storage.connections import Connection
 from app.storage.rows import EPOCH
 
 PARTITIONED = {"reports": "at", "callbacks": "received_at", "audit": "at"}

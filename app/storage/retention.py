@@ -11,7 +11,8 @@ import structlog
 from app.observability import metrics
 from app.storage import partitions
 from app.storage.clock import TOLERATED_SKEW
-from app.storage.database import Connection, Database
+from app.storage.connections import Connection
+from app.storage.database import Database
 
 log = structlog.get_logger()
 

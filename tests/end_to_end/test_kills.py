@@ -11,7 +11,8 @@ from typing import NamedTuple
 import pytest
 
 from app.embedded_postgres import EmbeddedPostgres
-from app.storage.database import Connection, Database
+from app.storage.connections import Connection
+from app.storage.database import Database
 from app.storage.migrate import upgrade
 from tests.support.callback_senders import Sender, stored_numbers
 from tests.support.gateways import KEY, any_port

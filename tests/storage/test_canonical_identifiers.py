@@ -8,12 +8,13 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import NullPool
 
 from app.providers.thingspace.callbacks import ThingSpaceCallbacks
 from app.providers.thingspace.settings import ThingSpaceSettings
-from app.storage.migrate import to_async_url, upgrade
+from app.storage.connections import Connector
+from app.storage.migrate import upgrade
 from app.storage.rows import content_hash, report_id_of_hash, to_row
 
 BEFORE = "0007"
@@ -54,7 +55,7 @@ VALUES (now(), gen_random_uuid(), 'k', 'r', 'locate', 'located', '99000112345678
 async def before(empty_database_url: str) -> AsyncIterator[AsyncConnection]:
     """A connection to a database of the release before."""
     await upgrade(empty_database_url, BEFORE)
-    engine = create_async_engine(to_async_url(empty_database_url), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    engine = Connector(empty_database_url).create_engine(poolclass=NullPool, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
         yield connection
     await engine.dispose()

@@ -10,7 +10,8 @@ import pytest
 
 from app.embedded_postgres import EmbeddedPostgres
 from app.main import create_app
-from app.storage.migrate import to_dsn, upgrade
+from app.storage.migrate import upgrade
+from app.storage.urls import to_dsn
 from tests.support.gateways import asking, settings
 from tests.support.postgres import in_thread
 from tests.support.vendors import CALLBACK_PATH, DEVICE, VARIABLES, Vendors, message

@@ -17,14 +17,13 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresFailed, embedded_postgres
 from app.embedded_postgres.account import account_for
 from app.embedded_postgres.locks import FileLock
 from app.embedded_postgres.process import is_alive, wait_for_end
-from app.storage.migrate import to_async_url
+from app.storage.connections import Connector
 from tests.support.postgres import copy_cluster
 from tests.support.servers import running
 
@@ -104,7 +103,7 @@ async def test_it_is_reached_over_loopback_and_over_a_socket(quick: Start) -> No
 
 
 async def test_an_engine_reaches_its_socket(quick: Start) -> None:
-    engine = create_async_engine(to_async_url(quick().socket_url), poolclass=NullPool)
+    engine = Connector(quick().socket_url).create_engine(poolclass=NullPool)
 
     async with engine.connect() as connection:
         address = await connection.scalar(text("SELECT inet_server_addr()"))

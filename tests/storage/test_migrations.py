@@ -7,10 +7,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
-from app.storage.migrate import MIGRATIONS, current, downgrade, is_current, partitions, revision, to_async_url, upgrade
+from app.storage.connections import Connector
+from app.storage.migrate import MIGRATIONS, current, downgrade, is_current, partitions, revision, upgrade
 from app.storage.rows import NewSimpleFix
 from app.storage.tables import Base
 from app.storage.writer import arguments
@@ -40,7 +41,7 @@ UNION ALL SELECT udt_name, attribute_name || ' ' || data_type FROM information_s
 
 
 async def tables(url: str) -> dict[str, set[str]]:
-    engine = create_async_engine(to_async_url(url), poolclass=NullPool)
+    engine = Connector(url).create_engine(poolclass=NullPool)
     found: dict[str, set[str]] = {}
     async with engine.connect() as connection:
         for table, part in await connection.execute(text(PARTS)):
@@ -56,7 +57,7 @@ def changes_tables(revision: str) -> bool:
 
 
 async def is_ready(url: str) -> bool:
-    engine = create_async_engine(to_async_url(url), poolclass=NullPool)
+    engine = Connector(url).create_engine(poolclass=NullPool)
     async with engine.connect() as connection:
         ready = await is_current(connection)
     await engine.dispose()
@@ -139,7 +140,7 @@ async def test_a_migrated_database_is_current(database_url: str) -> None:
 
 
 async def test_a_database_migrated_by_a_newer_release_is_current(database_url: str) -> None:
-    engine = create_async_engine(to_async_url(database_url))
+    engine = Connector(database_url).create_engine()
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = 'of next year'"))
     await engine.dispose()
@@ -150,7 +151,7 @@ async def test_a_database_migrated_by_a_newer_release_is_current(database_url: s
 async def test_a_new_migration_is_written_from_what_has_changed(empty_database_url: str, tmp_path: Path) -> None:
     await asyncio.to_thread(shutil.copytree, MIGRATIONS, tmp_path / "migrations")
     await upgrade(empty_database_url)
-    engine = create_async_engine(to_async_url(empty_database_url))
+    engine = Connector(empty_database_url).create_engine()
     async with engine.begin() as connection:
         await connection.execute(text("ALTER TABLE positions DROP COLUMN mdn"))
     await engine.dispose()

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.storage import partitions
-from app.storage.database import Connection, Database
+from app.storage.connections import Connection
+from app.storage.database import Database
 from tests.support.reports import located, store
 
 NOW = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)

@@ -9,7 +9,8 @@ from sqlalchemy import text
 from app.settings import Settings
 from app.storage import partitions, retention
 from app.storage.clock import DatabaseClock
-from app.storage.database import Connection, Database
+from app.storage.connections import Connection
+from app.storage.database import Database
 from app.storage.rows import NewCallback
 from tests.support.reports import NOON, located, store
 

@@ -14,7 +14,8 @@ from sqlalchemy import text
 
 from app.embedded_postgres import EmbeddedPostgres
 from app.errors import Unavailable
-from app.storage.database import Connection, Database
+from app.storage.connections import Connection
+from app.storage.database import Database
 from app.storage.migrate import upgrade
 from app.storage.rows import NewCallback, new_id
 from app.storage.writer import Entry, Writer, queue

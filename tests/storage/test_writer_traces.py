@@ -6,7 +6,8 @@ import pytest
 from opentelemetry.trace import StatusCode
 
 from app.errors import Unavailable
-from app.storage.database import Connection, Database
+from app.storage.connections import Connection
+from app.storage.database import Database
 from app.storage.writer import Entry, Writer
 from tests.support.recorders import Recording, attributes, is_below
 from tests.support.reports import NOON, located

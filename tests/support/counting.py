@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from app.storage.database import Connection, Database
+from app.storage.connections import Connection
+from app.storage.database import Database
 
 
 class _Counted:

@@ -14,7 +14,8 @@ import asyncpg
 from sqlalchemy.engine import make_url
 
 from app.embedded_postgres import EmbeddedPostgres
-from app.storage.migrate import to_dsn, upgrade
+from app.storage.migrate import upgrade
+from app.storage.urls import to_dsn
 
 EXTERNAL = "TEST_DATABASE_URL"
 

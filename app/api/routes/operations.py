@@ -16,10 +16,12 @@ from app.errors import InvalidArgument, NotFound, Unavailable
 from app.listeners import Listener
 from app.observability.metrics import exposition
 from app.provider import Provider
-from app.storage.database import NOT_MIGRATED
+from app.storage.database import NOT_MIGRATED, in_recovery
 from app.storage.migrate import is_current
 
 router = APIRouter(tags=["operations"])
+
+_LONGEST_WAIT_S = 10.0
 
 
 @router.get("/healthz", summary="Liveness", response_description="The process is up")
@@ -35,14 +37,18 @@ async def healthz() -> schemas.HealthAnswer:
     responses=examples.problems(Unavailable),
 )
 async def readyz(request: Request) -> Response:
-    """Succeeds if the database can be reached and is migrated to this version, and the process is not stopping.
+    """Succeeds if the database can be reached, takes changes and is migrated, and the process is not stopping.
 
     A stopping process is not ready while it still serves, so that load balancers take it out.
     """
     gateway = gateway_of(request)
     if gateway.stopping.is_set():
         raise Unavailable("The gateway is stopping.", retry_after_s=5)
+    if gateway.writer.oldest_wait_s() > _LONGEST_WAIT_S:
+        raise Unavailable("Callbacks wait too long for the database to store them.", retry_after_s=5)
     async with gateway.database.session() as session:
+        if await in_recovery(session):
+            raise Unavailable("The database server is a standby.", retry_after_s=5)
         migrated = await is_current(await session.connection())
     if not migrated:
         raise Unavailable(NOT_MIGRATED)

@@ -13,7 +13,7 @@ import structlog
 from app.errors import Overloaded, Unavailable
 from app.observability import metrics
 from app.observability.tracing import Commit, Recorder, Trace
-from app.storage.database import Connection
+from app.storage.connections import Connection
 from app.storage.writer.aliases import KnownAliases
 from app.storage.writer.entries import Batch, Entry, Stored, Waiting
 from app.storage.writer.storing import Store
@@ -152,6 +152,10 @@ class Writer:
     def _half(self) -> int:
         """Halve the number of entries that have been here at once, of late."""
         return min(self._batch_limit, max(_SMALL, math.ceil(self._crowd / 2)))
+
+    def oldest_wait_s(self) -> float:
+        """Return for how long the oldest entry that is not stored yet has waited, in seconds."""
+        return max((time.perf_counter() - batch.begun_at for batch in self._open), default=0.0)
 
     async def drained(self) -> None:
         """Wait until everything queued before this call is committed or refused."""

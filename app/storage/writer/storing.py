@@ -14,7 +14,8 @@ from app.errors import Unavailable
 from app.observability import metrics
 from app.plausibility import IDENTIFIER_UNREADABLE
 from app.storage.audit import NewAudit
-from app.storage.database import NOT_MIGRATED, UNMIGRATED, Connection
+from app.storage.connections import Connection
+from app.storage.database import NOT_MIGRATED, UNMIGRATED
 from app.storage.rows import NewCallback, NewReport, NewSimpleFix, report_id_of_hash
 from app.storage.writer import arguments
 from app.storage.writer.aliases import KnownAliases, NewAlias

@@ -1,0 +1,122 @@
+"""Opens connections to Postgres: at the right one of several hosts, in the role that is wanted, through poolers too.
+
+This is the one place that knows how a configured URL becomes a connection; engines and plain connections are made here.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import asyncpg
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from app.storage.urls import Target, targets_of
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+"""A plain connection; the class is generic for type checkers alone."""
+
+CONNECT_TIMEOUT_S = 5.0
+_LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
+class _PooledConnection(asyncpg.Connection):
+    """A connection through a pooler that may ask another server with each message outside a transaction."""
+
+    async def set_type_codec(self, *args: Any, **kwargs: Any) -> None:
+        """Set a codec, for which the server is asked in several messages; SQLAlchemy does this on connecting."""
+        async with self.transaction():
+            await super().set_type_codec(*args, **kwargs)
+
+
+class Connector:
+    """Connects to the database of a URL.
+
+    Args:
+        url: Of libpq's forms, with one host or several.
+        is_pooled: A pooler is in between that gives every transaction another server connection, so that nothing may
+            be kept on it: neither prepared statements nor settings.
+    """
+
+    def __init__(self, url: str, *, is_pooled: bool = False) -> None:
+        self._targets = targets_of(url)
+        self.is_pooled = is_pooled
+
+    async def connect(self, *_: object, timeout_s: float = CONNECT_TIMEOUT_S, **options: Any) -> Connection:
+        """Open a plain connection to the first host that plays the role which the URL asks for.
+
+        Args:
+            timeout_s: How long to wait for each host.
+            options: As for `asyncpg.connect`.
+
+        Raises:
+            OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError: No host can be used.
+            asyncpg.TargetServerAttributeNotMatched: None of them plays that role.
+        """
+        if self.is_pooled:
+            options |= {"statement_cache_size": 0, "connection_class": _PooledConnection}
+        error: Exception | None = None
+        for target in self._targets:
+            try:
+                return await self._connect_to(target, timeout_s, options)
+            except _LOST as cause:
+                # A host that is up and refuses tells more than one that is down.
+                error = cause if error is None or isinstance(error, OSError) else error
+        assert error is not None
+        raise error
+
+    async def _connect_to(self, target: Target, timeout_s: float, options: dict[str, Any]) -> Connection:
+        connection: Connection = await asyncpg.connect(target.dsn, timeout=timeout_s, **options)
+        try:
+            await self._check_role(connection, target.role)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    async def _check_role(self, connection: Connection, role: str) -> None:
+        if role == "any":
+            return
+        reported = is_standby(connection)
+        if reported is None:
+            # A transaction, since a pooler could ask one server for the plan and another one for the answer.
+            async with connection.transaction():
+                reported = await connection.fetchval("SELECT pg_is_in_recovery()")
+        if reported != (role == "standby"):
+            raise asyncpg.TargetServerAttributeNotMatched(f"the server is not {role}")
+
+    def create_engine(self, *, command_timeout_s: float | None = None, **options: Any) -> AsyncEngine:
+        """Make an engine whose connections are opened here; `options` as for `create_async_engine`."""
+        engine = create_async_engine(
+            "postgresql+asyncpg://",
+            connect_args={
+                "async_creator_fn": self._creator(command_timeout_s),
+                "prepared_statement_cache_size": 0 if self.is_pooled else 100,
+                "prepared_statement_name_func": _unnamed if self.is_pooled else None,
+            },
+            **options,
+        )
+        event.listen(engine.sync_engine, "checkout", _refuse_standby)
+        return engine
+
+    def _creator(self, command_timeout_s: float | None) -> Callable[..., Any]:
+        async def create(*_: object, **__: object) -> Connection:
+            return await self.connect(command_timeout=command_timeout_s)
+
+        return create
+
+
+def is_standby(connection: "Connection | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> bool | None:
+    """Tell whether a server is in recovery, as it reports by itself since version 14; None where it is not known."""
+    reported = getattr(connection.get_settings(), "in_hot_standby", None)
+    return None if reported is None else reported == "on"
+
+
+def _unnamed() -> str:
+    return ""
+
+
+def _refuse_standby(dbapi_connection: Any, _record: object, _proxy: object) -> None:
+    """Let the pool replace a connection whose server has become a standby since."""
+    if is_standby(dbapi_connection.driver_connection):
+        raise DisconnectionError("the server is in recovery")
