@@ -17,7 +17,7 @@ from app.provider import Provider
 from app.storage import aliases, positions
 from app.storage.database import Database
 from app.storage.rows import device_key
-from app.storage.writer import Entry, RefusedPair, Writer
+from app.storage.writer import AliasPair, Entry, Writer
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class KnownFixes:
     def forget(self, refused: Sequence[Device], default_account: AccountName | None) -> None:
         """Forget pairs of identifiers that the provider refuses to locate, as far as the alias book holds them."""
         pairs = [
-            RefusedPair(account, device.id, device.mdn)
+            AliasPair(account, device.id, device.mdn)
             for device in refused
             if (account := device.account or default_account) and device.id and device.mdn
         ]

@@ -33,7 +33,7 @@ from app.storage.idempotency import Key
 from app.storage.rows import from_milliseconds, milliseconds, new_id
 from app.storage.session_views import Counts, SessionView
 from app.storage.tables import IdempotencyRow, SessionRow
-from app.storage.writer import Entry, RefusedPair, Writer
+from app.storage.writer import AliasPair, Entry, Writer
 from app.worker import Background
 
 log = structlog.get_logger()
@@ -110,7 +110,7 @@ class SessionStart:
             return await self._earlier(intent, earlier)
         outcome = await self._call(intent)
         self._forget_if_refused(intent.plan, outcome)
-        recording = self._background.begin(self._recording.record(intent, outcome))
+        recording = self._background.begin(self._record(intent, outcome))
         try:
             async with asyncio.timeout(_ANSWER_AFTER_S):
                 answer = await asyncio.shield(recording)
@@ -149,12 +149,21 @@ class SessionStart:
             raise IdempotencyInProgress("Ask again in a moment.", retry_after_s=1)
         return intent.words.accepted(view)
 
+    async def _record(self, intent: Intent, outcome: Accepted | GatewayError) -> Answer | GatewayError:
+        answer = await self._recording.record(intent, outcome)
+        if isinstance(outcome, Accepted):
+            # The recording has taught pairs; callbacks that say otherwise from now on are newer.
+            account = intent.plan.account
+            named = [(device.id, device.mdn) for device in intent.plan.devices]
+            self._writer.forget_aliases(AliasPair(account, id_, mdn) for id_, mdn in named if id_ and mdn)
+        return answer
+
     def _forget_if_refused(self, plan: PeriodicPlan, outcome: Accepted | GatewayError) -> None:
         """Forget the pair that the provider refuses; of several devices nobody knows which one is meant."""
         [device, *others] = plan.devices
         if isinstance(outcome, DeviceNotOwned) and not others and device.id and device.mdn:
             with suppress(Overloaded, Unavailable):
-                self._writer.submit(Entry(refused=(RefusedPair(plan.account, device.id, device.mdn),)))
+                self._writer.submit(Entry(refused=(AliasPair(plan.account, device.id, device.mdn),)))
 
     async def _call(self, intent: Intent) -> Accepted | GatewayError:
         """Call the provider once; whatever is not clearly a reply leaves the outcome unknown."""

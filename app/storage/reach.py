@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select
 
 from app.caller import Reach
 from app.storage.flags import of_own_account
-from app.storage.tables import SessionDeviceRow, SessionRow
+from app.storage.tables import AliasRow, SessionDeviceRow, SessionRow
 
 MARKS = "^(mdn|name):"
 """How device keys begin that are no identifiers."""
@@ -47,18 +47,27 @@ def within(reach: Reach, add: Callable[[object], str], *, of: str) -> list[str]:
 def sessions_within(reach: Reach) -> list[ColumnElement[bool]]:
     """List what holds for sessions within reach: of their account, and of every one of their devices.
 
-    A number that a caller has given counts once the provider has accepted it. Of a session that has lost devices to an
-    erasure nobody can tell any more whether they were within reach.
+    Of a session that has lost devices to an erasure nobody can tell any more whether they were within reach.
     """
     conditions: list[ColumnElement[bool]] = []
     if reach.accounts is not None:
         conditions.append(SessionRow.account.in_(sorted(reach.accounts)))
     if reach.pattern is not None:
-        allowed: ColumnElement[bool] = SessionDeviceRow.device.regexp_match(reach.pattern)
-        if not reach.names_ids:
-            by_mdn = and_(SessionRow.started_at.is_not(None), SessionDeviceRow.mdn.regexp_match(reach.pattern))
-            allowed = or_(allowed, by_mdn)
-        count = select(func.count()).select_from(SessionDeviceRow)
-        mine = count.where(SessionDeviceRow.session_id == SessionRow.id, allowed).correlate(SessionRow)
-        conditions.append(mine.scalar_subquery() == SessionRow.devices_total)
+        mine = SessionDeviceRow.session_id == SessionRow.id
+        count = select(func.count()).select_from(SessionDeviceRow).where(mine).scalar_subquery()
+        conditions += [~exists().where(mine, ~_has_device(reach, reach.pattern)), count == SessionRow.devices_total]
     return conditions
+
+
+def _has_device(reach: Reach, pattern: str) -> ColumnElement[bool]:
+    by_id = SessionDeviceRow.device.regexp_match(pattern)
+    if reach.names_ids:
+        return by_id
+    # The number may be what a caller has put beside the identifier; it counts while the provider stands by it.
+    is_vouched = exists().where(
+        AliasRow.account == SessionRow.account,
+        AliasRow.device == SessionDeviceRow.device,
+        AliasRow.mdn == SessionDeviceRow.mdn,
+    )
+    by_mdn = func.coalesce(SessionDeviceRow.mdn.regexp_match(pattern), false())
+    return or_(by_id, and_(by_mdn, is_vouched))

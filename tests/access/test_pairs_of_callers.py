@@ -68,6 +68,14 @@ async def refusal_by_callback(gateway: httpx.AsyncClient, vendors: Vendors) -> N
     assert (await gateway.post(CALLBACK_PATH, json=sent)).status_code == 200
 
 
+async def accepted_start_that_a_callback_refuses(gateway: httpx.AsyncClient, vendors: Vendors) -> None:
+    believed, vendors.thingspace = vendors.thingspace, httpx.Response(200, json={"transactionID": "t-1"})
+    started = await gateway.post("/periodic", json={"devices": [MISTYPED], "interval": 60, "count": 1})
+    assert started.status_code == 202
+    vendors.thingspace = believed
+    await refusal_by_callback(gateway, vendors)
+
+
 async def callback_of_another_account(gateway: httpx.AsyncClient, vendors: Vendors) -> None:
     sent = callback(MISTYPED, accountName=FOREIGN_ACCOUNT)
     assert (await gateway.post(CALLBACK_PATH, json=sent)).status_code == 200
@@ -79,6 +87,7 @@ WAYS_TO_MISLEAD = [
     refused_question,
     refused_batch,
     refusal_by_callback,
+    accepted_start_that_a_callback_refuses,
     callback_of_another_account,
 ]
 misleading = pytest.mark.parametrize("mislead", WAYS_TO_MISLEAD)
@@ -140,7 +149,14 @@ async def test_a_key_for_one_device_is_never_shown_the_other(
         for accept in ("application/json", "text/csv"):
             shown = await gateway.get(path, headers={**key, "Accept": accept})
             texts.append(shown.text)
-    paths = ("/positions", "/periodic", f"/devices/{B['mdn']}/location", f"/devices/{A['imei']}/location")
+    paths = (
+        "/positions",
+        "/periodic",
+        "/periodic/t-1",
+        "/periodic/t-1/devices",
+        f"/devices/{B['mdn']}/location",
+        f"/devices/{A['imei']}/location",
+    )
     texts += [(await gateway.get(path, headers=key)).text for path in paths]
 
     assert not [text for text in texts if any(name in text for name in ABOUT_A)]
@@ -163,6 +179,18 @@ async def test_five_correct_callbacks_repair_a_false_pair(gateway: httpx.AsyncCl
 
     for number in range(1, 6):
         await gateway.post(CALLBACK_PATH, json=callback(B, number))
+    found = await gateway.post("/locate", json={"device": {"mdn": B["mdn"]}, "maxAge": 0})
+
+    assert found.json()["device"] == B
+
+
+async def test_correct_callbacks_repair_what_a_start_has_taught(gateway: httpx.AsyncClient, vendors: Vendors) -> None:
+    await gateway.post(CALLBACK_PATH, json=callback(B))
+    vendors.thingspace = httpx.Response(200, json={"transactionID": "t-1"})
+    await gateway.post("/periodic", json={"devices": [MISTYPED], "interval": 60, "count": 1})
+    vendors.thingspace = owning(A, B)
+
+    await gateway.post(CALLBACK_PATH, json=callback(B, 1))
     found = await gateway.post("/locate", json={"device": {"mdn": B["mdn"]}, "maxAge": 0})
 
     assert found.json()["device"] == B

@@ -9,7 +9,7 @@ from app.caller import Reach
 from app.model import Device, Mdn
 from app.storage import aliases
 from app.storage.database import Database
-from app.storage.writer import Entry, RefusedPair, Writer
+from app.storage.writer import AliasPair, Entry, Writer
 from tests.support.reports import ACCOUNT, IMEI, MDN, located
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -131,7 +131,7 @@ async def test_a_pair_that_comes_back_after_another_is_written_again(database: D
 async def test_a_refused_pair_is_forgotten_until_it_is_said_again(database: Database) -> None:
     async with Writer(database.connect).running() as writer:
         await writer.submit(Entry(reports=(located(),)))
-        await writer.submit(Entry(refused=(RefusedPair(ACCOUNT, IMEI, MDN),)))
+        await writer.submit(Entry(refused=(AliasPair(ACCOUNT, IMEI, MDN),)))
         async with database.session() as session:
             forgotten = await known(session, device(IMEI))
         await writer.submit(Entry(reports=(located(NOON + timedelta(minutes=1)),)))

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import msgspec
 
 from app.storage.rows import NewReport, NewSimpleFix
-from app.storage.writer.entries import RefusedPair
+from app.storage.writer.entries import AliasPair
 
 _MOST = 65_536
-_REMEMBERED_S = 3600
+_REMEMBERED_S = 300
 
 
 class NewAlias(msgspec.Struct, gc=False):
@@ -32,9 +32,8 @@ class _Known(NamedTuple):
 class KnownAliases:
     """Keeps callbacks from writing the same pair again and again.
 
-    A pair is written again every hour all the same, so that retention sees that it is in use, and so that another
-    replica's erasure does not leave it forgotten; and at once when its device or its number was seen in another pair
-    since, because the newest pair counts.
+    A pair is written again at once when its device or its number was seen in another pair since, because the newest
+    pair counts, and every five minutes all the same: another replica may have seen such a pair, or erased this one.
     """
 
     def __init__(self) -> None:
@@ -67,9 +66,9 @@ class KnownAliases:
             while len(known) > _MOST:
                 known.popitem(last=False)
 
-    def forget(self, refused: Iterable[RefusedPair]) -> None:
-        """Note that pairs are written down no more."""
-        for pair in refused:
+    def forget(self, pairs: Iterable[AliasPair]) -> None:
+        """Forget what is known of these devices, and of these numbers."""
+        for pair in pairs:
             self._mdns.pop((pair.account, pair.device), None)
             self._holders.pop((pair.account, pair.mdn), None)
 

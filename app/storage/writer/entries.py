@@ -17,8 +17,8 @@ class Unstorable(Unavailable):
     """The database is there, and cannot take one of the entries."""
 
 
-class RefusedPair(msgspec.Struct, frozen=True, gc=False):
-    """An identifier and an MDN of which the provider says that they do not belong together in an account."""
+class AliasPair(msgspec.Struct, frozen=True, gc=False):
+    """An identifier and an MDN in the alias book of an account."""
 
     account: str
     device: str
@@ -30,6 +30,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
         ordinary: An ordinary callback with its report; then there is nothing else.
+        refused: Pairs of which the provider says that they do not belong together; they are forgotten.
     """
 
     ordinary: NewSimpleFix | None = None
@@ -38,7 +39,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     callback: NewCallback | None = None
     body: bytes = b""
     audit: tuple[NewAudit, ...] = ()
-    refused: tuple[RefusedPair, ...] = ()
+    refused: tuple[AliasPair, ...] = ()
 
 
 class Stored(asyncio.Future[None]):

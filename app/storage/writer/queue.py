@@ -5,7 +5,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -15,7 +15,7 @@ from app.observability import metrics
 from app.observability.tracing import Commit, Recorder, Trace
 from app.storage.connections import Connection
 from app.storage.writer.aliases import KnownAliases
-from app.storage.writer.entries import Batch, Entry, Stored, Waiting
+from app.storage.writer.entries import AliasPair, Batch, Entry, Stored, Waiting
 from app.storage.writer.storing import Store
 
 log = structlog.get_logger()
@@ -162,9 +162,12 @@ class Writer:
         if self._open:
             await asyncio.wait([batch.done for batch in self._open])
 
-    def forget_aliases(self) -> None:
-        """Forget which pairs are written down, so that the next ones are written again; the database is not touched."""
-        self._known_aliases.clear()
+    def forget_aliases(self, pairs: Iterable[AliasPair] | None = None) -> None:
+        """Forget that pairs, or all, are written down, so that they are written again; the database is not touched."""
+        if pairs is None:
+            self._known_aliases.clear()
+        else:
+            self._known_aliases.forget(pairs)
 
     async def _run(self, store: Store) -> None:
         while True:

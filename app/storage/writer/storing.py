@@ -19,7 +19,7 @@ from app.storage.database import NOT_MIGRATED, UNMIGRATED
 from app.storage.rows import NewCallback, NewReport, NewSimpleFix, report_id_of_hash
 from app.storage.writer import arguments
 from app.storage.writer.aliases import KnownAliases, NewAlias
-from app.storage.writer.entries import Entry, RefusedPair, Unstorable
+from app.storage.writer.entries import AliasPair, Entry, Unstorable
 from app.storage.writer.statements import DATE_UNDATED, FLUSH, FORGET_REFUSED, NAME_BY_MDN, PLAN_BY_INDEX, store
 
 log = structlog.get_logger()
@@ -267,7 +267,7 @@ class Store:
     async def _forget_refused(self, connection: Connection, entries: list[Entry], reports: list[NewReport]) -> None:
         refused = [pair for entry in entries for pair in entry.refused]
         refused += [
-            RefusedPair(report.account, report.device, report.refused_mdn)
+            AliasPair(report.account, report.device, report.refused_mdn)
             for report in reports
             if report.is_vouched and report.account and report.refused_mdn
         ]
