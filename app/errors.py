@@ -16,6 +16,7 @@
         ├── ProviderUnavailable, ProviderTimeout
         │   └── TimeTooShort                           the call was not made, for lack of time
         ├── ProviderThrottled
+        │   ├── AllowanceUsedUp                        the account's, at the provider
         │   └── BudgetExceeded                         the key's billed fixes on a day
         ├── ProviderNotConfigured, ProviderMisconfigured, UnexpectedReply, ProviderRefused
         ├── UnableToLocate, DeviceUnreachable, MaxAgeNotMet
@@ -27,6 +28,7 @@ The HTTP status of each class stands in `api.problems`, in one table.
 """
 
 import asyncio
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -373,6 +375,15 @@ class ProviderThrottled(ProviderError):
     code = "QUOTA_EXCEEDED"
     title = "The provider's quota is exhausted"
     retryable = True
+
+
+class AllowanceUsedUp(ProviderThrottled):
+    """The account's allowance at the provider is used up, and nobody says when it begins anew."""
+
+    title = "The account's allowance at the provider is used up"
+
+    def __init__(self, detail: str = "", *, retry_after_s: float | None = math.inf, **members: Any) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s, **members)
 
 
 class BudgetExceeded(ProviderThrottled):

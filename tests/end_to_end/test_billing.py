@@ -293,8 +293,11 @@ async def test_a_call_that_was_declined_is_given_back(
     assert answer.status_code == 200
 
 
-async def test_an_allowance_that_is_used_up_names_no_time(gateway: httpx.AsyncClient, vendor: BillingVendor) -> None:
-    vendor.will(refusing(403, "ACCOUNT_USAGE_EXCEEDED", "Usage exceeded"))
+@pytest.mark.parametrize("status", [403, 429, 503, 200])
+async def test_an_allowance_that_is_used_up_names_no_time(
+    gateway: httpx.AsyncClient, vendor: BillingVendor, status: int
+) -> None:
+    vendor.will(refusing(status, "ACCOUNT_USAGE_EXCEEDED", "Usage exceeded"))
 
     answer = await gateway.post("/locate", json=ANEW)
 

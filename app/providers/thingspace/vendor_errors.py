@@ -4,7 +4,6 @@ Codes are few and used for everything, and per-device errors are free text, so b
 contain, whatever the case.
 """
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +11,7 @@ from typing import Literal
 import httpx
 
 from app.errors import (
+    AllowanceUsedUp,
     ConsentRequired,
     DeviceNotOwned,
     DeviceUnknown,
@@ -39,7 +39,6 @@ _IDENTIFIERS = re.compile(
 )
 _XML_MEMBER = re.compile(r"<(?:\w+:)?(code|message|description)>\s*([^<]*?)\s*</")
 
-_USED_UP = "usage_exceeded"
 _MEANINGS: tuple[tuple[str, type[ProviderError], str], ...] = (
     ("absent subscriber", DeviceUnreachable, "The network cannot reach the device."),
     ("congestion", DeviceUnreachable, "The network is too busy to reach the device."),
@@ -54,7 +53,7 @@ _MEANINGS: tuple[tuple[str, type[ProviderError], str], ...] = (
     ("unknown subscriber", DeviceUnknown, "ThingSpace does not know the device."),
     ("cache_unavailable", UnableToLocate, "ThingSpace keeps no earlier position of the device."),
     ("cache has no data", UnableToLocate, "ThingSpace keeps no earlier position of the device."),
-    (_USED_UP, ProviderThrottled, "The account's allowance is used up."),
+    ("usage_exceeded", AllowanceUsedUp, "The account's allowance is used up."),
     ("unregistered account", ProviderRefused, "The account has no location service."),
     ("invalid account", ProviderRefused, "ThingSpace does not accept the account's name."),
     ("invalid_account", ProviderRefused, "ThingSpace does not accept the account's name."),
@@ -122,12 +121,13 @@ def to_error(response: httpx.Response, fault: Fault, *, hide: str = "") -> Provi
     """Say what an unsuccessful answer means."""
     status = response.status_code
     wait_s = retry_after_s(response)
-    error = _by_status(response, wait_s) or by_words(fault, hide=hide) or _refused(status)
+    error = by_words(fault, hide=hide)
+    if not isinstance(error, AllowanceUsedUp):
+        error = _by_status(response, wait_s) or error or _refused(status)
     error.vendor_code = to_vendor_text(fault.code, hide)[:_LONGEST_CODE] or f"HTTP {status}"
     error.vendor_message = to_vendor_text(fault.message or fault.description, hide) or None
-    if isinstance(error, ProviderThrottled):
-        # Nobody says when an allowance that is used up begins anew.
-        error.retry_after_s = math.inf if wait_s is None and _USED_UP in fault.said else wait_s
+    if isinstance(error, ProviderThrottled) and wait_s is not None:
+        error.retry_after_s = wait_s
     return error
 
 

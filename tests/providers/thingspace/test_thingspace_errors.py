@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from thingspace_stand_in import ACCOUNT, IMEI, MDN, StandIn, failure, in_turn, position, query, refusal, soon
 
 from app.errors import (
+    AllowanceUsedUp,
     ConsentRequired,
     DeviceNotOwned,
     DeviceUnknown,
@@ -60,7 +61,7 @@ async def error_of(provider: Provider, max_age_s: int | None = None) -> Provider
         ("INVALID_PARAMETER", "Invalid cache mode", 400, ProviderRefused),
         ("INVALID_REQUEST", "Something", 400, ProviderRefused),
         ("CALLBACK_NOT_REGISTERED", "", 403, ProviderRefused),
-        ("ACCOUNT_USAGE_EXCEEDED", "", 403, ProviderThrottled),
+        ("ACCOUNT_USAGE_EXCEEDED", "", 403, AllowanceUsedUp),
         ("INTERNAL_SYSTEM_ERROR", "", 500, ProviderUnavailable),
         ("DEVICE_NOT_FOUND", "", 400, DeviceUnknown),
         ("INVALID_ACCOUNT", "", 401, ProviderRefused),
