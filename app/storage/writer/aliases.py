@@ -3,7 +3,6 @@
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -24,11 +23,6 @@ class NewAlias(msgspec.Struct, gc=False):
     at: str
 
 
-class _Known(NamedTuple):
-    mdn: str
-    until_s: float
-
-
 class KnownAliases:
     """Keeps callbacks from writing the same pair again and again.
 
@@ -37,20 +31,20 @@ class KnownAliases:
     """
 
     def __init__(self) -> None:
-        self._mdns: OrderedDict[tuple[str, str], _Known] = OrderedDict()
-        self._holders: OrderedDict[tuple[str, str], str] = OrderedDict()
+        # By account, device and MDN: until when the pair need not be written again. The others lead to its rivals.
+        self._known: OrderedDict[tuple[str | None, str, str | None], float] = OrderedDict()
+        self._mdns: dict[tuple[str, str], str] = {}
+        self._holders: dict[tuple[str, str], str] = {}
 
     def new_in(self, reports: Iterable[NewReport | NewSimpleFix]) -> list[NewAlias]:
         """List the pairs that reports teach."""
-        now = time.monotonic()
-        mdns, holders = self._mdns, self._holders
+        now, known = time.monotonic(), self._known
         new = []
         for report in reports:
-            device, mdn, account = report.device, report.mdn, report.account
-            if not (report.is_vouched and mdn and account and report.device_kind):
+            if known.get((report.account, report.device, report.mdn), 0.0) > now:
                 continue
-            known = mdns.get((account, device))
-            if known is None or known[0] != mdn or known[1] < now or holders.get((account, mdn)) != device:
+            device, mdn, account = report.device, report.mdn, report.account
+            if report.is_vouched and mdn and account and report.device_kind:
                 new.append(NewAlias(device, mdn, account, report.device_kind, report.received_at.isoformat()))
         return new
 
@@ -58,21 +52,29 @@ class KnownAliases:
         """Note that pairs are written down."""
         until_s = time.monotonic() + _REMEMBERED_S
         for alias in aliases:
-            self._mdns[alias.account, alias.device] = _Known(alias.mdn, until_s)
-            self._mdns.move_to_end((alias.account, alias.device))
+            self.forget((AliasPair(alias.account, alias.device, alias.mdn),))
+            self._known[alias.account, alias.device, alias.mdn] = until_s
+            self._mdns[alias.account, alias.device] = alias.mdn
             self._holders[alias.account, alias.mdn] = alias.device
-            self._holders.move_to_end((alias.account, alias.mdn))
-        for known in (self._mdns, self._holders):
-            while len(known) > _MOST:
-                known.popitem(last=False)
+        while len(self._known) > _MOST:
+            account, device, mdn = next(iter(self._known))
+            self._forget(account or "", device, mdn or "")
 
     def forget(self, pairs: Iterable[AliasPair]) -> None:
         """Forget what is known of these devices, and of these numbers."""
         for pair in pairs:
-            self._mdns.pop((pair.account, pair.device), None)
-            self._holders.pop((pair.account, pair.mdn), None)
+            mdn = self._mdns.get((pair.account, pair.device), pair.mdn)
+            holder = self._holders.get((pair.account, pair.mdn), pair.device)
+            self._forget(pair.account, pair.device, mdn)
+            self._forget(pair.account, holder, pair.mdn)
+
+    def _forget(self, account: str, device: str, mdn: str) -> None:
+        self._known.pop((account, device, mdn), None)
+        self._mdns.pop((account, device), None)
+        self._holders.pop((account, mdn), None)
 
     def clear(self) -> None:
         """Forget all pairs."""
+        self._known.clear()
         self._mdns.clear()
         self._holders.clear()
