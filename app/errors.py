@@ -432,7 +432,7 @@ class UnableToLocate(ProviderError):
     """The provider answered, and has no position that it can be asked to stand by.
 
     Attributes:
-        obtained: The fix that came all the same, a `Located`: it may have been paid for, and is stored.
+        obtained: What is stored all the same, because it may have been paid for: a `Located`, or a `NotLocated`.
     """
 
     obtained: object = None

@@ -190,6 +190,24 @@ class Located(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     error: "ReportError | None" = None
 
 
+class NotLocated(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A provider's answer to one query that states a position which stands for none.
+
+    Attributes:
+        provider: Who answered.
+        said_at: The time that is stated for the position; None when none can be read.
+        flags: What the position is instead, as in a report; see `app.plausibility`.
+        error: Why there is none, in the provider's own words.
+        raw: The provider's own answer about this device, as JSON text.
+    """
+
+    provider: ProviderName
+    flags: tuple[str, ...]
+    said_at: datetime | None = None
+    error: "ReportError | None" = None
+    raw: str | None = None
+
+
 class ReportError(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Why a provider has no position, in its own words."""
 

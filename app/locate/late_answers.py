@@ -14,7 +14,7 @@ from app.errors import ProviderTimeout, UnableToLocate
 from app.locate.answers import Answer, record_answer
 from app.locate.fix_store import FixStore
 from app.locate.search import Search
-from app.model import Deadline, Evidence, Located, LocationQuery
+from app.model import Deadline, Evidence, Located, LocationQuery, NotLocated
 from app.observability import metrics
 from app.plausibility import may_be_believed
 from app.provider import Provider
@@ -97,7 +97,7 @@ class LateAnswers:
         try:
             located: Located = await expected.late
         except UnableToLocate as error:
-            if isinstance(error.obtained, Located):
+            if isinstance(error.obtained, Located | NotLocated):
                 self._fixes.store(search.query.device, error.obtained, provider)
             raise
         finally:

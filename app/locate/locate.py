@@ -25,7 +25,7 @@ from app.locate.known_fixes import KnownFixes
 from app.locate.late_answers import LateAnswers
 from app.locate.search import Search, pass_over, unidentified, unknown_name
 from app.locate.single_flight import SingleFlight
-from app.model import Deadline, Located, LocationQuery, ProviderName
+from app.model import Deadline, Located, LocationQuery, NotLocated, ProviderName
 from app.policy import Candidate
 from app.provider import Assessment, Locator, Provider, metered
 from app.storage.database import Database
@@ -225,7 +225,7 @@ class Locate:
             return [error] * len(queries)
 
     def _fail(self, search: Search, error: GatewayError, provider: Provider, started: float) -> None:
-        if isinstance(error, UnableToLocate) and isinstance(error.obtained, Located):
+        if isinstance(error, UnableToLocate) and isinstance(error.obtained, Located | NotLocated):
             self._fixes.store(search.query.device, error.obtained, provider)
         if isinstance(error, ProviderTimeout):
             self._late.expect(search, error, provider)

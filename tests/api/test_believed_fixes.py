@@ -101,6 +101,9 @@ async def test_a_synchronous_answer_at_zero_is_what_its_error_says(
 
     assert (problem["status"], problem["code"]) == (422, "DEVICE_UNREACHABLE")
     assert problem["provider"]["message"] == ERROR["info"]
+    [found] = (await gateway.get("/reports", params={"imei": device["imei"]})).json()["reports"]
+    assert (found["status"], found["location"], found["flags"]) == ("failed", None, ["zero_island"])
+    assert found["error"]["info"] == ERROR["info"]
 
 
 async def test_a_synchronous_answer_at_zero_without_an_error_is_no_position(
@@ -112,6 +115,12 @@ async def test_a_synchronous_answer_at_zero_without_an_error_is_no_position(
 
     assert (problem["status"], problem["code"]) == (422, "UNABLE_TO_LOCATE")
     assert "0/0" in problem["detail"]
+    [found] = (await gateway.get("/reports", params={"imei": device["imei"]})).json()["reports"]
+    assert (found["status"], found["flags"]) == ("failed", ["zero_island"])
+    raw = (await gateway.get(f"/reports/{found['id']}")).json()["raw"]
+    assert json.loads(raw)["pd"]["x"] == "0.0"
+    vendors.begin_anew()
+    await assert_answers_nothing(gateway, vendors, device)
 
 
 async def test_a_position_beside_an_error_is_listed_and_answers_nothing(

@@ -10,7 +10,7 @@ import orjson
 from msgspec.structs import replace
 
 from app.errors import MalformedJson, ProviderError, ProviderRefused, UnableToLocate, UnexpectedReply
-from app.model import Located
+from app.model import Located, NotLocated, ReportError
 from app.plausibility import ERROR_BESIDE_POSITION, FUTURE_TIME, TIME_UNREADABLE, ZERO_ISLAND, doubts_about_time
 from app.providers.thingspace import reading, wire
 from app.providers.thingspace.devices import to_named_device
@@ -116,15 +116,27 @@ def to_answer(
     sighting = _NO_SIGHTING if entry.position is None else to_sighting(entry.position, cached=mode == "0", now=now)
     located = _to_located(sighting, raw, mode, asked_at=asked_at, now=now)
     stated = to_report_error(entry.error)
-    if stated is not None and (located is None or says_why(stated)):
-        error = to_device_error(stated.type, stated.info, hide=account)
-        if located is not None and isinstance(error, UnableToLocate):
-            error.obtained = replace(located, error=stated, flags=(*located.flags, ERROR_BESIDE_POSITION))
-        return error
-    if located is not None:
+    if located is not None and not says_why(stated):
         return located
-    reason = next((_REASONS[flag] for flag in sighting.flags if flag in _REASONS), "ThingSpace found no position.")
-    return UnableToLocate(reason, provider=NAME)
+    if stated is not None:
+        error = to_device_error(stated.type, stated.info, hide=account)
+    else:
+        reason = next((_REASONS[flag] for flag in sighting.flags if flag in _REASONS), "ThingSpace found no position.")
+        error = UnableToLocate(reason, provider=NAME)
+    if isinstance(error, UnableToLocate):
+        error.obtained = _to_obtained(sighting, located, stated, raw)
+    return error
+
+
+def _to_obtained(
+    sighting: Sighting, located: Located | None, error: ReportError | None, raw: str | None
+) -> Located | NotLocated | None:
+    """Return what is stored although an error is the answer: the position beside it, or the placeholder of one."""
+    if located is not None:
+        return replace(located, error=error, flags=(*located.flags, ERROR_BESIDE_POSITION))
+    if ZERO_ISLAND in sighting.flags:
+        return NotLocated(provider=NAME, said_at=sighting.said_at, flags=sighting.flags, error=error, raw=raw)
+    return None
 
 
 def _to_located(
