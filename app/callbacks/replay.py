@@ -19,6 +19,7 @@ from app.storage.writer import Entry, Unstorable, Writer
 
 _PAGE = 100
 _NOT_READ = "the provider reads no callbacks any more"
+_MOST_COUNTED = 1_000_000
 _LARGEST = 4 * 1024 * 1024
 """Bytes of a stored body without its content coding; new ones are stored without it."""
 
@@ -41,10 +42,15 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaySummary:
-    """How many callbacks of a replay are stored and quarantined, from now on."""
+    """How many callbacks of a replay are stored and quarantined, from now on.
+
+    Attributes:
+        last: The last callback of a replay that was limited and did not reach the end.
+    """
 
     stored: int
     quarantined: int
+    last: UUID | None = None
 
 
 class Replay:
@@ -71,24 +77,36 @@ class Replay:
         [replayed] = await self._replay([row])
         return replayed
 
-    async def every(self, wanted: CallbackFilter, check: Callable[[], Awaitable[None]]) -> ReplaySummary:
-        """Replay all callbacks that match, newest first.
+    async def every(
+        self, wanted: CallbackFilter, check: Callable[[], Awaitable[None]], *, limit: int | None = None
+    ) -> ReplaySummary:
+        """Replay the callbacks that match, newest first.
 
         Args:
             check: Called before each page; what it raises ends the replay.
+            limit: Replay at most this many; go on behind the `last` of the answer.
         """
         await self._writer.drained()
         stored = quarantined = 0
         while True:
             await check()
+            left = _PAGE if limit is None else min(_PAGE, limit - stored - quarantined)
             async with self._database.session() as session:
-                rows = await callbacks.page(session, wanted, _PAGE)
+                rows = await callbacks.page(session, wanted, left)
             replayed = await self._replay(rows)
             in_page = sum(one.state == "stored" for one in replayed)
             stored, quarantined = stored + in_page, quarantined + len(replayed) - in_page
-            if len(rows) < _PAGE:
+            if len(rows) < left:
                 return ReplaySummary(stored=stored, quarantined=quarantined)
+            if stored + quarantined == limit:
+                return ReplaySummary(stored=stored, quarantined=quarantined, last=rows[-1].id)
             wanted = replace(wanted, before=rows[-1].id)
+
+    async def count(self, wanted: CallbackFilter) -> int | None:
+        """Count the callbacks that match; None for a million or more."""
+        async with self._database.session() as session:
+            found = await callbacks.count(session, wanted, _MOST_COUNTED)
+        return found if found < _MOST_COUNTED else None
 
     async def _replay(self, rows: Sequence[CallbackRow]) -> list[Replayed]:
         # Together they share commits, as callbacks do that arrive together.

@@ -22,6 +22,7 @@ from app.cli import (
     periodic,
     providers,
     reports,
+    retention,
     serve,
     simulator,
 )
@@ -40,6 +41,7 @@ app.command("migrate")(migrate.migrate)
 app.command("simulator")(simulator.simulator)
 app.command("locate")(locate.locate)
 app.command("erase")(erase.erase)
+app.command("retention")(retention.retention)
 app.add_typer(periodic.periodic_commands, name="periodic")
 app.add_typer(reports.report_commands, name="reports")
 app.add_typer(listener.listener_commands, name="listener")

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from app.cli.output import complain, show_json
 from app.errors import GatewayTimeout, NoGateway
@@ -79,22 +79,23 @@ def check(response: "httpx.Response", *, as_json: bool) -> None:
     """Print the problem that a gateway answered with, and exit with status 1; return if it is none."""
     if response.is_success:
         return
-    if as_json and "json" in response.headers.get("content-type", ""):
-        show_json(response.json())
-    else:
-        show_problem(response)
-    sys.exit(1)
-
-
-def show_problem(response: "httpx.Response") -> None:
-    """Print a problem as text, on standard error."""
+    response.read()
     try:
         problem = response.json()
     except ValueError:
         complain("the answer is no JSON; is this a gateway?", label=f"HTTP {response.status_code}:")
-        return
-    complain(f"({response.status_code}): {problem.get('detail')}", label=problem.get("code", ""))
+        sys.exit(1)
+    fail_with(problem, as_json=as_json)
+
+
+def fail_with(problem: dict[str, Any], *, as_json: bool) -> NoReturn:
+    """Print a problem, as text on standard error or as JSON, and exit with status 1."""
+    if as_json:
+        show_json(problem)
+        sys.exit(1)
+    complain(f"({problem.get('status')}): {problem.get('detail')}", label=problem.get("code", ""))
     for field in problem.get("errors", []):
         complain(f"  {field['pointer'] or '/'}: {field['detail']}")
     for attempt in problem.get("attempts", []):
         complain(f"  {attempt['provider']}: {attempt['outcome']}, {attempt.get('reason', '')}")
+    sys.exit(1)

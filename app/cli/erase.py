@@ -1,13 +1,18 @@
 """`erase`: remove everything that is kept of a device."""
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from app.cli.client import call
+from app.cli.client import check, fail_with, gateway
 from app.cli.options import AsJson, Url
 from app.cli.output import say, show_json
+from app.cli.progress import progress
+from app.errors import Unavailable
+
+_AS_LINES = {"Accept": "application/x-ndjson, application/json;q=0.5"}
 
 
 def erase(
@@ -28,9 +33,31 @@ def erase(
     known = readings(device)
     # A slash between digits would part the path.
     name = known.mdn or next(iter(known.ids), device)
-    answer = call("DELETE", f"/devices/{quote(name, safe='')}", url=url, params={"force": "true"} if force else None)
+    answer = _erase(name, {"force": "true"} if force else {}, url=url, as_json=as_json)
     if as_json:
         show_json(answer)
         return
     for kind, count in answer["erased"].items():
         say(f"{count:>8} {kind}")
+
+
+def _erase(name: str, params: dict[str, str], *, url: str | None, as_json: bool) -> dict[str, Any]:
+    """Follow the steps of the gateway to the answer in its last line."""
+    done = 0
+    answer: dict[str, Any] | None = None
+    with (
+        gateway(url) as http,
+        http.stream("DELETE", f"/devices/{quote(name, safe='')}", params=params, headers=_AS_LINES) as response,
+        progress("Erasing", None, "steps") as advance,
+    ):
+        check(response, as_json=as_json)
+        for line in response.iter_lines():
+            answer = json.loads(line)
+            if "progress" in answer:
+                advance(answer["progress"]["done"] - done, answer["progress"]["total"])
+                done = answer["progress"]["done"]
+    if answer is None or "progress" in answer:
+        raise Unavailable("The connection was lost before the end; erase again.")
+    if "problem" in answer:
+        fail_with(answer["problem"], as_json=as_json)
+    return answer

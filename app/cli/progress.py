@@ -1,14 +1,20 @@
 """How far a long command has come: a bar on a terminal, a line now and then elsewhere; both on standard error."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from app.cli.output import complain, errors
 
 _EVERY_S = 5.0
 
-Advance = Callable[[int], None]
+
+class Advance(Protocol):
+    """Takes note of units that have been done."""
+
+    def __call__(self, count: int, total: int | None = None) -> None:
+        """Count them; a total that has become known, or has changed, replaces the one before."""
 
 
 @contextmanager
@@ -49,7 +55,11 @@ def _bar(what: str, total: int | None, unit: str) -> Iterator[Advance]:
     )
     with Progress(*columns, console=errors()) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda count: bar.advance(task, count)
+
+        def advance(count: int, total: int | None = None) -> None:
+            bar.update(task, advance=count, total=total)
+
+        yield advance
 
 
 class _Lines:
@@ -60,9 +70,10 @@ class _Lines:
         self._done = 0
         self._began = self._told = time.monotonic()
 
-    def advance(self, count: int) -> None:
+    def advance(self, count: int, total: int | None = None) -> None:
         """Count what has been done, and say so if it is time."""
         self._done += count
+        self._total = self._total if total is None else total
         now = time.monotonic()
         if now - self._told >= self._every_s or self._done == self._total:
             self._told = now

@@ -140,8 +140,6 @@ def _export(to: BinaryIO, format_: Format, params: dict[str, Any], url: str | No
             gateway(url) as http,
             http.stream("GET", "/reports", params=params, headers={"Accept": _MEDIA_TYPES[format_]}) as response,
         ):
-            if not response.is_success:
-                response.read()
             check(response, as_json=False)
             is_begun = True
             lines = _copy(response.iter_bytes(), to, has_heading=format_ == "csv")

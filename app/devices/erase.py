@@ -12,7 +12,7 @@ from app.periodic import Periodic
 from app.storage import erasure
 from app.storage.connections import Connection
 from app.storage.database import Database, reaching
-from app.storage.erasure import Traces
+from app.storage.erasure import OnStep, Traces
 from app.storage.writer import Writer
 
 log = structlog.get_logger()
@@ -32,7 +32,9 @@ class Erase:
         self._locate = locate
         self._last_word_s: float = _LAST_WORD_S
 
-    async def device(self, identifier: str, *, known_as: str, force: bool = False) -> dict[str, int]:
+    async def device(
+        self, identifier: str, *, known_as: str, force: bool = False, on_step: OnStep = lambda _done, _total: None
+    ) -> dict[str, int]:
         """Erase the device with this IMEI, MEID, ESN, MDN or name; return how much that was, by kind.
 
         What its provider sends afterwards is new, and stored; so sessions in which it reports are stopped first.
@@ -40,6 +42,7 @@ class Erase:
         Args:
             known_as: What stands in its place in the audit trail.
             force: Erase even if a session cannot be stopped.
+            on_step: Called with how many steps of the long part are done, and how many there are.
 
         Raises:
             IncompatibleState: It is in a session that cannot be stopped, and would report on.
@@ -53,7 +56,7 @@ class Erase:
             # What was answered before is also remembered here and there in this process.
             self._writer.forget_aliases()
             self._locate.forget()
-            return await erasure.erase(connection, traces, known_as=known_as)
+            return await erasure.erase(connection, traces, known_as=known_as, on_step=on_step)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[Connection]:

@@ -37,24 +37,30 @@ class CallbackFilter:
 
 async def page(session: AsyncSession, wanted: CallbackFilter, limit: int) -> Sequence[CallbackRow]:
     """List callbacks, newest first."""
-    query = (
-        select(CallbackRow)
-        .where(*_within(wanted.reach))
-        .order_by(CallbackRow.received_at.desc(), CallbackRow.id.desc())
-        .limit(limit)
-    )
+    query = select(CallbackRow).order_by(CallbackRow.received_at.desc(), CallbackRow.id.desc())
+    return (await session.scalars(query.where(*_matching(wanted)).limit(limit))).all()
+
+
+async def count(session: AsyncSession, wanted: CallbackFilter, most: int) -> int:
+    """Count callbacks, and stop at `most`."""
+    matching = select(CallbackRow.id).where(*_matching(wanted)).limit(most).subquery()
+    return await session.scalar(select(func.count()).select_from(matching)) or 0
+
+
+def _matching(wanted: CallbackFilter) -> list[ColumnElement[bool]]:
+    conditions = _within(wanted.reach)
     for column in ("state", "account", "service", "signature"):
         value = getattr(wanted, column)
         if value is not None:
-            query = query.where(getattr(CallbackRow, column) == value)
+            conditions.append(getattr(CallbackRow, column) == value)
     if wanted.since is not None:
-        query = query.where(CallbackRow.received_at >= wanted.since)
+        conditions.append(CallbackRow.received_at >= wanted.since)
     if wanted.until is not None:
-        query = query.where(CallbackRow.received_at < wanted.until)
+        conditions.append(CallbackRow.received_at < wanted.until)
     if wanted.before is not None:
         place = tuple_(instant_of(wanted.before), wanted.before)
-        query = query.where(tuple_(CallbackRow.received_at, CallbackRow.id) < place)
-    return (await session.scalars(query)).all()
+        conditions.append(tuple_(CallbackRow.received_at, CallbackRow.id) < place)
+    return conditions
 
 
 async def find(session: AsyncSession, key: UUID, reach: Reach = EVERYTHING) -> CallbackRow | None:

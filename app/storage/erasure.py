@@ -4,7 +4,7 @@ Each step is a transaction of its own, and each can be repeated: who is interrup
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,8 @@ from app.storage.rows import EPOCH, public_id
 
 _BODY_OF_IMEI = 14
 _PAGE = 500
+
+OnStep = Callable[[int, int], None]
 _FIRST = UUID(int=0)
 
 _ROWS = "device = ANY ($1) OR mdn = $2 OR (device = ANY ($3) AND mdn IS NULL)"
@@ -128,18 +130,21 @@ async def sessions_at_work(connection: Connection, traces: Traces) -> list[tuple
     return [(public_id(row["id"]), row["mdn"]) for row in rows]
 
 
-async def erase(connection: Connection, traces: Traces, *, known_as: str) -> dict[str, int]:
+async def erase(
+    connection: Connection, traces: Traces, *, known_as: str, on_step: OnStep = lambda _done, _total: None
+) -> dict[str, int]:
     """Remove everything of a device; return how many rows went or were changed, by what they are.
 
     Args:
         known_as: What stands in its place in the audit trail, which keeps who asked and what came of it.
+        on_step: Called with the number of partitions of callbacks that have been looked through, and of all.
     """
     rows = _rows(traces)
     reports = await connection.fetchrow(_ERASE_REPORTS, *rows, traces.name)
     assert reports is not None
     erased = {
         "reports": reports["erased"],
-        "callbacks": await _erase_from_callbacks(connection, traces.names, reports["of"]),
+        "callbacks": await _erase_from_callbacks(connection, traces.names, reports["of"], on_step),
         "positions": _count(await connection.execute(f"DELETE FROM positions WHERE {_ROWS}", *rows)),  # noqa: S608
         "idempotencyAnswers": _count(await connection.execute(_ERASE_ANSWERS, *rows)),
         "sessionDevices": _count(await connection.execute(f"DELETE FROM session_devices WHERE {_ROWS}", *rows)),  # noqa: S608
@@ -163,7 +168,7 @@ def _count(done: str) -> int:
     return int(done.rpartition(" ")[2])
 
 
-async def _erase_from_callbacks(connection: Connection, names: Names, of_reports: list[Any]) -> int:
+async def _erase_from_callbacks(connection: Connection, names: Names, of_reports: list[Any], on_step: OnStep) -> int:
     if not names.all:
         return 0
     partitions = await connection.fetch(
@@ -172,13 +177,15 @@ async def _erase_from_callbacks(connection: Connection, names: Names, of_reports
     # The beginning of an IMEI finds it without its check digit, and with a software version.
     wanted = [spelling.encode() for name in names.all for spelling in {name[:_BODY_OF_IMEI], name.lower()}]
     changed = 0
-    for partition in partitions:
+    for done, partition in enumerate(partitions):
+        on_step(done, len(partitions))
         query = _MENTIONING.format(partition=partition["name"], page=_PAGE)
         place = (EPOCH, _FIRST)
         while rows := await connection.fetch(query, *place, wanted, of_reports):
             for row in rows:
                 changed += await _erase_from_callback(connection, row, names, must_go=row["id"] in set(of_reports))
             place = (rows[-1]["received_at"], rows[-1]["id"])
+    on_step(len(partitions), len(partitions))
     return changed
 
 

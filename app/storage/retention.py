@@ -1,7 +1,7 @@
 """Data whose time is up: whole days are dropped, the rest is deleted in small steps, while ingest goes on."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +15,8 @@ from app.storage.connections import Connection
 from app.storage.database import Database
 
 log = structlog.get_logger()
+
+OnStep = Callable[[str, int], None]
 
 BATCH = 2_000
 _LOCK = 0x6C6F_6361_7465_0002
@@ -59,27 +61,34 @@ SELECT
 """
 
 
-async def run(database: Database, ages: Mapping[str, timedelta]) -> None:
-    """Remove what is older than `ages` says by the database's clock, and log how much that was.
+async def run(
+    database: Database, ages: Mapping[str, timedelta], on_step: OnStep = lambda _table, _count: None
+) -> dict[str, int]:
+    """Remove what is older than `ages` says by the database's clock; log and return how much that was, by table.
 
     Nothing is removed while the clocks of this machine and of the database differ by more than a minute: one of them
     is wrong, and what is deleted cannot be had again.
+
+    Args:
+        on_step: Called with the table and the number of rows, or of whole days, of each step.
     """
     if not ages:
-        return
+        return {}
     await database.compare_clocks()
     if abs(database.clock.skew) > TOLERATED_SKEW:
         log.error("nothing deleted: clocks differ", seconds_ahead_of_database=database.clock.skew.total_seconds())
-        return
+        return {}
     connection = await database.connect()
     try:
-        removed = await carry_out(connection, ages, await _present(connection, database.clock.watched_for()))
+        now = await _present(connection, database.clock.watched_for())
+        removed = await carry_out(connection, ages, now, on_step=on_step)
     finally:
         connection.terminate()
     for table, count in removed.items():
         metrics.RETIRED.labels(table).inc(count)
     if removed:
         log.info("retention carried out", removed=removed)
+    return removed
 
 
 async def _present(connection: Connection, watched_for: timedelta) -> datetime:
@@ -96,7 +105,12 @@ async def _present(connection: Connection, watched_for: timedelta) -> datetime:
 
 
 async def carry_out(
-    connection: Connection, ages: Mapping[str, timedelta], now: datetime, *, batch: int = BATCH
+    connection: Connection,
+    ages: Mapping[str, timedelta],
+    now: datetime,
+    *,
+    batch: int = BATCH,
+    on_step: OnStep = lambda _table, _count: None,
 ) -> dict[str, int]:
     """Remove what is older than `ages` says for its kind; return what went, by table.
 
@@ -112,21 +126,22 @@ async def carry_out(
         for kind, age in ages.items():
             before = now - age
             if kind in partitions.PARTITIONED:
-                removed[f"{kind}_days"] = await _drop_days(connection, kind, before)
+                removed[f"{kind}_days"] = await _drop_days(connection, kind, before, on_step)
             for step in _STEPS.get(kind, ()):
-                removed[step.table] = await _delete(connection, step, before, batch)
+                removed[step.table] = await _delete(connection, step, before, batch, on_step)
     finally:
         await connection.execute("RESET gateway.keeping_house")
         await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
     return {name: count for name, count in removed.items() if count}
 
 
-async def _drop_days(connection: Connection, table: str, before: datetime) -> int:
+async def _drop_days(connection: Connection, table: str, before: datetime, on_step: OnStep) -> int:
     dropped = 0
     for name in await partitions.days_before(connection, table, before):
         for _ in range(_TRIES):
             if await _drop(connection, name):
                 dropped += 1
+                on_step(f"{table}_days", 1)
                 break
             await asyncio.sleep(0.1)
         else:
@@ -145,7 +160,7 @@ async def _drop(connection: Connection, name: str) -> bool:
     return True
 
 
-async def _delete(connection: Connection, step: Step, before: datetime, batch: int) -> int:
+async def _delete(connection: Connection, step: Step, before: datetime, batch: int, on_step: OnStep) -> int:
     deleted = 0
     while True:
         done = await connection.execute(
@@ -155,5 +170,6 @@ async def _delete(connection: Connection, step: Step, before: datetime, batch: i
         )
         count = int(done.rpartition(" ")[2])
         deleted += count
+        on_step(step.table, count)
         if count < batch:
             return deleted

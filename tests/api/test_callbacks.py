@@ -368,6 +368,24 @@ async def test_replay_of_everything_tells_what_is_left(gateway: httpx.AsyncClien
     assert len(await reports(gateway)) == 1
 
 
+async def test_replay_in_pages_goes_on_behind_a_cursor_and_tells_how_many_there_are(gateway: httpx.AsyncClient) -> None:
+    for _ in range(5):
+        await post(gateway, b"{")
+
+    first = (await gateway.post("/callbacks/replay", params={"limit": 3})).json()
+    rest = (await gateway.post("/callbacks/replay", params={"limit": 3, "cursor": first["next"]})).json()
+
+    assert (first["stored"], first["quarantined"], first["total"]) == (0, 3, 5)
+    assert rest == {"stored": 0, "quarantined": 2, "next": None}
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "many"])
+async def test_a_page_of_a_replay_is_bounded(gateway: httpx.AsyncClient, limit: str) -> None:
+    response = await gateway.post("/callbacks/replay", params={"limit": limit})
+
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "/query/limit")
+
+
 @pytest.mark.parametrize("key", ["nothing", "0" * 26, "01JNB3X7Q2V4C0M8T5Y6Z7A8B9"])
 async def test_a_callback_that_does_not_exist(gateway: httpx.AsyncClient, key: str) -> None:
     shown = await gateway.get(f"/callbacks/{key}")

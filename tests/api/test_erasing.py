@@ -314,3 +314,23 @@ async def test_no_filter_and_no_request_id_in_the_audit_trail_names_an_erased_de
     assert (IMEI in left, MDN in left) == (False, False)
     entries = (await client.get("/audit", params={"action": "reports.export"})).json()["entries"]
     assert [(entry["device"], entry["requestId"]) for entry in entries] == [(known_as, known_as)] * 2
+
+
+async def test_who_wants_to_watch_gets_a_line_for_each_step_and_the_answer_in_the_last(
+    client: httpx.AsyncClient,
+) -> None:
+    await client.post(CALLBACK_PATH, json=message())
+
+    response = await client.delete(f"/devices/{IMEI}", headers={"Accept": "application/x-ndjson"})
+
+    *steps, answer = map(json.loads, response.text.splitlines())
+    assert answer["erased"]["reports"] == 1
+    assert steps[-1]["progress"]["done"] == steps[-1]["progress"]["total"] == len(steps) - 1
+
+
+async def test_what_is_refused_before_the_first_step_is_an_ordinary_problem(
+    client: httpx.AsyncClient,
+) -> None:
+    response = await client.delete("/devices/%2B447700900123", headers={"Accept": "application/x-ndjson"})
+
+    assert (response.status_code, response.headers["content-type"]) == (422, "application/problem+json")

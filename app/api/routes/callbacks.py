@@ -117,12 +117,16 @@ async def replay_callbacks(
     signature: Signature = None,
     since: Since = None,
     until: Until = None,
+    cursor: Cursor = None,
+    limit: Annotated[int | None, Query(ge=1, le=1000, description="replay at most this many; default: all")] = None,
 ) -> Response:
-    """Decode all matching callbacks again: by default those in quarantine.
+    """Decode matching callbacks again, newest first: by default those in quarantine.
 
-    Stops early if the client closes the connection or its key is revoked; callbacks replayed until then stay replayed.
+    With `limit` the answer has `next`, to go on with as `cursor`, and, without `cursor`, `total`: how many match (null
+    for a million or more). A replay stops early if the client closes the connection or its key is revoked; callbacks
+    replayed until then stay replayed.
     """
-    refuse_unknown(request, _FILTERS)
+    refuse_unknown(request, (*_FILTERS, "cursor", "limit"))
     wanted = CallbackFilter(
         state=state,
         account=account,
@@ -130,13 +134,17 @@ async def replay_callbacks(
         signature=signature,
         since=since,
         until=until,
+        before=place_of(cursor),
         reach=_reach_of(request),
     )
+    replay = gateway_of(request).replay
+    counted = {"total": await replay.count(wanted)} if limit is not None and cursor is None else {}
     try:
-        summary = await gateway_of(request).replay.every(wanted, partial(check_still_asked, request))
+        summary = await replay.every(wanted, partial(check_still_asked, request), limit=limit)
     except ClientDisconnect:
         return Response(status_code=499)
-    return json_response({"stored": summary.stored, "quarantined": summary.quarantined})
+    paged = {} if limit is None else {"next": summary.last and public_id(summary.last)}
+    return json_response({"stored": summary.stored, "quarantined": summary.quarantined, **paged, **counted})
 
 
 @router.get(

@@ -1,6 +1,6 @@
 """Answers of the routes for operators: listeners, callbacks, providers, health and erasure."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
@@ -82,6 +82,14 @@ class ReplaySummary(TypedDict):
 
     stored: int
     quarantined: int
+    next: NotRequired[
+        Annotated[str | None, Field(description="with `limit`: the `cursor` to go on with; null at the end")]
+    ]
+    total: NotRequired[
+        Annotated[
+            int | None, Field(description="with `limit` and no `cursor`: how many match; null: a million or more")
+        ]
+    ]
 
 
 class HealthAnswer(TypedDict):
