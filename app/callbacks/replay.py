@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from app.callbacks.decoding import DecodingThread, decode
+from app.callbacks.decoding import LARGEST_ON_LOOP, DecodingThread, decode
 from app.callbacks.tokens import CallbackTokens
 from app.caller import EVERYTHING, Reach
 from app.content import legible
@@ -108,6 +109,18 @@ class Replay:
             found = await callbacks.count(session, wanted, _MOST_COUNTED)
         return found if found < _MOST_COUNTED else None
 
+    def device_in(self, rows: Sequence[CallbackRow]) -> str | None:
+        """Find the key of the one device that callbacks are about; None where it is not one, or would take long."""
+        if sum(len(row.body) for row in rows) > LARGEST_ON_LOOP:
+            return None
+        devices: set[str] = set()
+        for row in rows:
+            address = self._addresses.of_stored(row.provider, row.account, row.service)
+            with suppress(GatewayError):
+                reports = decode(address, legible(row.body, (), LARGEST_ON_LOOP), _to_callback(row)) if address else ()
+                devices.update(report.device for report in reports)
+        return devices.pop() if len(devices) == 1 else None
+
     async def _replay(self, rows: Sequence[CallbackRow]) -> list[Replayed]:
         # Together they share commits, as callbacks do that arrive together.
         replayed = await asyncio.gather(*map(self._store_reports, rows))
@@ -122,18 +135,9 @@ class Replay:
         address = self._addresses.of_stored(row.provider, row.account, row.service)
         if address is None:
             return Replayed(id=row.id, state=row.state, reason=_NOT_READ)
-        callback = NewCallback(
-            id=row.id.hex,
-            received_at=row.received_at,
-            provider=row.provider,
-            service=row.service,
-            state="stored",
-            signature=row.signature,
-            account=row.account,
-        )
         try:
             body = legible(row.body, (), _LARGEST)
-            reports = await self._thread.run(len(body), lambda: decode(address, body, callback))
+            reports = await self._thread.run(len(body), lambda: decode(address, body, _to_callback(row)))
         except GatewayError as error:
             return Replayed(id=row.id, state="quarantined", reason=error.detail)
         try:
@@ -141,3 +145,15 @@ class Replay:
         except Unstorable as error:
             return Replayed(id=row.id, state="quarantined", reason=error.detail)
         return Replayed(id=row.id, state="stored", reports=len(reports))
+
+
+def _to_callback(row: CallbackRow) -> NewCallback:
+    return NewCallback(
+        id=row.id.hex,
+        received_at=row.received_at,
+        provider=row.provider,
+        service=row.service,
+        state="stored",
+        signature=row.signature,
+        account=row.account,
+    )

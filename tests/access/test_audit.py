@@ -340,3 +340,4 @@ async def test_raw_callbacks_are_shown_with_a_row(gateway: httpx.AsyncClient) ->
     one, many = await rows(gateway, action="callbacks.read", limit=2)
     assert (many["requestId"], many["account"], many["subject"]) == ("a list", ACCOUNT, "2 callbacks")
     assert (one["requestId"], one["account"], one["subject"]) == ("one", ACCOUNT, listed[0]["id"])
+    assert (one["device"], many["device"]) == (IMEI, IMEI)

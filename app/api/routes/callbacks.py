@@ -170,11 +170,13 @@ def _record_shown(request: Request, shown: Sequence[CallbackRow]) -> None:
     """Leave an audit row about raw callbacks that are shown, which hold positions."""
     if shown:
         accounts = {row.account for row in shown}
-        gateway_of(request).audit.record(
+        gateway = gateway_of(request)
+        gateway.audit.record(
             actor_of(request),
             "callbacks.read",
             "shown",
             account=shown[0].account if len(accounts) == 1 else None,
+            device=gateway.replay.device_in(shown),
             subject=public_id(shown[0].id) if len(shown) == 1 else f"{len(shown)} callbacks",
         )
 
