@@ -158,6 +158,7 @@ class Fix(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         fixed_at: When the device was there, not when the answer came.
         source: What the position was worked out from.
         cached: Whether the fix was obtained earlier, for another question.
+        qos_met: Whether the provider says that it met the accuracy asked of it; None where it does not say.
     """
 
     latitude_deg: float
@@ -168,6 +169,7 @@ class Fix(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     source: Source
     provider: ProviderName
     cached: bool = False
+    qos_met: bool | None = None
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True, gc=False):

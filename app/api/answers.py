@@ -25,6 +25,12 @@ ProblemCode = Annotated[
 Next = Annotated[str | None, Field(description="`cursor` of the next page; null on the last one")]
 
 
+QosMet = Annotated[
+    bool,
+    Field(description="whether the provider says that it met the accuracy asked of it (`qos`); absent otherwise"),
+]
+
+
 class LocationAnswer(TypedDict):
     """A position and how well it is known."""
 
@@ -100,6 +106,7 @@ class LocatedAnswer(TypedDict):
     location: LocationAnswer
     attempts: list[AttemptAnswer]
     hints: list[str]
+    qosMet: NotRequired[QosMet]
 
 
 class LocateAnswer(LocatedAnswer):
@@ -116,6 +123,7 @@ class BatchResult(TypedDict):
     location: NotRequired[LocationAnswer]
     attempts: NotRequired[list[AttemptAnswer]]
     hints: NotRequired[list[str]]
+    qosMet: NotRequired[QosMet]
     problem: NotRequired[ProblemAnswer]
 
 

@@ -61,18 +61,23 @@ def to_device(device: Device) -> DeviceAnswer:
 
 def to_answer(answer: Answer) -> LocatedAnswer:
     """Write an answer without the request's id, as it also stands in a batch."""
-    return {
+    written: LocatedAnswer = {
         "device": to_device(answer.device),
         "location": to_location(answer.fix),
         "attempts": [to_attempt(attempt) for attempt in answer.attempts],
         "hints": list(answer.hints),
     }
+    if answer.fix.qos_met is not None:
+        written["qosMet"] = answer.fix.qos_met
+    return written
 
 
 def to_feature(answer: Answer, request_id: str) -> dict[str, Any]:
     """Write an answer as a GeoJSON Feature (RFC 7946) with flat properties."""
     location: dict[str, Any] = {**to_location(answer.fix)}
     longitude, latitude = location.pop("longitude"), location.pop("latitude")
+    if answer.fix.qos_met is not None:
+        location["qosMet"] = answer.fix.qos_met
     return {
         "type": "Feature",
         "geometry": {"type": "Point", "coordinates": [longitude, latitude]},

@@ -28,6 +28,7 @@ def to_report(row: AnyReport) -> dict[str, Any]:
         "error": _error(row),
         "provider": row.provider,
         "reportedAs": row.kind_in_words,
+        "qosMet": row.qos_met,
         "flags": row.flags or [],
         "receivedAt": instant(row.received_at),
     }
@@ -89,6 +90,7 @@ FLAT_MEMBERS = (
     "reportedAs",
     "flags",
     "receivedAt",
+    "qosMet",
 )
 """The columns of CSV in their order; new ones are added at the end."""
 

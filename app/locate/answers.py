@@ -41,6 +41,7 @@ def to_fix(row: ReportRow) -> Fix:
         source=row.source or "unknown",  # type: ignore[arg-type]  # written from a Source
         provider=ProviderName(row.provider),
         cached=True,
+        qos_met=row.qos_met,
     )
 
 

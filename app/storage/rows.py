@@ -52,6 +52,7 @@ class NewReport(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     kind_in_words: str | None = None
     callback_id: str | None = None
     raw: str | None = None
+    qos_met: bool | None = None
     undated: bool = False
     is_vouched: bool = False
     refused_mdn: str | None = None
@@ -259,6 +260,7 @@ def to_row(
     if fix is not None:
         row.latitude, row.longitude, row.accuracy_m = fix.latitude_deg, fix.longitude_deg, fix.accuracy_m
         row.confidence_pct, row.source, row.cached = fix.confidence_pct, fix.source, fix.cached
+        row.qos_met = fix.qos_met
     if (error := report.error) is not None:
         row.error_type = error.type
         row.error_info = error.info

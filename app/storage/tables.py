@@ -129,6 +129,7 @@ class ReportRow(Base):
     received_at: Mapped[datetime]
     callback_id: Mapped[UUID | None]
     raw: Mapped[str | None]
+    qos_met: Mapped[bool | None]
 
 
 class UndatedReportRow(Base):

@@ -274,6 +274,16 @@ async def test_every_fix_is_found_among_the_reports(gateway: httpx.AsyncClient, 
     assert latest["id"] == report["id"]
 
 
+async def test_whether_the_accuracy_was_met_is_kept_and_shown(gateway: httpx.AsyncClient, device: Json) -> None:
+    answers = [await locate(gateway, device), await locate(gateway, device)]
+
+    assert [answer["qosMet"] for answer in answers] == [False, False]
+    [report] = (await gateway.get("/reports", params={"imei": device["imei"]})).json()["reports"]
+    assert report["qosMet"] is False
+    table = (await gateway.get("/reports", params={"imei": device["imei"]}, headers={"Accept": "text/csv"})).text
+    assert [line.rsplit(",", 1)[1] for line in table.splitlines()] == ["qosMet", "false"]
+
+
 async def test_within_the_reuse_time_an_identical_question_gets_the_same_answer(
     database_url: str, vendors: Vendors
 ) -> None:

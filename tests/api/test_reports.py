@@ -57,6 +57,7 @@ async def test_a_located_report_is_written_as_the_contract_says(client: httpx.As
         "error": None,
         "provider": "thingspace",
         "reportedAs": None,
+        "qosMet": None,
         "flags": [],
         "receivedAt": "2026-03-02T12:00:02.412Z",
     }

@@ -7,10 +7,11 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import NullPool
 
-from app.storage.migrate import to_async_url, upgrade
+from app.storage.connections import Connector
+from app.storage.migrate import upgrade
 from app.storage.rows import content_hash, report_id_of_hash
 
 BEFORE = "0010"
@@ -46,7 +47,7 @@ FOLLOWED = (
 async def before(empty_database_url: str) -> AsyncIterator[AsyncConnection]:
     """A connection to a database of the release before."""
     await upgrade(empty_database_url, BEFORE)
-    engine = create_async_engine(to_async_url(empty_database_url), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    engine = Connector(empty_database_url).engine(poolclass=NullPool, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
         for statement in SESSIONS.split(";"):
             await connection.execute(text(statement))

@@ -74,7 +74,7 @@ async def test_the_migrations_make_the_tables_of_the_code(engine: AsyncEngine) -
 @pytest.mark.parametrize(
     ("name", "members"),
     [
-        ("new_report", ("at_us", "received_us", *arguments.REPORT_MEMBERS)),
+        ("new_report_2", ("at_us", "received_us", *arguments.REPORT_MEMBERS)),
         ("new_callback", ("received_us", "body", *arguments.CALLBACK_MEMBERS)),
         ("new_ordinary", NewSimpleFix.__struct_fields__),
     ],

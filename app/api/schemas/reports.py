@@ -59,6 +59,10 @@ class ReportAnswer(TypedDict):
     error: ReportErrorAnswer | None
     provider: str
     reportedAs: Annotated[str | None, Field(description="the report type in the provider's own words")]
+    qosMet: Annotated[
+        bool | None,
+        Field(description="whether the provider says that it met the accuracy asked of it (`qos`); else null"),
+    ]
     flags: Annotated[list[str], Field(description=_FLAGS)]
     receivedAt: Timestamp
 
@@ -116,6 +120,7 @@ _REPORT: dict[str, Any] = {
     "error": None,
     "provider": "thingspace",
     "reportedAs": "DeviceLocation",
+    "qosMet": None,
     "flags": [],
     "receivedAt": "2024-05-17T14:30:07.412Z",
 }

@@ -64,6 +64,7 @@ def to_sighting(position: Position, *, cached: bool, now: datetime) -> Sighting:
         source="network",
         provider=NAME,
         cached=cached,
+        qos_met=reading.boolean(position.qos),
     )
     return Sighting(fix=fix, said_at=said_at, flags=flags)
 

@@ -7,6 +7,7 @@ from typing import Never
 from app.errors import MalformedJson, UnexpectedReply
 
 _LONGEST_INTEGER = 400
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
 def decode(body: bytes) -> object:
@@ -61,6 +62,13 @@ def clean(value: str) -> str:
     if value.isascii():
         return value.replace("\x00", "") if "\x00" in value else value
     return value.replace("\x00", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def boolean(value: object) -> bool | None:
+    """Read a truth value that may have come as a text or a number; None for anything else."""
+    if isinstance(value, bool):
+        return value
+    return _TRUTH.get((text(value) or "").lower())
 
 
 def number(value: object) -> float | None:

@@ -117,6 +117,7 @@ def _to_position(value: object) -> Position | None:
         x=_scalar(found.get("x")),
         y=_scalar(found.get("y")),
         radius=_scalar(found.get("radius")),
+        qos=_scalar(found.get("qos")),
         location_type=_scalar(found.get("locationtype")),
     )
 

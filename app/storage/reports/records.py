@@ -34,6 +34,7 @@ class ReportRecord(NamedTuple):
     received_at: datetime
     callback_id: UUID | None
     raw: str | None
+    qos_met: bool | None
 
 
 COLUMNS = ", ".join(f"r.{name}" for name in ReportRecord._fields)

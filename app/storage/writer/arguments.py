@@ -37,8 +37,9 @@ REPORT_MEMBERS = (
     "kind_in_words",
     "callback_id",
     "raw",
+    "qos_met",
 )
-"""What `new_report` has after the instants `at_us` and `received_us`."""
+"""What `new_report_2` has after the instants `at_us` and `received_us`."""
 CALLBACK_MEMBERS = ("id", "provider", "account", "service", "state", "signature", "reason", "flags")
 """What `new_callback` has after the instant `received_us` and the body."""
 
@@ -50,7 +51,7 @@ Row: TypeAlias = tuple[Any, ...]
 
 
 def of_reports(reports: Iterable[NewReport]) -> list[Row]:
-    """Make rows of the type `new_report`."""
+    """Make rows of the type `new_report_2`."""
     return [(_us(report.at), _us(report.received_at), *_of_report(report)) for report in reports]
 
 

@@ -33,13 +33,13 @@ WITH arrived AS (
     INSERT INTO reports (
         at, id, provider, type, status, account, transaction_id, session_id, device, device_kind, mdn, name,
         latitude, longitude, accuracy_m, confidence_pct, source, cached, error_type, error_info, error_at,
-        flags, kind_in_words, received_at, callback_id, raw
+        flags, kind_in_words, received_at, callback_id, raw, qos_met
     )
     SELECT
         at, id, provider, type, status, account, transaction_id, session_id, device, device_kind, mdn, name,
         latitude, longitude, accuracy_m, confidence_pct, source, cached, error_type, error_info, error_at,
         {with_arrival},
-        kind_in_words, received_at, callback_id, raw
+        kind_in_words, received_at, callback_id, raw, qos_met
     FROM said
     {if_repeated}
     RETURNING at, id, provider, type, status, account, transaction_id, session_id, device, device_kind, mdn,
@@ -75,8 +75,8 @@ _REPORTS = """
     SELECT
         {at} AS at, {received_at} AS received_at, id, provider, type, status, account, transaction_id, device,
         device_kind, mdn, name, latitude, longitude, accuracy_m, confidence_pct, source, cached, error_type, error_info,
-        error_at, flags, kind_in_words, callback_id, raw
-    FROM unnest($1::new_report[])
+        error_at, flags, kind_in_words, callback_id, raw, qos_met
+    FROM unnest($1::new_report_2[])
 """
 _ORDINARY_CALLBACKS = """
     SELECT {received_at}, callback_id, provider, account, service, 'stored', signature, NULL::text, NULL::text[], body
@@ -87,7 +87,8 @@ _ORDINARY_REPORTS = """
         {at} AS at, {received_at} AS received_at, id, provider, 'location' AS type, 'located' AS status, account,
         transaction_id, device, device_kind, mdn, NULL::text AS name, latitude, longitude, accuracy_m,
         NULL::integer AS confidence_pct, source, cached, NULL::text AS error_type, NULL::text AS error_info,
-        NULL::timestamptz AS error_at, NULL::text[] AS flags, kind_in_words, callback_id, NULL::text AS raw
+        NULL::timestamptz AS error_at, NULL::text[] AS flags, kind_in_words, callback_id, NULL::text AS raw,
+        NULL::boolean AS qos_met
     FROM unnest(${ordinary}::new_ordinary[])
 """
 _IF_REPEATED = "ON CONFLICT DO NOTHING"

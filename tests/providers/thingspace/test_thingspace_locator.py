@@ -226,6 +226,27 @@ async def test_a_radius_that_says_nothing_is_none(provider: Provider, stand_in: 
 
 
 @pytest.mark.parametrize(
+    ("qos", "met"),
+    [
+        ("false", False),
+        (False, False),
+        ("TRUE", True),
+        (True, True),
+        (0, False),
+        ("", None),
+        (None, None),
+        ("maybe", None),
+    ],
+)
+async def test_the_quality_of_service_is_kept(provider: Provider, stand_in: StandIn, qos: Any, met: Any) -> None:
+    stand_in.answer = in_turn(
+        httpx.Response(200, json=[position(qos=qos)]), httpx.Response(200, json=[position(qos=qos, alt="12")])
+    )
+
+    assert [(await locate(provider)).fix.qos_met for _ in range(2)] == [met, met]
+
+
+@pytest.mark.parametrize(
     ("offset", "hour"),
     [
         ("+0200", 12),
