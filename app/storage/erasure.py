@@ -3,16 +3,14 @@
 Each step is a transaction of its own, and each can be repeated: who is interrupted begins again.
 """
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from app.identifiers import readings
 from app.storage.connections import Connection
+from app.storage.device_names import Names, without
 from app.storage.rows import EPOCH, public_id
 
 _BODY_OF_IMEI = 14
@@ -62,26 +60,6 @@ WHERE (received_at, id) > ($1, $2)
     AND (id = ANY ($4) OR EXISTS (SELECT FROM unnest($3::bytea[]) AS name WHERE position(name IN body) > 0))
 ORDER BY received_at, id LIMIT {page}
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
-    """What a device goes by in what providers send.
-
-    Attributes:
-        ids: Its identifiers; what states one of them is about it.
-        numbers: Its numbers; what states one of them is about it, unless it states one of `others` and none of `ids`.
-        others: Devices that have had one of its numbers.
-    """
-
-    ids: tuple[str, ...] = ()
-    numbers: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
-
-    @property
-    def all(self) -> tuple[str, ...]:
-        """Identifiers and numbers."""
-        return self.ids + self.numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,70 +176,3 @@ async def _erase_from_callback(connection: Connection, row: Any, names: Names, *
     if left is None or left == body:
         return _count(await connection.execute("DELETE FROM callbacks WHERE received_at = $1 AND id = $2", *place))
     return _count(await connection.execute(_BLOT_OUT, *place, left))
-
-
-def without(body: bytes, names: Names) -> bytes | None:
-    """Take out of a raw callback what is about a device, by its names; None when nothing worth keeping is left.
-
-    Elements of lists that name it go, as long as their list has others; a body that names it outside of such a list,
-    or that is no JSON, goes as a whole. A body that does not name it stays as it is, byte for byte.
-    """
-    search = _Search(names)
-    try:
-        value = orjson.loads(body)
-        if not search.finds_device_in(value):
-            return body
-        left = _pruned(value, search)
-        return None if search.finds_device_in(left) else orjson.dumps(left)
-    except (ValueError, TypeError, RecursionError):
-        return None if search.finds_device_in(body.decode("latin-1")) else body
-
-
-class _Search:
-    """Finds the names of a device in decoded JSON."""
-
-    def __init__(self, names: Names) -> None:
-        self._ids, self._numbers, self._others = map(_Texts, (names.ids, names.numbers, names.others))
-
-    def finds_device_in(self, value: Any) -> bool:
-        """Tell whether a value is about the device."""
-        if self._ids.stand_in(value):
-            return True
-        return self._numbers.stand_in(value) and not self._others.stand_in(value)
-
-
-class _Texts:
-    """Identifiers or numbers, to be found in whatever spelling."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._names = frozenset(names)
-        one_of = "|".join(map(re.escape, self._names))
-        self._found = re.compile(rf"(?<![0-9A-Za-z])(?:\+?1)?(?:{one_of})(?![0-9A-Za-z])", re.IGNORECASE).search
-
-    def stand_in(self, value: Any) -> bool:
-        """Tell whether a value holds one of them."""
-        if not self._names:
-            return False
-        match value:
-            case dict():
-                return any(self._is_in_text(key) or self.stand_in(member) for key, member in value.items())
-            case list():
-                return any(map(self.stand_in, value))
-            case bool() | None:
-                return False
-        return self._is_in_text(str(value))
-
-    def _is_in_text(self, text: str) -> bool:
-        if self._found(text) is not None:
-            return True
-        known = readings(text)
-        return known.mdn in self._names or not self._names.isdisjoint(known.ids)
-
-
-def _pruned(value: Any, search: _Search) -> Any:
-    match value:
-        case dict():
-            return {key: _pruned(member, search) for key, member in value.items()}
-        case list():
-            return [element for element in value if not search.finds_device_in(element)] or value
-    return value

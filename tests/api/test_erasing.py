@@ -15,9 +15,8 @@ from app.errors import ProviderUnavailable
 from app.main import create_app
 from app.provider import Provider, Vault
 from app.providers import thingspace
-from app.storage import erasure
 from app.storage.database import Database
-from app.storage.erasure import Names
+from app.storage.device_names import Names, without
 from tests.support.gateways import asking, settings
 from tests.support.trackers import StubTracker, provider_with
 from tests.support.vendors import ACCOUNT, CALLBACK_PATH, DEVICE, IMEI, MDN, VARIABLES, WIFI, Vendors, message
@@ -253,7 +252,7 @@ async def test_without_a_database_the_caller_is_told_to_come_back(app: FastAPI, 
     ],
 )
 def test_raw_callbacks_lose_what_is_about_the_device(body: bytes, left: bytes | None) -> None:
-    assert erasure.without(body, Names(ids=(MDN,))) == left
+    assert without(body, Names(ids=(MDN,))) == left
 
 
 async def test_a_device_that_has_the_number_now_keeps_its_callbacks_when_the_former_one_is_erased(
