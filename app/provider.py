@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal, Protocol
 
-from app.errors import FieldError, ProviderError
+from app.errors import FieldError, GatewayError
 from app.model import (
     AccountName,
     Deadline,
@@ -69,8 +69,11 @@ class Locator(Protocol):
 
     async def locate_many(
         self, queries: Sequence[LocationQuery], *, request_id: str, deadline: Deadline
-    ) -> list[Located | ProviderError]:
-        """Ask about many usable queries, in as few calls as the provider allows; answers in the order asked."""
+    ) -> list[Located | GatewayError]:
+        """Ask about many usable queries, in as few calls as the provider allows; answers in the order asked.
+
+        What fails for one of them, the gateway's own trouble included, is its answer: others may be paid for.
+        """
 
 
 class Tracker(Protocol):

@@ -156,19 +156,19 @@ class GuardedLocator:
 
     async def locate_many(
         self, queries: Sequence[LocationQuery], *, request_id: str, deadline: Deadline
-    ) -> list[Located | ProviderError]:
+    ) -> list[Located | GatewayError]:
         """Ask about many, unless the provider is cooling down; one answer is enough to show that it is not."""
         return await self._breaker.call(
             lambda: self._locator.locate_many(queries, request_id=request_id, deadline=deadline), _failure_of_all
         )
 
 
-def _failure_of_all(answers: Sequence[Located | ProviderError]) -> GatewayError | None:
+def _failure_of_all(answers: Sequence[Located | GatewayError]) -> GatewayError | None:
     """Give the error that tells most about the provider; none when a device was located."""
-    errors = [answer for answer in answers if isinstance(answer, ProviderError)]
+    errors = [answer for answer in answers if isinstance(answer, GatewayError)]
     if not errors or len(errors) < len(answers):
         return None
-    answered = (error for error in errors if not isinstance(error, _FAILURES))
+    answered = (error for error in errors if isinstance(error, ProviderError) and not isinstance(error, _FAILURES))
     asked = (error for error in errors if not isinstance(error, TimeTooShort))
     return next(answered, next(asked, errors[0]))
 

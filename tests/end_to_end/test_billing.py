@@ -278,6 +278,18 @@ async def test_a_budget_is_spent_exactly_by_many_at_once(
     }
 
 
+async def test_a_batch_spends_what_is_left_and_no_more(gateway: httpx.AsyncClient, vendor: BillingVendor) -> None:
+    key = await a_key(gateway, 30)
+    measured = [{"id": f"m{n}", **MEASURED, "device": {"name": f"m{n}"}} for n in range(25)]
+
+    batch = {"requests": [*measured, *devices(25)]}
+    answer = await gateway.post("/locate/batch", json=batch, headers=key, timeout=30)
+
+    codes = [one["problem"]["code"] for one in answer.json()["results"] if "problem" in one]
+    assert (len(codes), set(codes)) == (20, {"QUOTA_EXCEEDED"})
+    assert vendor.billed == 30
+
+
 @BOTH_VENDORS
 @pytest.mark.parametrize("refusal", [declining(429, "3600"), declining(503, "3600")], ids=repr)
 async def test_a_call_that_was_declined_is_given_back(

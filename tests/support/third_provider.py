@@ -7,7 +7,7 @@ from typing import cast
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.errors import ProviderError
+from app.errors import GatewayError
 from app.model import Deadline, Fix, Located, LocationQuery, ProviderName
 from app.provider import Assessment, LocatesBy, Provider, ProviderModule, Vault
 
@@ -49,7 +49,7 @@ class Beacons:
 
     async def locate_many(
         self, queries: Sequence[LocationQuery], *, request_id: str, deadline: Deadline
-    ) -> list[Located | ProviderError]:
+    ) -> list[Located | GatewayError]:
         return [await self.locate(query, request_id=request_id, deadline=deadline) for query in queries]
 
 

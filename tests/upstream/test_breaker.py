@@ -11,7 +11,6 @@ from app.errors import (
     ConsentRequired,
     GatewayError,
     OutcomeUnknown,
-    ProviderError,
     ProviderMisconfigured,
     ProviderThrottled,
     ProviderTimeout,
@@ -55,7 +54,7 @@ class Ability:
 
     def __init__(self) -> None:
         self.error: GatewayError | None = None
-        self.answers: list[Located | ProviderError] = []
+        self.answers: list[Located | GatewayError] = []
         self.calls = 0
 
     def assess(self, query: LocationQuery) -> Assessment:
@@ -67,7 +66,7 @@ class Ability:
 
     async def locate_many(
         self, queries: Sequence[LocationQuery], *, request_id: str, deadline: Deadline
-    ) -> list[Located | ProviderError]:
+    ) -> list[Located | GatewayError]:
         self._called()
         return self.answers
 
@@ -338,7 +337,7 @@ async def test_what_is_worse_than_cooling_down_shows_instead() -> None:
         pytest.param([ProviderUnavailable(), Located(fix=None)], "ready", id="one was located"),  # type: ignore[arg-type]  # nobody looks at it
     ],
 )
-async def test_of_many_answers_one_is_enough(answers: list[Located | ProviderError], expected: str) -> None:
+async def test_of_many_answers_one_is_enough(answers: list[Located | GatewayError], expected: str) -> None:
     ability = Ability()
     ability.answers = answers
     provider = guarded(Provider(name=NAME, configured=True, locator=ability), after=1, cooldown_s=60)

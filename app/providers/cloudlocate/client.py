@@ -8,7 +8,7 @@ from functools import partial
 import httpx
 import structlog
 
-from app.errors import ProviderError, ProviderNotConfigured, TimeTooShort, UnableToLocate
+from app.errors import GatewayError, ProviderError, ProviderNotConfigured, TimeTooShort, UnableToLocate
 from app.model import Deadline, Located, LocationQuery
 from app.provider import Assessment, Health, LocatesBy
 from app.providers.cloudlocate import refusals, wire
@@ -97,15 +97,15 @@ class CloudLocate:
 
     async def locate_many(
         self, queries: Sequence[LocationQuery], *, request_id: str, deadline: Deadline
-    ) -> list[Located | ProviderError]:
+    ) -> list[Located | GatewayError]:
         """Ask about each query on its own, some at a time; the vendor knows no calls for several."""
         slots = CallSlots(self._times, deadline, fewest=_FEWEST_CALLS, most=_MOST_CALLS)
 
-        async def one(query: LocationQuery) -> Located | ProviderError:
+        async def one(query: LocationQuery) -> Located | GatewayError:
             try:
                 async with slots.slot():
                     return await self.locate(query, request_id=request_id, deadline=deadline)
-            except ProviderError as error:
+            except GatewayError as error:
                 return error
 
         return await asyncio.gather(*map(one, queries))

@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 
-from app.errors import GatewayError, ProviderError, ProviderUnavailable
+from app.errors import GatewayError
 from app.model import Deadline, Device, Located, LocationQuery
 from app.provider import Assessment, LocatesBy
 from app.providers.thingspace.chunks import Asked
 from app.providers.thingspace.client import Client
 from app.providers.thingspace.inquiry import Inquiry, Outcome, times_by_freshness
-from app.providers.thingspace.settings import NAME
 
 
 class ThingSpaceLocator:
@@ -51,7 +50,7 @@ class ThingSpaceLocator:
 
     async def locate_many(
         self, queries: Sequence[LocationQuery], *, request_id: str, deadline: Deadline
-    ) -> list[Located | ProviderError]:
+    ) -> list[Outcome]:
         """Locate many devices, 20 to a call where account and freshness agree."""
         inquiry = Inquiry(self._client, self._times, deadline)
         places: dict[int | None, list[int]] = {}
@@ -66,7 +65,7 @@ class ThingSpaceLocator:
         outcomes: dict[int, Outcome] = {}
         for alike, group in zip(places.values(), groups, strict=True):
             outcomes |= zip(alike, group, strict=True)
-        return _without_own_trouble([outcomes[place] for place in range(len(queries))])
+        return [outcomes[place] for place in range(len(queries))]
 
     def _to_asked(self, device: Device) -> Asked:
         assert device.id is not None, "assessed before"
@@ -74,17 +73,3 @@ class ThingSpaceLocator:
         assert device.mdn is not None, "assessed before"
         account = device.account or self._default_account or ""
         return Asked(account=account, id=device.id, kind=device.kind, mdn=device.mdn)
-
-
-def _without_own_trouble(outcomes: list[Outcome]) -> list[Located | ProviderError]:
-    """Raise what is the gateway's own trouble, unless positions would be lost that are perhaps paid for."""
-    any_located = any(isinstance(outcome, Located) for outcome in outcomes)
-    results: list[Located | ProviderError] = []
-    for outcome in outcomes:
-        if isinstance(outcome, Located | ProviderError):
-            results.append(outcome)
-        elif any_located:
-            results.append(ProviderUnavailable("A login is needed and could not be made.", provider=NAME))
-        else:
-            raise outcome
-    return results

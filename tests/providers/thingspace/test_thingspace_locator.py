@@ -27,8 +27,8 @@ from app.errors import (
     ConsentRequired,
     DeviceNotOwned,
     DeviceUnreachable,
+    GatewayError,
     MaxAgeNotMet,
-    ProviderError,
     ProviderMisconfigured,
     ProviderUnavailable,
     UnableToLocate,
@@ -44,7 +44,7 @@ async def locate(provider: Provider, asked: LocationQuery | None = None) -> Loca
     return await provider.locator.locate(asked or query(), request_id="r", deadline=soon())
 
 
-async def locate_many(provider: Provider, asked: Sequence[LocationQuery]) -> list[Located | ProviderError]:
+async def locate_many(provider: Provider, asked: Sequence[LocationQuery]) -> list[Located | GatewayError]:
     assert provider.locator
     return await provider.locator.locate_many(asked, request_id="r", deadline=soon())
 
@@ -651,12 +651,13 @@ async def test_nothing_to_ask_asks_nothing(provider: Provider, stand_in: StandIn
     assert stand_in.token_requests == 0
 
 
-async def test_a_batch_without_tokens_and_database_fails_as_a_whole(build: Any) -> None:
+async def test_without_tokens_and_database_every_item_of_a_batch_says_so(build: Any) -> None:
     vault = AbsentVault()
     vault.away = True
 
-    with pytest.raises(Unavailable):
-        await locate_many(build(vault), [query()])
+    failed = await locate_many(build(vault), [query(), numbered(2)])
+
+    assert [type(one) for one in failed] == [Unavailable, Unavailable]
 
 
 async def test_positions_paid_for_survive_a_database_that_goes_away(build: Any, stand_in: StandIn) -> None:
@@ -675,4 +676,4 @@ async def test_positions_paid_for_survive_a_database_that_goes_away(build: Any, 
     located, failed = await locate_many(provider, [numbered(1), numbered(2, account="A-2")])
 
     assert isinstance(located, Located)
-    assert isinstance(failed, ProviderUnavailable)
+    assert isinstance(failed, Unavailable)
