@@ -47,7 +47,7 @@ FOLLOWED = (
 async def before(empty_database_url: str) -> AsyncIterator[AsyncConnection]:
     """A connection to a database of the release before."""
     await upgrade(empty_database_url, BEFORE)
-    engine = Connector(empty_database_url).engine(poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    engine = Connector(empty_database_url).create_engine(poolclass=NullPool, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
         for statement in SESSIONS.split(";"):
             await connection.execute(text(statement))
