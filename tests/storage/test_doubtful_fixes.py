@@ -14,7 +14,7 @@ from app.storage.connections import Connector
 from app.storage.migrate import upgrade
 from app.storage.rows import content_hash, report_id_of_hash
 
-BEFORE = "0010"
+BEFORE, AFTER = "0010", "0011"
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EARLIER = AT - timedelta(hours=1)
 DEVICE = "990001123456782"
@@ -94,7 +94,7 @@ async def test_a_doubtful_fix_gives_way_to_the_newest_that_may_be_believed(
     doubtful = await add(before, AT, **columns)
 
     for _ in range(2):
-        await upgrade(empty_database_url)
+        await upgrade(empty_database_url, AFTER)
         assert await scalars(before, "SELECT report_id FROM positions") == [believed]
         assert await scalars(before, "SELECT last_report_id FROM session_devices") == [believed]
         assert await scalars(before, f"SELECT flags FROM reports WHERE id = '{doubtful}'") == [flags]  # noqa: S608 -- ours
@@ -107,7 +107,7 @@ async def test_a_device_with_doubtful_fixes_alone_has_no_position(
 ) -> None:
     await add(before, AT, **columns)
 
-    await upgrade(empty_database_url)
+    await upgrade(empty_database_url, AFTER)
 
     assert await scalars(before, "SELECT report_id FROM positions") == []
     assert await scalars(before, "SELECT last_at FROM session_devices") == [None]
@@ -117,7 +117,7 @@ async def test_a_device_with_doubtful_fixes_alone_has_no_position(
 async def test_what_may_be_believed_stays(empty_database_url: str, before: AsyncConnection) -> None:
     id_ = await add(before, AT, latitude=0.0, flags=["axes_probably_swapped", "late"])
 
-    await upgrade(empty_database_url)
+    await upgrade(empty_database_url, AFTER)
 
     assert await scalars(before, "SELECT report_id FROM positions") == [id_]
     assert await scalars(before, "SELECT last_report_id FROM session_devices") == [id_]
