@@ -9,7 +9,7 @@ Url = Annotated[str | None, typer.Option(help="Address of the gateway; default: 
 Account = Annotated[str | None, typer.Option(help="ThingSpace billing account")]
 Since = Annotated[str | None, typer.Option(help="At or after this instant: 2026-03-02T08:00:00Z")]
 Until = Annotated[str | None, typer.Option(help="Before this instant")]
-Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many, newest first")]
+Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many")]
 
 
 def given(**members: Any) -> dict[str, Any]:

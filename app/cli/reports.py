@@ -22,6 +22,10 @@ Mdn = Annotated[str | None, typer.Option(help="Of the device with this number")]
 Name = Annotated[str | None, typer.Option(help="Of the device that you call this")]
 Type = Annotated[str | None, typer.Option("--type", help="location, stopped, consent or other")]
 Status = Annotated[str | None, typer.Option(help="located, failed or info")]
+Flag = Annotated[str | None, typer.Option(help="With this flag: late, future_time, time_unreadable, …")]
+ReceivedSince = Annotated[str | None, typer.Option(help="Arrived at or after this instant")]
+ReceivedUntil = Annotated[str | None, typer.Option(help="Arrived before this instant")]
+Order = Annotated[Literal["asc", "desc"], typer.Option(help="asc: oldest fix first")]
 Box = Annotated[str | None, typer.Option(help="west,south,east,north in degrees")]
 Format = Literal["csv", "ndjson"]
 
@@ -39,14 +43,18 @@ def list_reports(
     account: Account = None,
     type_: Type = None,
     status: Status = None,
+    flag: Flag = None,
     since: Since = None,
     until: Until = None,
+    received_since: ReceivedSince = None,
+    received_until: ReceivedUntil = None,
     bbox: Box = None,
+    order: Order = "desc",
     limit: Limit = 20,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """List reports, newest fix first; `--since` and `--until` mean the time of the fix.
+    """List reports by the time of the fix, which `--since` and `--until` mean, too.
 
     Example: [bold]location-gateway reports list --imei 990001123456782 --since 2026-03-02T00:00:00Z[/bold]
     """
@@ -59,9 +67,13 @@ def list_reports(
         account=account,
         type=type_,
         status=status,
+        flag=flag,
         since=since,
         until=until,
+        receivedSince=received_since,
+        receivedUntil=received_until,
         bbox=bbox,
+        order=order,
         limit=limit,
     )
     answer = call("GET", "/reports", url=url, params=params, as_json=as_json)
@@ -78,6 +90,8 @@ def _row(report: dict[str, Any]) -> dict[str, Any]:
     if location is not None:
         accuracy = "" if location["accuracy"] is None else f" (within {location['accuracy']:g} m)"
         said = f"{location['latitude']:.6f}, {location['longitude']:.6f}{accuracy}"
+    if report["flags"]:
+        said = f"{said} [{', '.join(report['flags'])}]"
     return {
         "at": location["timestamp"] if location else report["receivedAt"],
         "device": next((device[kind] for kind in ("imei", "meid", "esn", "name") if device.get(kind)), None),
@@ -98,12 +112,16 @@ def export(
     account: Account = None,
     type_: Type = None,
     status: Status = None,
+    flag: Flag = None,
     since: Since = None,
     until: Until = None,
+    received_since: ReceivedSince = None,
+    received_until: ReceivedUntil = None,
     bbox: Box = None,
+    order: Order = "desc",
     url: Url = None,
 ) -> None:
-    """Write all reports that match, newest fix first.
+    """Write all reports that match, by the time of the fix.
 
     A file has its name when it is whole; until then it ends in .part.
 
@@ -118,9 +136,13 @@ def export(
         account=account,
         type=type_,
         status=status,
+        flag=flag,
         since=since,
         until=until,
+        receivedSince=received_since,
+        receivedUntil=received_until,
         bbox=bbox,
+        order=order,
     )
     if output is None:
         _export(sys.stdout.buffer, format_, params, url)

@@ -208,6 +208,17 @@ def test_reports_are_listed_and_exported(run: Any, gateway_url: str, tmp_path: P
     assert not (tmp_path / "all.csv.part").exists()
 
 
+def test_reports_are_listed_by_arrival_and_flag_with_their_flags(run: Any, gateway_url: str) -> None:
+    httpx.post(f"{gateway_url}/callbacks/thingspace/{TOKEN}", json=message())
+    long_ago = ("--received-until", "2026-03-02T00:00:00Z")
+
+    late = run("reports", "list", "--flag", "late", "--order", "asc", "--limit", "1")
+    none = run("reports", "export", "--format", "ndjson", "--flag", "late", *long_ago)
+
+    assert "[late]" in "".join(late.output.split())
+    assert none.stdout == ""
+
+
 def test_an_export_that_is_refused_says_why_and_leaves_no_file(run: Any, tmp_path: Path) -> None:
     result = run("reports", "export", "--since", "yesterday", "--output", str(tmp_path / "all.csv"))
 
