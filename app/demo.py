@@ -42,7 +42,7 @@ async def _demo(data_dir: Path, port: int, simulator_port: int, duration: float 
     _say("Starting Postgres, from a package, in " + str(data_dir))
     async with EmbeddedPostgres(data_dir, on_step=lambda step: _say(f"  {step}")):
         _say("Starting the simulator: stand-ins for CloudLocate and ThingSpace")
-        arguments = ["simulator", "--port", simulator_url.rpartition(":")[2]]
+        arguments = ["simulator", "--consent", "both", "--port", simulator_url.rpartition(":")[2]]
         async with _process(arguments, {}, data_dir, f"{simulator_url}/healthz") as simulator:
             credentials = await _get(f"{simulator_url}/control/credentials")
             environment = _environment(data_dir, key, gateway_url, simulator_url, credentials)

@@ -69,7 +69,7 @@ class Ground:
     def start(self, name: str, env: Mapping[str, str] | None = None) -> None:
         """Start the simulator or the gateway, with more variables if that is wanted."""
         arguments = {
-            "vendor": ["simulator", "--port", str(self.vendor_port)],
+            "vendor": ["simulator", "--consent", "both", "--port", str(self.vendor_port)],
             "gateway": ["serve", "--port", str(self.port)],
         }
         variables = {

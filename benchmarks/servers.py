@@ -144,7 +144,7 @@ def database(settings: Mapping[str, str] | None = None) -> Iterator[str]:
 def simulator(env: Mapping[str, str] | None = None) -> Iterator[str]:
     """Serve stand-ins for both vendors; gives their address."""
     port = free_port()
-    command = [sys.executable, "-m", "app", "simulator", "--port", str(port)]
+    command = [sys.executable, "-m", "app", "simulator", "--consent", "both", "--port", str(port)]
     with _running(command, port, place=nullcontext(), env=env):
         yield f"http://127.0.0.1:{port}"
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.simulator.control import control, page
 from app.simulator.control.gate import Gate
-from app.simulator.options import Options
+from app.simulator.options import Consent, Options
 from app.simulator.state import State
 from app.simulator.vendors import cloudlocate, thingspace
 from app.simulator.world.clock import Clock, RealClock
@@ -57,11 +58,21 @@ def create_simulator(options: Options | None = None, clock: Clock | None = None)
 
 
 def simulator_from_environment() -> Starlette:
-    """Make a simulator for a server's factory option, from SIMULATOR_SEED, _FLEET, _SPEED and _LATENCY_S."""
+    """Make a simulator for a server's factory option, from the `SIMULATOR_*` variables.
+
+    They are SEED, FLEET, ACCOUNT, OTHER_ACCOUNT, CONSENT, STRICT (`true`), SPELLINGS (separated by commas), LATENCY_S
+    and SPEED.
+    """
     defaults = Options()
+    given = os.environ.get
     options = Options(
-        seed=int(os.environ.get("SIMULATOR_SEED", defaults.seed)),
-        fleet=int(os.environ.get("SIMULATOR_FLEET", defaults.fleet)),
-        latency_s=float(os.environ.get("SIMULATOR_LATENCY_S", defaults.latency_s)),
+        seed=int(given("SIMULATOR_SEED", defaults.seed)),
+        fleet=int(given("SIMULATOR_FLEET", defaults.fleet)),
+        account=given("SIMULATOR_ACCOUNT", defaults.account),
+        other_account=given("SIMULATOR_OTHER_ACCOUNT", defaults.other_account),
+        consent=cast("Consent", given("SIMULATOR_CONSENT", defaults.consent)),
+        strict=given("SIMULATOR_STRICT", "") == "true",
+        spellings=frozenset(filter(None, given("SIMULATOR_SPELLINGS", "").split(","))),
+        latency_s=float(given("SIMULATOR_LATENCY_S", defaults.latency_s)),
     )
-    return create_simulator(options, RealClock(float(os.environ.get("SIMULATOR_SPEED", "1"))))
+    return create_simulator(options, RealClock(float(given("SIMULATOR_SPEED", "1"))))

@@ -8,6 +8,7 @@ import msgspec
 
 CATALOGUE: dict[str, str] = {
     "slow": "any call: wait `delaySeconds` (real seconds, 1 by default), then answer properly",
+    "slow_after": "any call: carried out, and answered properly only after `delaySeconds` (real seconds, 1 by default)",
     "reset_before": "any call: the connection is reset before the request is looked at",
     "reset_after": "any call: the request is carried out, then the connection is reset instead of an answer",
     "truncated": "any call: carried out, but the connection closes in the middle of the body",

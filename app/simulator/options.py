@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+Consent = Literal["none", "coarse", "precise", "both"]
+
 SPELLINGS: dict[str, str] = {
     "fixes_unlimited_by_default": "ThingSpace: a periodic request without numberOfFixes runs until stopped (row 3)",
     "location_type_beside": "ThingSpace: locationType stands beside positionData, not inside it (row 4)",
@@ -50,6 +52,7 @@ class Options:
         bearer_lifetime_s: How long a ThingSpace bearer is valid, in simulated seconds.
         session_idle_s: How long an M2M session lives unused, in simulated seconds.
         login_failures: How many rejected logins in a row lock the ThingSpace login.
+        consent: Who may be located by default: `none`, `coarse`, `precise` or `both`; periodic fixes are precise.
         strict: Refuse what the vendors' tables forbid but their examples show.
         callback_retry_interval_s: Between two tries of one callback, in simulated seconds.
         callback_tries: How often one callback is sent at most.
@@ -73,6 +76,7 @@ class Options:
     fleet: int = 20_000
     account: str = "0844559123-00001"
     other_account: str = "0844559123-00002"
+    consent: Consent = "coarse"
     strict: bool = False
     latency_s: float = 0.0
     spellings: frozenset[str] = field(default_factory=frozenset)

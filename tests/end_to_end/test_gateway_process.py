@@ -22,7 +22,7 @@ Json = dict[str, Any]
 @pytest.fixture(scope="module")
 def simulator_url() -> Iterator[str]:
     port = any_port()
-    with running(["-m", "app", "simulator", "--port", str(port)]) as program:
+    with running(["-m", "app", "simulator", "--consent", "both", "--port", str(port)]) as program:
         url = f"http://127.0.0.1:{port}"
         asyncio.run(program.answers(f"{url}/healthz"))
         yield url

@@ -13,7 +13,7 @@ from app.simulator.options import Options
 from tests.support.gateways import AUTHORIZED, settings, simulator_variables
 from tests.support.servers import serving
 
-OPTIONS = Options()
+OPTIONS = Options(consent="both")
 START_PATH = "/api/loc/v1/devicelocations/action/periodic"
 
 

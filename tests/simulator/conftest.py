@@ -10,7 +10,7 @@ from app.simulator.options import Options
 from app.simulator.state import State
 from app.simulator.world.clock import ManualClock
 
-OPTIONS = Options()
+OPTIONS = Options(consent="both")
 
 
 @pytest.fixture

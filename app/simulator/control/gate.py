@@ -17,7 +17,7 @@ _BEFORE = (
     "slow", "hang", "reset_before", "status", "status_500_html", "status_502_xml", "status_503_empty", "rate_limited",
     "redirect",
 )  # fmt: skip
-_AFTER = ("reset_after", "truncated", "status_500_after", "status_504_html", "garbage", "html_200")
+_AFTER = ("slow_after", "reset_after", "truncated", "status_500_after", "status_504_html", "garbage", "html_200")
 
 _HTML = b"<!DOCTYPE html><html><head><title>Error</title></head><body><h1>Something went wrong</h1></body></html>"
 _XML = b'<?xml version="1.0"?><fault><code>101504</code><description>Bad gateway</description></fault>'
@@ -109,6 +109,11 @@ class _Answer:
         transport.abort()
         await _gone(receive)
 
+    async def send_kept(self) -> None:
+        """Send the kept answer as it is."""
+        await self.forward(self._start)
+        await self.forward({"type": "http.response.body", "body": bytes(self._body)})
+
     async def send_half(self, receive: Receive) -> None:
         """Promise the whole of the kept answer, send half of its body, and close the connection."""
         body = bytes(self._body) or b"{}"
@@ -131,6 +136,9 @@ class _Answer:
 
 async def _apply_after(fault: Fault, receive: Receive, answer: _Answer) -> None:
     match fault.name:
+        case "slow_after":
+            await asyncio.sleep(fault.delay_s or 1.0)
+            await answer.send_kept()
         case "reset_after":
             await answer.reset(receive)
         case "truncated":

@@ -15,7 +15,7 @@ from app.simulator.world.clock import ManualClock
 
 @pytest.fixture
 def options() -> Options:
-    return Options(fleet=200)
+    return Options(fleet=200, consent="both")
 
 
 @pytest.fixture

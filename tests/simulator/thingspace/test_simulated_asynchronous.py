@@ -100,7 +100,7 @@ async def test_what_is_done_or_somebody_elses_cannot_be_cancelled(listened: Call
 class TestFullSpeed:
     @pytest.fixture
     def options(self) -> Options:
-        return Options(fleet=400, full_speed=True)
+        return Options(fleet=400, full_speed=True, consent="both")
 
     async def test_delays_are_not_waited_for(self, listened: Caller, receiver: Receiver) -> None:
         devices = [listened.device(index) for index in range(400) if listened.device(index).account == ACCOUNT]

@@ -309,7 +309,7 @@ async def test_listeners_can_be_registered_without_tokens(stranger: Caller, rece
 class TestImpatience:
     @pytest.fixture
     def options(self) -> Options:
-        return Options(fleet=20, callback_timeout_s=0.05)
+        return Options(fleet=20, callback_timeout_s=0.05, consent="both")
 
     async def test_a_receiver_that_does_not_answer_is_tried_again(self, listened: Caller, receiver: Receiver) -> None:
         receiver.status = lambda count: 0 if count == 1 else 200
@@ -325,7 +325,7 @@ class TestImpatience:
 class TestFullSpeed:
     @pytest.fixture
     def options(self) -> Options:
-        return Options(fleet=400, full_speed=True, callback_retry_interval_s=300)
+        return Options(fleet=400, full_speed=True, callback_retry_interval_s=300, consent="both")
 
     async def test_a_week_passes_as_fast_as_the_receiver_takes_it(self, listened: Caller, receiver: Receiver) -> None:
         devices = [listened.device(index) for index in range(400) if listened.device(index).account == ACCOUNT]

@@ -102,7 +102,7 @@ def test_signatures_are_hmacs_in_any_of_three_forms(encoding: str, expected: str
 class TestStrict:
     @pytest.fixture
     def options(self) -> Options:
-        return Options(fleet=20, strict=True, callback_required=True, secret_header="X-Own")
+        return Options(fleet=20, strict=True, callback_required=True, secret_header="X-Own", consent="both")
 
     async def test_every_service_needs_an_address_of_its_own(self, caller: Caller) -> None:
         first, second = await caller.register(URL), await caller.register(URL, "Location")

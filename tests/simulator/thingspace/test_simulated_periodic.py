@@ -134,12 +134,13 @@ async def test_reports_travel_over_few_connections(listened: Caller, receiver: R
     assert len({report.connection for report in receiver.received}) <= listened.options.callback_concurrency
 
 
-async def test_a_young_fix_of_somebody_else_is_used_again_once(listened: Caller, receiver: Receiver) -> None:
-    await listened.locate(listened.device(), cacheMode="2")
+async def test_a_young_precise_fix_of_somebody_else_is_used_again_once(listened: Caller, receiver: Receiver) -> None:
+    await listened.start(numberOfFixes=1, startTime=0)
+    await listened.later(0)
     await listened.start(numberOfFixes=2, fixInterval=60, startTime=30, maxLocAge=120)
     await listened.later(90)
 
-    first, second = [report.device["positionData"] for report in receiver.received]
+    _, first, second = [report.device["positionData"] for report in receiver.received]
 
     assert (first["time"], first["locationType"]) == ("20240517143000", "0")
     assert (second["time"], second["locationType"]) == ("20240517143130", "1")
@@ -389,7 +390,7 @@ async def test_a_device_can_report_itself_without_a_transaction(listened: Caller
 class TestStrict:
     @pytest.fixture
     def options(self) -> Options:
-        return Options(fleet=20, strict=True)
+        return Options(fleet=20, strict=True, consent="both")
 
     async def test_fractions_are_refused_even_if_whole(self, caller: Caller) -> None:
         assert (await caller.start(numberOfFixes="4.0")).status_code == 400

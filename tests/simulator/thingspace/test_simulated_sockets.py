@@ -20,7 +20,7 @@ from tests.support.servers import serving
 
 @pytest.fixture
 def options() -> Options:
-    return Options(fleet=2500, full_speed=True)
+    return Options(fleet=2500, full_speed=True, consent="both")
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ async def test_a_restarted_receiver_misses_nothing(remote: Caller) -> None:
 
 async def test_fixes_come_by_themselves_when_the_clock_runs(options: Options, clock: ManualClock) -> None:
     bodies: list[Any] = []
-    simulator = create_simulator(Options(fleet=10), RealClock(speed=1000))
+    simulator = create_simulator(Options(fleet=10, consent="both"), RealClock(speed=1000))
     state = simulator.state.simulator
     async with (
         serving(receiving(bodies)) as receiver,

@@ -76,14 +76,23 @@ def check_mode(body: Mapping[str, Any], name: str, allowed: str, complaint: str)
 
 
 def check_devices(
-    state: State, account: str, given: Any, *, most: int, kinds: tuple[str, ...] = _KINDS
+    state: State,
+    account: str,
+    given: Any,
+    *,
+    most: int,
+    kinds: tuple[str, ...] = _KINDS,
+    needs_mdn: bool = False,
 ) -> list[Device]:
-    """Return the devices of a list, all of them this account's."""
+    """Return the devices of a list, all of them this account's; the table of a call may demand their MDNs."""
     if not isinstance(given, list) or not given:
         raise service_error("The deviceList is missing or empty")
     if len(given) > most:
         raise service_error(f"The deviceList has more than {most} devices")
-    return [_check_device(state, account, element, kinds) for element in given]
+    devices = [_check_device(state, account, element, kinds) for element in given]
+    if needs_mdn and not all(_flat(state, element).get("mdn") for element in given):
+        raise service_error("The mdn of a device is missing")
+    return devices
 
 
 def _check_device(state: State, account: str, element: Any, kinds: tuple[str, ...]) -> Device:

@@ -33,13 +33,13 @@ _LATE_S = 3 * 3600.0
 
 @dataclass(slots=True, kw_only=True)
 class Callback:
-    """One message for the listener of one account and service; written when it is first sent."""
+    """One message for the listener of one account and service; written when it is due, whoever takes it and when."""
 
     account: str
     service: str
     identifiers: tuple[str, ...]
     write: Callable[[], Message]
-    body: bytes | None = None
+    body: bytes = b""
     tries: int = 0
     copies: int = 0
     follower: "Callback | None" = None
@@ -57,6 +57,7 @@ class Delivery:
     async def send(self, callback: Callback) -> None:
         """Put a callback on its way, or do with it what is asked for; waits while too many are queued."""
         self._count("due")
+        callback.body = msgspec.json.encode(callback.write())
         take = partial(self._state.faults.take, device=callback.identifiers, account=callback.account)
         if fault := take("callback_duplicated"):
             callback.copies = int(amount(fault, 1))
@@ -107,8 +108,6 @@ class Delivery:
         if listener is None:
             self._end(callback, "unaddressed")
             return
-        if callback.body is None:
-            callback.body = msgspec.json.encode(callback.write())
         while callback.copies > 0:
             callback.copies -= 1
             await self._post(poster, listener, callback, callback.body)

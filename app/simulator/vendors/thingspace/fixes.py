@@ -1,11 +1,12 @@
 """Where devices are found: fixes from the moving world, and the cache of the last fix of each device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from app.simulator.state import State
+from app.simulator.vendors.thingspace.billing import Billing
 from app.simulator.vendors.thingspace.fault_values import amount
 from app.simulator.world.ground import Position, fraction
 from app.simulator.world.world import Device
@@ -19,6 +20,7 @@ FAULTS = {
     "fix_aged": "ThingSpace device: a current fix that states a time `value` seconds ago",
 }
 
+NOT_IOT = "TS DEVICE TYPE CHECK FAILED"
 _COARSE_M = (300, 5600)
 _PRECISE_M = (5, 60)
 
@@ -30,6 +32,7 @@ class Fix:
     position: Position
     radius_m: int
     at: datetime
+    is_precise: bool = False
     is_cached: bool = False
 
 
@@ -53,14 +56,15 @@ class Fixes:
         self._cache: dict[int, Fix] = {}
 
     def locate(self, device: Device, at: datetime, *, is_precise: bool) -> Outcome:
-        """Find the device where it is at that instant, and keep the fix in the cache."""
+        """Find the device where it is at that instant, keep the fix in the cache, and bill it."""
         take = partial(self._state.faults.take, device=device.identifiers, account=device.account)
         if fault := take("device_offline"):
             return _to_failure(fault.value, at)
         if take("not_iot"):
-            return Failure("TS DEVICE TYPE CHECK FAILED", "Specified device category is not IoT", at)
+            return Failure(NOT_IOT, "Specified device category is not IoT", at)
         if fault := take("fix_aged"):
             at -= timedelta(seconds=amount(fault, 600))
+        self._state.part(Billing).bill(device.account, self._state.clock.now())
         fix = self._measure(device, at, is_precise=is_precise)
         before = self._cache.get(device.index)
         # Fixes of a delayed callback are taken late, for the past.
@@ -68,20 +72,22 @@ class Fixes:
             self._cache[device.index] = fix
         return fix
 
-    def cached(self, device: Device) -> Fix | None:
-        """Return the last fix of the device, if there is one."""
+    def cached(self, device: Device, *, is_precise: bool) -> Fix | None:
+        """Return the last fix of the device, if there is one, and it is precise where that is asked for."""
         take = partial(self._state.faults.take, device=device.identifiers, account=device.account)
         if fault := take("cached_fix"):
             at = self._state.clock.now() - timedelta(seconds=amount(fault, 0))
-            self._cache[device.index] = self._measure(device, at, is_precise=False)
+            self._cache[device.index] = self._measure(device, at, is_precise=is_precise)
         if take("cache_empty"):
             self._cache.pop(device.index, None)
         fix = self._cache.get(device.index)
-        return None if fix is None else Fix(fix.position, fix.radius_m, fix.at, is_cached=True)
+        if fix is None or (is_precise and not fix.is_precise):
+            return None
+        return replace(fix, is_cached=True)
 
     def cached_within(self, device: Device, at: datetime, age: timedelta) -> Fix | None:
-        """Return the last fix of the device if it was younger than that at that instant."""
-        fix = self.cached(device)
+        """Return the last fix of the device if it is a precise one that was younger than that at that instant."""
+        fix = self.cached(device, is_precise=True)
         return fix if fix is not None and timedelta(0) <= at - fix.at < age else None
 
     def _measure(self, device: Device, at: datetime, *, is_precise: bool) -> Fix:
@@ -89,7 +95,7 @@ class Fixes:
         digits, (least, most) = (7, _PRECISE_M) if is_precise else (5, _COARSE_M)
         position = Position(round(exact.latitude, digits), round(exact.longitude, digits))
         share = fraction(self._state.options.seed, "radius", device.index, int(at.timestamp()))
-        return Fix(position, least + int((most - least) * share), at)
+        return Fix(position, least + int((most - least) * share), at, is_precise=is_precise)
 
 
 def _to_failure(value: Any, at: datetime) -> Failure:

@@ -48,15 +48,14 @@ def locate_once(
 ) -> Outcome:
     """Find one device, by the cache or over the network; a cached fix counts if it is no older than that."""
     fixes, now = state.part(Fixes), state.clock.now()
-    if not state.part(Consents).allow(device):
+    if not state.part(Consents).allow(device, is_precise=is_precise):
         return Failure(*CONSENT_FAILED, now)
     if cache_mode != CURRENT:
-        cached = fixes.cached(device)
+        cached = fixes.cached(device, is_precise=is_precise)
         if cached is not None and (cache_mode == CACHED or longest_age is None or now - cached.at <= longest_age):
             return cached
         if cache_mode == CACHED:
             return Failure(*CACHE_UNAVAILABLE, now)
-    state.counters.add("thingspace.fixes.billed")
     return fixes.locate(device, now, is_precise=is_precise)
 
 
@@ -64,7 +63,7 @@ async def _locate(state: State, request: Request) -> Response:
     body = await read_call(state, request)
     account = check_account(state, body.get("accountName"))
     cache_mode = check_modes(body, accuracies="0")
-    devices = check_devices(state, account, body.get("deviceList"), most=_MOST_DEVICES)
+    devices = check_devices(state, account, body.get("deviceList"), most=_MOST_DEVICES, needs_mdn=True)
     outcomes = [(device, locate_once(state, device, cache_mode)) for device in devices]
     _refuse_if_all_are(state, account, [outcome for _, outcome in outcomes])
     elements = [to_element(state, device, outcome, qos="false") for device, outcome in outcomes]

@@ -11,7 +11,7 @@ from app.simulator.vendors.thingspace.agenda import Agenda
 from app.simulator.vendors.thingspace.consents import Consents
 from app.simulator.vendors.thingspace.delivery import Callback, Delivery
 from app.simulator.vendors.thingspace.fault_values import amount
-from app.simulator.vendors.thingspace.fixes import Failure, Fixes, Outcome
+from app.simulator.vendors.thingspace.fixes import NOT_IOT, Failure, Fixes, Outcome
 from app.simulator.vendors.thingspace.listeners import DEVICES
 from app.simulator.vendors.thingspace.locations import CONSENT_FAILED
 from app.simulator.vendors.thingspace.messages import Message, location_report, stop_response
@@ -145,7 +145,7 @@ class Periodic:
 
     def _keep(self, tracking: Tracking, device: Device) -> bool:
         """Say whether the device may be found now, and drop it from the session if this was the last time."""
-        is_allowed = self._state.part(Consents).allow(device)
+        is_allowed = self._state.part(Consents).allow(device, is_precise=True)
         if device.index in tracking.lingering:
             tracking.lingering[device.index] -= 1
         if not is_allowed or tracking.lingering.get(device.index) == 0:
@@ -161,6 +161,10 @@ class Periodic:
             else (device, Failure(*CONSENT_FAILED, due))
             for device in group
         ]
+        for device, outcome in found:
+            if isinstance(outcome, Failure) and outcome.type == NOT_IOT:
+                # The vendor drops what it refuses: one error, and no more.
+                tracking.devices.pop(device.index, None)
         return location_report(self._state, tracking.account, tracking.transaction, found)
 
     def _find(self, tracking: Tracking, device: Device, due: datetime, *, is_first: bool) -> Outcome:

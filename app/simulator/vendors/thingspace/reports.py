@@ -85,7 +85,7 @@ class LocationReports:
         del self._reports[report.transaction.strip()]
 
     def results(self, report: LocationReport) -> list[dict[str, Any]]:
-        """Return the results in the order of the request."""
+        """Return the results in the order of the request; found, and billed, once."""
         if report.elements is None:
             report.elements = [
                 to_element(self._state, device, locate_once(self._state, device, report.cache_mode), qos=False)
@@ -93,10 +93,11 @@ class LocationReports:
             ]
         return report.elements
 
-    async def announce(self, report: LocationReport) -> None:
-        """Tell the listener that a report is complete, unless it was cancelled."""
+    async def complete(self, report: LocationReport) -> None:
+        """Locate the devices of a report and tell the listener, unless it was cancelled."""
         if self._reports.get(report.transaction.strip()) is not report:
             return
+        self.results(report)
         callback = Callback(account=report.account, service=REPORTS, identifiers=(), write=partial(self._write, report))
         await self._state.part(Delivery).send(callback)
 
@@ -131,9 +132,11 @@ async def _create(state: State, request: Request) -> Response:
     reports = state.part(LocationReports)
     reports.add(report)
     answer = name_transaction(state, "txid", report.transaction, account=account) | {"status": report.status_at(now)}
-    if cache_mode != CACHED:
+    if cache_mode == CACHED:
+        reports.results(report)
+    else:
         answer["estimatedDuration"] = str(1 + int((report.ends_at - now).total_seconds() // 60))
-        state.part(Agenda).after((report.ends_at - now).total_seconds(), partial(reports.announce, report))
+        state.part(Agenda).after((report.ends_at - now).total_seconds(), partial(reports.complete, report))
     return reply(answer)
 
 

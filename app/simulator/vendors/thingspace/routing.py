@@ -14,6 +14,7 @@ Handler = Callable[[State, Request], Awaitable[Response]]
 OAUTH = "/api/ts/v1"
 M2M = "/api/m2m/v1"
 LOCATION = "/api/loc/v1"
+SUBSCRIPTION = "/api/subsc/v1"
 CONTROL = "/control/thingspace"
 
 

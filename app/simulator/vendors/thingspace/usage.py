@@ -1,6 +1,6 @@
 """Subscription and usage of an account's location service."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -9,11 +9,11 @@ from starlette.routing import BaseRoute
 
 from app.simulator.state import State
 from app.simulator.vendors.thingspace.answers import reply
+from app.simulator.vendors.thingspace.billing import ALLOWANCE, Billing
 from app.simulator.vendors.thingspace.calls import check_account, check_tokens, read_call
 from app.simulator.vendors.thingspace.errors import service_error
 from app.simulator.vendors.thingspace.routing import LOCATION, route
 
-_ALLOWANCE = "5000"
 _PURCHASED = "2024-05-01 11:40:02.318 +0000 UTC"
 
 
@@ -31,7 +31,7 @@ async def _show_subscription(state: State, request: Request) -> Response:
     subscription = {
         "accountName": account,
         "locType": "TS-LOC-COARSE-CellID-5K",
-        "maxAllowance": _ALLOWANCE,
+        "maxAllowance": str(ALLOWANCE),
         "purchaseTime": _PURCHASED,
     }
     return reply([subscription] if state.spells("subscriptions_array", account=account) else subscription)
@@ -40,25 +40,29 @@ async def _show_subscription(state: State, request: Request) -> Response:
 async def _show_usage(state: State, request: Request) -> Response:
     body = await read_call(state, request)
     account = check_account(state, body.get("accountName"))
-    if _to_date(body.get("startDate")) > _to_date(body.get("endDate")):
+    first, last = _to_date(body.get("startDate")), _to_date(body.get("endDate"))
+    if first > last:
         raise service_error("The startDate is after the endDate")
-    count = str(state.counters.count("thingspace.fixes.billed"))
+    counts = {one: state.part(Billing).between(one, first, last) for one in state.world.accounts}
+    is_for_all = body.get("usageForAllAccounts") is True
+    managed = [one for one in state.world.accounts if one != account and is_for_all]
+    total = counts[account] + sum(counts[one] for one in managed)
     is_spelt_right = state.spells("usage_spelt_right", account=account)
     return reply(
         {
             "accountName": account,
-            "usageForAllAccounts" if is_spelt_right else "usageForAllAcounts": body.get("usageForAllAccounts") is True,
+            "usageForAllAccounts" if is_spelt_right else "usageForAllAcounts": is_for_all,
             "skuName": "TS-LOC-COARSE-CellID-Aggr",
-            "transactionsAllowed": _ALLOWANCE,
-            "totalTransactionCount": count,
-            "PrimaryAccount": {"accountName": account, "transactionsCount": count},
-            "ManagedAccounts": [],
+            "transactionsAllowed": str(ALLOWANCE),
+            "totalTransactionCount": str(total),
+            "PrimaryAccount": {"accountName": account, "transactionsCount": str(counts[account])},
+            "ManagedAccounts": [{"accountName": one, "transactionsCount": str(counts[one])} for one in managed],
         }
     )
 
 
-def _to_date(given: Any) -> datetime:
+def _to_date(given: Any) -> date:
     try:
-        return datetime.strptime(str(given), "%m-%d-%Y").replace(tzinfo=UTC)
+        return datetime.strptime(str(given), "%m-%d-%Y").replace(tzinfo=UTC).date()
     except ValueError:
         raise service_error("Dates must be written mm-dd-yyyy") from None
