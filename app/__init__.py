@@ -25,6 +25,7 @@ Glossary:
 
 * query, evidence: the question, and the measurements that it offers to be located by.
 * fix: a position with accuracy and time. Report: what a provider said about one device.
+* doubtful: a fix that is stored, listed and flagged, and answers nothing (`plausibility`).
 * provider: a positioning service. Candidate: a provider that may be asked about a query, in its turn.
 * account: the provider's billing account. Reach: the accounts and devices that an API key may see.
 * alias book: which IMEI and MDN belong together, as the provider has said.

@@ -280,4 +280,4 @@ async def test_late_claims_of_an_ended_session_are_flagged(stage: Stage) -> None
 
     async with stage.database.session() as db:
         flags = await db.scalars(select(ReportRow.flags).order_by(ReportRow.received_at))
-        assert [flag or [] for flag in flags] == [[], ["after_end"]]
+        assert [flag or [] for flag in flags] == [[], ["after_end", "late"]]
