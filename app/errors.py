@@ -348,7 +348,7 @@ class ProviderTimeout(ProviderError):
     """The provider did not answer in time.
 
     Attributes:
-        is_hasty: The caller's time was over, not the provider's own; that says nothing about the provider.
+        is_hasty: The caller gave less time than the provider may need; that says nothing about the provider.
         late: The result of the call where it goes on: a `Located`, or the `GatewayError` that it ends with.
         expected_at: When that may be expected at the latest, on the clock of `time.monotonic`.
     """

@@ -113,9 +113,16 @@ class Breaker:
             return failure.late
         elif isinstance(failure, _FAILURES):
             self._count()
+            if isinstance(failure, ProviderTimeout) and failure.late is not None:
+                failure.late.add_done_callback(self._forgive)
         elif isinstance(failure, ProviderError) and not isinstance(failure, _SAYS_NOTHING):
             self.reset()
         return None
+
+    def _forgive(self, late: "asyncio.Future[Any]") -> None:
+        # It was slow, and it works.
+        if not late.cancelled() and late.exception() is None:
+            self.reset()
 
     def _judge_late(self, late: "asyncio.Future[Any]", *, is_probe: bool) -> None:
         # A call that was given up had all the time that a provider gets.

@@ -65,7 +65,7 @@ class PaidCalls:
             provider=self._provider,
             may_have_been_received=True,
         )
-        error.is_hasty = left_s < self._limit_s
+        error.is_hasty = left_s < min(self._limit_s, times.expected_s)
         error.late, error.expected_at = task, begun_at + times.expected_s
         raise error
 

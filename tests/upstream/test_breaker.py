@@ -197,6 +197,19 @@ async def test_a_late_answer_shows_that_it_works(breaker: Breaker) -> None:
     assert breaker.cooldown_s is None
 
 
+async def test_a_late_answer_closes_it_also_where_enough_time_was_given(breaker: Breaker) -> None:
+    late: asyncio.Future[Any] = asyncio.Future()
+    error = ProviderTimeout()
+    error.late = late
+    await fail(breaker, 3, error)
+    assert breaker.cooldown_s == 30
+
+    late.set_result("answer")
+    await asyncio.sleep(0)
+
+    assert breaker.cooldown_s is None
+
+
 async def test_a_probe_lasts_until_its_call_ends(breaker: Breaker, clock: Clock) -> None:
     await fail(breaker, 3)
     clock.now += 30
