@@ -17,7 +17,19 @@ from app.api.compression import Compression
 from app.api.error_handlers import add_error_handlers
 from app.api.middleware import Middleware, direct_routes
 from app.api.paths import canonical_path
-from app.api.routes import audit, callbacks, docs, erasure, keys, listeners, locate, operations, periodic, reports
+from app.api.routes import (
+    audit,
+    callbacks,
+    docs,
+    erasure,
+    keys,
+    listeners,
+    locate,
+    operations,
+    periodic,
+    positions,
+    reports,
+)
 from app.api.webhook import Webhook
 from app.observability import logs
 from app.observability.tracing import CURRENT, Recorder, exporting
@@ -39,6 +51,7 @@ ROUTERS = (
     locate.router,
     periodic.router,
     reports.router,
+    positions.router,
     callbacks.router,
     listeners.router,
     operations.router,

@@ -25,7 +25,7 @@ def of_own_account(flags: str) -> str:
     return f"({flags} IS NULL OR NOT {flags} @> ARRAY['{OTHER_ACCOUNT}'])"
 
 
-def out_of_time(row: str = "") -> str:
+def untimely(row: str = "") -> str:
     """Write the condition that a report arrived long after its time, or before it.
 
     The partial index on arrivals has the same words, so that it is used.

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from app.storage.flags import out_of_time
+from app.storage.flags import untimely
 
 
 class Base(DeclarativeBase):
@@ -94,7 +94,7 @@ class ReportRow(Base):
         Index("ix_reports_device", "device", "at", "id"),
         Index("ix_reports_name", "name", "at", "id", postgresql_where=text("name IS NOT NULL")),
         Index("ix_reports_flagged", "at", "id", postgresql_where=text("flags IS NOT NULL")),
-        Index("ix_reports_strays", "received_at", postgresql_where=text(out_of_time())),
+        Index("ix_reports_untimely", "received_at", postgresql_where=text(untimely())),
         Index(
             "ix_reports_unclaimed",
             "transaction_id",

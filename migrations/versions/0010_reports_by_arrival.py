@@ -1,4 +1,4 @@
-"""Reports are found by the caller's name for a device, by their flags, and, where they strayed, by their arrival.
+"""Reports are found by the caller's name for a device, by their flags, and, where that was untimely, by their arrival.
 
 All three indexes are partial: what a callback brings in time, and without a flag, is in none of them. They are built
 partition by partition without keeping anybody from writing; where that is interrupted, it begins anew.
@@ -14,7 +14,7 @@ depends_on = None
 _INDEXES = {
     "ix_reports_name": "(name, at, id) WHERE name IS NOT NULL",
     "ix_reports_flagged": "(at, id) WHERE flags IS NOT NULL",
-    "ix_reports_strays": (
+    "ix_reports_untimely": (
         "(received_at) WHERE received_at - at > interval '3600 seconds' OR received_at - at < interval '-120 seconds'"
     ),
 }

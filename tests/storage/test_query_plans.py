@@ -149,29 +149,29 @@ async def test_a_page_is_read_along_its_index(
     ],
     ids=["since", "until", "span"],
 )
-async def test_arrivals_are_read_along_the_time_of_the_fix_and_strays_along_their_own_index(
+async def test_arrivals_are_read_along_the_time_of_the_fix_and_untimely_ones_along_their_own_index(
     filled_url: str, wanted: ReportFilter
 ) -> None:
     nodes = await plans(filled_url, lambda database: reports.page(database, wanted, most_scanned=1000))
 
-    assert indexes(nodes) == {"pk_reports", "ix_reports_strays"}
+    assert indexes(nodes) == {"pk_reports", "ix_reports_untimely"}
     assert read_without_index(nodes) == set()
 
 
-async def test_recent_arrivals_leave_other_days_alone_but_for_their_strays(filled_url: str) -> None:
+async def test_recent_arrivals_leave_other_days_alone_but_for_untimely_ones(filled_url: str) -> None:
     recent = ReportFilter(received_since=NOON - timedelta(hours=1))
 
     nodes = await plans(filled_url, lambda database: reports.page(database, recent), kinds=[FOR_THESE])
 
-    assert tables([node for node in nodes if node["Index"] != "ix_reports_strays"]) == {"reports_20260302"}
+    assert tables([node for node in nodes if node["Index"] != "ix_reports_untimely"]) == {"reports_20260302"}
 
 
-async def test_an_export_of_arrivals_sorts_strays_alone(filled_url: str) -> None:
+async def test_an_export_of_arrivals_sorts_untimely_ones_alone(filled_url: str) -> None:
     wanted = ReportFilter(received_since=NOON - timedelta(days=2), received_until=NOON - timedelta(days=1))
 
     nodes = await plans(filled_url, lambda database: database.fetch(*statements.everything(wanted)))
 
-    assert indexes(nodes) == {"pk_reports", "ix_reports_strays"}
+    assert indexes(nodes) == {"pk_reports", "ix_reports_untimely"}
     assert {node["Node Type"] for node in nodes} >= {"Merge Append"}
 
 

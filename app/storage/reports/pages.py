@@ -44,9 +44,9 @@ async def page(
         most_scanned: How many reports to look through at most when no index leads to those that match.
     """
     if statements.is_by_arrival(wanted):
-        dense = await _page(database, statements.prompt(wanted), after, limit, most_scanned)
-        strays = await _read(database, statements.strays(wanted, after, limit + 1))
-        return _merge(dense, strays, limit, oldest_first=wanted.oldest_first)
+        dense = await _page(database, statements.timely(wanted), after, limit, most_scanned)
+        untimely = await _read(database, statements.untimely(wanted, after, limit + 1))
+        return _merge(dense, untimely, limit, oldest_first=wanted.oldest_first)
     return await _page(database, wanted, after, limit, most_scanned)
 
 
@@ -63,11 +63,11 @@ async def _page(database: Database, wanted: ReportFilter, after: Place | None, l
     return Page(reports=found[:limit], next=_place_of(found[limit - 1]))
 
 
-def _merge(dense: Page, strays: Sequence[ReportRecord], limit: int, *, oldest_first: bool) -> Page:
-    """Put strays among the reports of a page; those beyond its end are for the next one."""
+def _merge(dense: Page, untimely: Sequence[ReportRecord], limit: int, *, oldest_first: bool) -> Page:
+    """Put untimely reports among those of a page; what lies beyond its end is for the next one."""
     if (end := dense.next) is not None:
-        strays = [one for one in strays if (_place_of(one) <= end if oldest_first else _place_of(one) >= end)]
-    found = sorted([*dense.reports, *strays], key=_place_of, reverse=not oldest_first)
+        untimely = [one for one in untimely if (_place_of(one) <= end if oldest_first else _place_of(one) >= end)]
+    found = sorted([*dense.reports, *untimely], key=_place_of, reverse=not oldest_first)
     if len(found) <= limit:
         return Page(reports=found, next=dense.next)
     return Page(reports=found[:limit], next=_place_of(found[limit - 1]))

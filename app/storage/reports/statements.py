@@ -5,7 +5,8 @@ never become part of a statement's text, so that texts are few and prepared once
 them.
 
 Reports are in the order of their own time, not of their arrival. Nearly all arrive at once, so what arrived within a
-span is looked for among the reports of that span; the strays, which arrived out of time, have an index of their own.
+span is looked for among the reports of that span. Untimely reports, which arrived long after their time or before it,
+have an index of their own.
 """
 
 # ruff: noqa: S608 -- statements are put together from the constants of this module, and numbers
@@ -16,7 +17,7 @@ from uuid import UUID
 
 from app.caller import Reach
 from app.plausibility import CLOCK_SKEW, LATE_AFTER
-from app.storage.flags import believed, out_of_time
+from app.storage import flags
 from app.storage.reach import reports_within
 from app.storage.reports.filters import Box, Place, ReportFilter
 from app.storage.reports.records import COLUMNS
@@ -45,7 +46,7 @@ def is_scan(wanted: ReportFilter) -> bool:
 
 
 def is_by_arrival(wanted: ReportFilter) -> bool:
-    """Tell whether nothing but their arrival leads to reports, so that they are `prompt` ones and `strays`."""
+    """Tell whether nothing but their arrival leads to reports, so that timely and untimely ones are read apart."""
     return not _is_led(wanted) and _arrival(wanted) != (None, None)
 
 
@@ -86,8 +87,8 @@ def scanned_to(wanted: ReportFilter, after: Place | None, most_scanned: int) -> 
     return (text, *arguments)
 
 
-def prompt(wanted: ReportFilter) -> ReportFilter:
-    """Narrow the window down to the reports that arrived in their time."""
+def timely(wanted: ReportFilter) -> ReportFilter:
+    """Narrow the window down to where timely reports are that arrived within the span."""
     since, until = wanted.since, wanted.until
     if wanted.received_since is not None:
         earliest = _shift(wanted.received_since, -LATE_AFTER)
@@ -105,19 +106,19 @@ def _shift(instant: datetime, by: timedelta) -> datetime:
         return instant
 
 
-def strays(wanted: ReportFilter, after: Place | None, limit: int) -> Statement:
-    """Select reports outside the window of `prompt` ones, which therefore arrived out of time."""
+def untimely(wanted: ReportFilter, after: Place | None, limit: int) -> Statement:
+    """Select the reports outside the window of `timely`: all of them are untimely."""
     arguments = Arguments()
-    return (f"{_strays(wanted, after, arguments)} LIMIT {limit}", *arguments)
+    return (f"{_untimely(wanted, after, arguments)} LIMIT {limit}", *arguments)
 
 
 def everything(wanted: ReportFilter, after: Place | None = None, limit: int | None = None) -> Statement:
     """Select all reports after a place, or the first of them."""
     arguments = Arguments()
     if is_by_arrival(wanted):
-        dense = prompt(wanted)
+        dense = timely(wanted)
         rows = _rows(_window(dense, after, arguments) + _checks(dense, arguments))
-        sources = f"({rows} {_order(wanted)}) UNION ALL ({_strays(wanted, after, arguments)})"
+        sources = f"({rows} {_order(wanted)}) UNION ALL ({_untimely(wanted, after, arguments)})"
         text = f"SELECT {COLUMNS} FROM ({sources}) AS r"
     else:
         # OFFSET 0 keeps the planner from looking the keys up in any other way than one by one.
@@ -125,16 +126,16 @@ def everything(wanted: ReportFilter, after: Place | None = None, limit: int | No
     return (f"{text} {_order(wanted)}{'' if limit is None else f' LIMIT {limit}'}", *arguments)
 
 
-def _strays(wanted: ReportFilter, after: Place | None, arguments: Arguments) -> str:
-    dense = prompt(wanted)
+def _untimely(wanted: ReportFilter, after: Place | None, arguments: Arguments) -> str:
+    dense = timely(wanted)
     beyond = []
     if wanted.received_since is not None:
         beyond.append(f"r.at < {arguments.add(dense.since)}")
     if wanted.received_until is not None:
         beyond.append(f"r.at >= {arguments.add(dense.until)}")
-    outside = [out_of_time("r."), f"({' OR '.join(beyond)})"]
+    outside = [flags.untimely("r."), f"({' OR '.join(beyond)})"]
     rows = _rows(_window(wanted, after, arguments) + outside + _checks(wanted, arguments))
-    # OFFSET 0 keeps the planner from reading all reports in their order rather than the few strays, and sorting them.
+    # OFFSET 0 keeps the planner from reading all reports in order; it sorts the few untimely ones instead.
     return f"SELECT {COLUMNS} FROM ({rows} OFFSET 0) AS r {_order(wanted)}"
 
 
@@ -226,7 +227,7 @@ def _checks(wanted: ReportFilter, arguments: Arguments) -> list[str]:
     if wanted.received_until is not None:
         checks.append(f"r.received_at < {arguments.add(wanted.received_until)}")
     if wanted.is_believed:
-        checks.append(believed("r.flags"))
+        checks.append(flags.believed("r.flags"))
     if wanted.box is not None:
         checks += _inside(wanted.box, arguments)
     return checks + reports_within(wanted.reach, arguments.add, of="r")
