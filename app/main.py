@@ -10,10 +10,11 @@ from importlib.metadata import version
 import httpx
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import examples, openapi
 from app.api.compression import Compression
+from app.api.cors import with_cors
 from app.api.error_handlers import add_error_handlers
 from app.api.middleware import Middleware, direct_routes
 from app.api.paths import canonical_path
@@ -73,7 +74,7 @@ class GatewayApp(FastAPI):
             return
         scope["app"] = self
         scope["path"] = canonical_path(scope["path"])
-        middleware: Middleware = self.state.middleware
+        middleware: ASGIApp = self.state.middleware
         webhook = self.webhook
         await (webhook if webhook.is_callback(scope) else middleware)(scope, receive, send)
 
@@ -126,7 +127,8 @@ def create_app(
     openapi.add_document(app, routes)
     docs.add_docs(app)
     add_error_handlers(app, routes)
-    app.state.middleware = Middleware(Compression(partial(FastAPI.__call__, app)), direct_routes(ROUTERS))
+    middleware = Middleware(Compression(partial(FastAPI.__call__, app)), direct_routes(ROUTERS))
+    app.state.middleware = with_cors(middleware, settings.allowed_origins)
     return app
 
 

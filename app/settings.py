@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -27,6 +27,10 @@ def is_loopback(host: str) -> bool:
 def _is_safe_to_post_to(url: str) -> bool:
     parts = urlsplit(url)
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+
+
+def _origin_of(parts: SplitResult) -> str:
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 class ProviderSettings(BaseSettings):
@@ -75,6 +79,10 @@ class Settings(BaseSettings):
     public_url: str | None = Field(default=None, description="address under which ThingSpace reaches the gateway")
     listener_urls: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="other addresses that lead to the gateway, for listeners; separated by commas"
+    )
+    cors_origins: str | None = Field(
+        default=None,
+        description="origins whose pages may use the API from a browser, separated by commas, or *; unset: none",
     )
     recent_seconds: Annotated[int, Field(ge=0)] = Field(
         default=300, description="a stored fix this young answers when maxAge is absent"
@@ -144,6 +152,11 @@ class Settings(BaseSettings):
         url = self.database_direct_url or self.database_url
         return url.get_secret_value() if url is not None else None
 
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The origins whose pages may use the API."""
+        return tuple(origin.strip() for origin in (self.cors_origins or "").split(",") if origin.strip())
+
     def retention(self) -> dict[str, timedelta]:
         """Tell how long each kind of data is kept; kinds that are kept for good are left out."""
         own = {
@@ -154,6 +167,16 @@ class Settings(BaseSettings):
         }
         days = {kind: self.retention_days if count is None else count for kind, count in own.items()}
         return {kind: timedelta(days=count) for kind, count in days.items() if count}
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _has_origins(cls, value: str | None) -> str | None:
+        for origin in (value or "").split(","):
+            parts = urlsplit(origin.strip())
+            is_origin = parts.scheme in {"http", "https"} and parts.hostname and parts.geturl() == _origin_of(parts)
+            if origin.strip() not in {"", "*"} and not is_origin:
+                raise ValueError("each origin must be like https://map.example.com, without a path, or *")
+        return value
 
     @field_validator("public_url")
     @classmethod
