@@ -244,7 +244,7 @@ async def test_without_numbers_everything_is_kept() -> None:
 
 async def test_a_dead_runner_holds_nobody_up(database: Database, connection: Connection) -> None:
     await store(database, located(NOON))
-    dead = await asyncpg.connect(database._dsn)
+    dead = await database.connect()
     await dead.execute("SELECT pg_advisory_lock($1)", retention._LOCK)
     dead.terminate()
 
