@@ -25,7 +25,7 @@ LISTENER = f"/listeners/{ACCOUNT}/DeviceLocation"
 
 @pytest.fixture
 def simulator() -> Starlette:
-    return create_simulator(Options(callback_delay_s=0))
+    return create_simulator(Options(callback_delay_s=0, consent="both"))
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from app import cli
 from app.cli import output
 from app.main import create_app
 from app.simulator import create_simulator
-from tests.support.gateways import KEY, in_background, settings, simulator_variables
+from app.simulator.options import Options
+from tests.support.gateways import KEY, any_port, in_background, settings, simulator_variables
 from tests.support.postgres import DatabaseServer
 from tests.support.servers import running, serving
 from tests.support.vendors import ACCOUNT, DEVICE, TOKEN, WIFI, message
@@ -32,13 +33,13 @@ def gateway_url(
 
     @asynccontextmanager
     async def both() -> AsyncIterator[str]:
-        async with serving(create_simulator()) as simulator:
+        async with serving(create_simulator(Options(consent="both"))) as simulator:
             for name, value in simulator_variables(simulator).items():
                 patch.setenv(name, value)
             patch.setenv("THINGSPACE_CALLBACK_TOKEN", TOKEN)
-            app = create_app(settings(database_url))
-            async with serving(app) as url:
-                app.state.gateway.listeners._public_url = url
+            port = any_port()
+            app = create_app(settings(database_url, public_url=f"http://127.0.0.1:{port}"))
+            async with serving(app, port=port) as url:
                 yield url
 
     database_url = database_server.create(template_url)

@@ -119,7 +119,7 @@ async def test_every_report_of_a_fleet_is_counted_once_for_its_device(
     assert (drained.status_code, asked) == (200, [200] * 4)
     assert (session["state"], session["reports"]) == (
         "completed",
-        {"expected": 3000, "due": 3000, "received": 3000, "failed": 0, "missing": 0},
+        {"expected": 3000, "due": 3000, "received": 3000, "failed": 0, "missing": 0, "ended": 0},
     )
     assert [(one["received"], one["failed"], one["missing"]) for one in listed] == [(6, 0, 0)] * 500
     assert len({json.loads(line)["id"] for line in reports}) == len(reports) == 3000

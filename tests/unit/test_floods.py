@@ -18,7 +18,9 @@ class Stage:
         self._due: list[tuple[float, Callable[[], None]]] = []
         self._capture = LogCapture()
         limit = FloodLimit(most=2, clock=lambda: self.now, later=self._later)
-        structlog.configure(processors=[limit, self._capture])
+        # Whatever an application of another test has set, its least level above all, does not hold here.
+        wrapper = structlog.make_filtering_bound_logger(0)
+        structlog.configure(processors=[limit, self._capture], wrapper_class=wrapper)
         self.log = structlog.get_logger()
 
     def _later(self, after_s: float, call: Callable[[], None]) -> None:
