@@ -1,16 +1,15 @@
 """`reports`: what providers reported, as a list or as a file."""
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
 import typer
 
 from app.cli.client import call, check, gateway
+from app.cli.exported import Format, copy_lines, last_report, part_of, without_heading
 from app.cli.options import Account, AsJson, Limit, Since, Until, Url, given
 from app.cli.output import complain, show_json, show_table
-from app.cli.progress import progress
 from app.errors import NoGateway, Unavailable
 
 report_commands = typer.Typer(help="What providers reported.", no_args_is_help=True)
@@ -27,7 +26,6 @@ ReceivedSince = Annotated[str | None, typer.Option(help="Arrived at or after thi
 ReceivedUntil = Annotated[str | None, typer.Option(help="Arrived before this instant")]
 Order = Annotated[Literal["asc", "desc"], typer.Option(help="asc: oldest fix first")]
 Box = Annotated[str | None, typer.Option(help="west,south,east,north in degrees")]
-Format = Literal["csv", "ndjson"]
 
 _COLUMNS = {"at": "At", "device": "Device", "mdn": "MDN", "said": "Said"}
 _MEDIA_TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
@@ -119,11 +117,15 @@ def export(
     received_until: ReceivedUntil = None,
     bbox: Box = None,
     order: Order = "desc",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted export to this file ended")
+    ] = False,
     url: Url = None,
 ) -> None:
     """Write all reports that match, by the time of the fix.
 
-    A file has its name when it is whole; until then it ends in .part.
+    A file has its name when it is whole. Until then its name ends in .part; --resume goes on with it, given the same
+    filters.
 
     Example: [bold]location-gateway reports export --since 2026-03-01T00:00:00Z --output march.csv[/bold]
     """
@@ -147,16 +149,17 @@ def export(
     if output is None:
         _export(sys.stdout.buffer, format_, params, url)
         return
-    part = output.with_name(f"{output.name}.part")
-    with part.open("wb") as file:
-        rows = _export(file, format_, params, url)
+    part = part_of(output)
+    with part.open("r+b" if resume and part.exists() else "w+b") as file:
+        after = last_report(file, format_)
+        rows = _export(file, format_, params | given(cursor=after), url)
     part.replace(output)
-    complain(f"{rows:,} reports are in {output}.", style="")
+    complain(f"{rows:,} reports {'more ' if after else ''}are in {output}.", style="")
 
 
 def _export(to: BinaryIO, format_: Format, params: dict[str, Any], url: str | None) -> int:
-    """Copy the answer of the gateway, and count its reports."""
-    lines, is_begun = 0, False
+    """Copy the answer of the gateway, and count its reports; what goes on has no second heading."""
+    is_begun, goes_on, is_csv = False, "cursor" in params, format_ == "csv"
     try:
         with (
             gateway(url) as http,
@@ -164,21 +167,9 @@ def _export(to: BinaryIO, format_: Format, params: dict[str, Any], url: str | No
         ):
             check(response, as_json=False)
             is_begun = True
-            lines = _copy(response.iter_bytes(), to, has_heading=format_ == "csv")
+            chunks = response.iter_bytes()
+            return copy_lines(without_heading(chunks) if is_csv and goes_on else chunks, to) - (is_csv and not goes_on)
     except NoGateway as error:
         if not is_begun:
             raise
-        raise Unavailable("The connection was lost before the end; what was written is not all. Try again.") from error
-    return lines
-
-
-def _copy(chunks: Iterable[bytes], to: BinaryIO, *, has_heading: bool) -> int:
-    lines = 0
-    with progress("Exporting", None, "reports") as advance:
-        for chunk in chunks:
-            to.write(chunk)
-            count = chunk.count(b"\n") - (has_heading and lines == 0)
-            advance(count)
-            lines += count
-    to.flush()
-    return lines
+        raise Unavailable("The connection was lost before the end; go on with --resume.") from error

@@ -220,6 +220,20 @@ def test_reports_are_listed_by_arrival_and_flag_with_their_flags(run: Any, gatew
     assert none.stdout == ""
 
 
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_an_export_that_was_interrupted_goes_on(run: Any, gateway_url: str, tmp_path: Path, form: str) -> None:
+    for number in range(4):
+        httpx.post(f"{gateway_url}/callbacks/thingspace/{TOKEN}", json=message(transactionid=f"{form}-{number}"))
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    run("reports", "export", "--format", form, "--output", str(whole))
+    (tmp_path / "again.part").write_bytes(whole.read_bytes()[:-20])
+
+    resumed = run("reports", "export", "--format", form, "--output", str(again), "--resume")
+
+    assert "1 reports more are in" in resumed.output
+    assert again.read_bytes() == whole.read_bytes()
+
+
 def test_an_export_that_is_refused_says_why_and_leaves_no_file(run: Any, tmp_path: Path) -> None:
     result = run("reports", "export", "--since", "yesterday", "--output", str(tmp_path / "all.csv"))
 
