@@ -11,7 +11,7 @@ from app.observability import metrics
 from app.provider import Provider
 from app.storage import callbacks, session_views
 from app.storage.database import Database
-from app.storage.sessions import Clock
+from app.storage.sessions import SessionClock
 
 _LOOK_EVERY_S = 15
 _LOOK_FOR_S = 5
@@ -25,7 +25,7 @@ class Gauges:
         self._providers = providers
         self._looked_at = -float("inf")
 
-    async def measure(self, clock: Clock) -> None:
+    async def measure(self, clock: SessionClock) -> None:
         """Bring all gauges up to date; those of the database stay as they are while it is away."""
         await self.measure_process()
         if time.monotonic() - self._looked_at < _LOOK_EVERY_S:
@@ -51,7 +51,7 @@ class Gauges:
             if health.token_age_s is not None:
                 metrics.TOKEN_AGE.labels(provider.name).set(health.token_age_s)
 
-    async def _look(self, clock: Clock) -> None:
+    async def _look(self, clock: SessionClock) -> None:
         async with self._database.session() as session:
             states = await session_views.count_by_state(session)
             failed_stops = await session_views.failed_stops_of_open(session)

@@ -8,7 +8,7 @@ from app.api.problems import status_of, to_problem
 from app.api.rendering import instant
 from app.api.report_rendering import to_report
 from app.errors import GatewayError
-from app.periodic import Answer, StopFailure, Stopped
+from app.periodic import StopFailure, Stopped, StoredAnswer
 from app.storage.rows import public_id
 from app.storage.session_views import DeviceView, SessionView
 
@@ -19,18 +19,18 @@ class SessionAnswerWriter:
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
 
-    def accepted(self, session: SessionView) -> Answer:
+    def accepted(self, session: SessionView) -> StoredAnswer:
         """Write 202 with the session."""
-        return Answer(status=202, body=orjson.dumps(to_session(session)), session_id=session.row.id)
+        return StoredAnswer(status=202, body=orjson.dumps(to_session(session)), session_id=session.row.id)
 
-    def refused(self, error: GatewayError) -> Answer:
+    def refused(self, error: GatewayError) -> StoredAnswer:
         """Write the problem."""
-        return Answer(status=status_of(error), body=orjson.dumps(to_problem(error, self._request_id)))
+        return StoredAnswer(status=status_of(error), body=orjson.dumps(to_problem(error, self._request_id)))
 
-    def doubtful(self, error: GatewayError, session: SessionView) -> Answer:
+    def doubtful(self, error: GatewayError, session: SessionView) -> StoredAnswer:
         """Write the problem with the session, so that the caller can follow it."""
         problem = to_problem(error, self._request_id) | {"session": to_session(session)}
-        return Answer(status=status_of(error), body=orjson.dumps(problem), session_id=session.row.id)
+        return StoredAnswer(status=status_of(error), body=orjson.dumps(problem), session_id=session.row.id)
 
 
 def to_session(view: SessionView) -> dict[str, Any]:

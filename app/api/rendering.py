@@ -10,7 +10,7 @@ from starlette.responses import Response
 from app.api.answers import DeviceAnswer, LocatedAnswer, LocationAnswer
 from app.api.negotiation import preferred
 from app.api.problems import to_attempt
-from app.locate import Answer
+from app.locate import LocateResult
 from app.model import Device, Fix
 
 JSON = "application/json"
@@ -59,7 +59,7 @@ def to_device(device: Device) -> DeviceAnswer:
     return cast("DeviceAnswer", {name: value for name, value in written.items() if value is not None})
 
 
-def to_answer(answer: Answer) -> LocatedAnswer:
+def to_answer(answer: LocateResult) -> LocatedAnswer:
     """Write an answer without the request's id, as it also stands in a batch."""
     written: LocatedAnswer = {
         "device": to_device(answer.device),
@@ -72,7 +72,7 @@ def to_answer(answer: Answer) -> LocatedAnswer:
     return written
 
 
-def to_feature(answer: Answer, request_id: str) -> dict[str, Any]:
+def to_feature(answer: LocateResult, request_id: str) -> dict[str, Any]:
     """Write an answer as a GeoJSON Feature (RFC 7946) with flat properties."""
     location: dict[str, Any] = {**to_location(answer.fix)}
     longitude, latitude = location.pop("longitude"), location.pop("latitude")

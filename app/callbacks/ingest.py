@@ -13,7 +13,7 @@ from app.callbacks.tokens import Address
 from app.errors import GatewayError, MalformedJson
 from app.model import Headers
 from app.observability.tracing import Trace
-from app.storage.writer import Waiting, Writer
+from app.storage.writer import CommitListener, Writer
 
 log = structlog.get_logger()
 
@@ -22,7 +22,7 @@ def _system_ms() -> int:
     return time_ns() // 1_000_000
 
 
-class Sender(Waiting, Protocol):
+class Sender(CommitListener, Protocol):
     """Who has sent a callback, and is told what became of it."""
 
     def pass_on(self) -> None:

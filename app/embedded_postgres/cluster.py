@@ -20,7 +20,7 @@ _READY_LINES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class RunningServer:
     """What a running server says about itself in its pid file."""
 
     pid: int
@@ -40,16 +40,16 @@ class Cluster:
         """Whether it has been made, completely."""
         return (self.path / "PG_VERSION").exists()
 
-    def url(self, running: Running) -> str:
+    def url(self, running: RunningServer) -> str:
         """Give the server's address over TCP, password included."""
         return f"postgresql://{_NAME}:{self._password()}@127.0.0.1:{running.port}/{_NAME}"
 
-    def socket_url(self, running: Running) -> str:
+    def socket_url(self, running: RunningServer) -> str:
         """Give the server's address over its Unix socket, password included."""
         place = f"host={running.socket_dir}&port={running.port}"
         return f"postgresql://{_NAME}:{self._password()}@/{_NAME}?{place}"
 
-    async def lets_in(self, running: Running) -> bool:
+    async def lets_in(self, running: RunningServer) -> bool:
         """Tell whether a running server is this cluster's, and answers.
 
         Raises:
@@ -65,12 +65,12 @@ class Cluster:
         await connection.close()
         return True
 
-    def running(self) -> Running | None:
+    def running(self) -> RunningServer | None:
         """Read the pid file; None where there is none, or only its beginning."""
         try:
             lines = (self.path / "postmaster.pid").read_text().splitlines()
             status = lines[_READY_LINES - 1] if len(lines) >= _READY_LINES else ""
-            return Running(
+            return RunningServer(
                 pid=int(lines[0]),
                 port=int(lines[3]),
                 socket_dir=self.path / lines[4],

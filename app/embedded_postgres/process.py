@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.embedded_postgres.account import Account, EmbeddedPostgresFailed, gist
-from app.embedded_postgres.cluster import Cluster, Running
+from app.embedded_postgres.cluster import Cluster, RunningServer
 from app.embedded_postgres.programs import Programs
 
 _PAUSE_S = 0.01
@@ -51,7 +51,7 @@ class Launch:
     log: Path
     settings: Mapping[str, str]
 
-    def start(self, port: int, socket_dir: str, held: int, timeout_s: float) -> Running:
+    def start(self, port: int, socket_dir: str, held: int, timeout_s: float) -> RunningServer:
         """Start the server and wait until it answers.
 
         Args:
@@ -87,7 +87,7 @@ class Launch:
         threading.Thread(target=process.wait, name="postgres", daemon=True).start()
         return self._wait_until_ready(process, beginning, timeout_s)
 
-    def _wait_until_ready(self, process: "subprocess.Popen[bytes]", beginning: int, timeout_s: float) -> Running:
+    def _wait_until_ready(self, process: "subprocess.Popen[bytes]", beginning: int, timeout_s: float) -> RunningServer:
         until = time.monotonic() + timeout_s
         while process.poll() is None:
             running = self.cluster.running()

@@ -15,7 +15,7 @@ import structlog
 
 from app.embedded_postgres.account import Account, EmbeddedPostgresFailed, account_for
 from app.embedded_postgres.addresses import free_port, remove_socket_folder, socket_folder
-from app.embedded_postgres.cluster import Cluster, Running
+from app.embedded_postgres.cluster import Cluster, RunningServer
 from app.embedded_postgres.locks import FileLock
 from app.embedded_postgres.process import Launch, TryAgain, end_with_us, is_alive, trim, wait_for_end
 from app.embedded_postgres.programs import Programs, find_programs
@@ -70,7 +70,7 @@ class EmbeddedPostgres:
         self._timeout_s = timeout_s
         self._on_step = on_step
         self._programs: Programs | None = None
-        self._running: Running | None = None
+        self._running: RunningServer | None = None
         self._membership: FileLock | None = None
         self._guard: subprocess.Popen[bytes] | None = None
 
@@ -90,7 +90,7 @@ class EmbeddedPostgres:
         return self._joined.pid
 
     @property
-    def _joined(self) -> Running:
+    def _joined(self) -> RunningServer:
         if self._running is None:
             raise RuntimeError("The embedded Postgres has not been started")
         return self._running
@@ -185,7 +185,7 @@ class EmbeddedPostgres:
             self._call_guard_off()
             self._running = self._found_or_started(account, port=self._joined.port)
 
-    def _found_or_started(self, account: Account, port: int | None = None) -> Running:
+    def _found_or_started(self, account: Account, port: int | None = None) -> RunningServer:
         began = time.monotonic()
         tells = iter([True])
         while True:
@@ -220,10 +220,10 @@ class EmbeddedPostgres:
             os.kill(running.pid, signal.SIGQUIT)
         remove_socket_folder(running.socket_dir)
 
-    def _is_ours(self, found: Running) -> bool:
+    def _is_ours(self, found: RunningServer) -> bool:
         return is_alive(found.pid) and self._cluster.is_home_of(found.pid)
 
-    def _try_to_start(self, account: Account, port: int | None, life: FileLock) -> Running | None:
+    def _try_to_start(self, account: Account, port: int | None, life: FileLock) -> RunningServer | None:
         self._on_step("looking for the Postgres programs")
         programs = self._programs = self._programs or find_programs(self._bin_dir, account)
         if not self._cluster.exists:

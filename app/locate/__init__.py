@@ -1,6 +1,6 @@
 """Locate a device: from a stored fix that is fresh enough, else from the first provider that knows."""
 
-from app.locate.answers import Answer
+from app.locate.answers import LocateResult
 from app.locate.locate import Locate
 
-__all__ = ["Answer", "Locate"]
+__all__ = ["Locate", "LocateResult"]

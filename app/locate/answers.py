@@ -9,7 +9,7 @@ from app.storage.rows import device_key
 from app.storage.tables import ReportRow
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class LocateResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where the device is, who said so, and what was tried.
 
     Attributes:
@@ -46,14 +46,14 @@ def to_fix(row: ReportRow) -> Fix:
 
 
 def record_answer(
-    audit: AuditLog, by: Actor, query: LocationQuery, outcome: Answer | GatewayError, *, is_own: bool = True
+    audit: AuditLog, by: Actor, query: LocationQuery, outcome: LocateResult | GatewayError, *, is_own: bool = True
 ) -> None:
     """Leave an audit row about what a caller asked and was answered.
 
     Args:
         is_own: Whether the providers were asked for this caller; the row of another one says what that cost.
     """
-    if isinstance(outcome, Answer):
+    if isinstance(outcome, LocateResult):
         audit.record(
             by,
             "locate",

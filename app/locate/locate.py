@@ -19,7 +19,7 @@ from app.errors import (
     UnableToLocate,
     Unavailable,
 )
-from app.locate.answers import Answer, record_answer
+from app.locate.answers import LocateResult, record_answer
 from app.locate.fix_store import FixStore
 from app.locate.known_fixes import KnownFixes
 from app.locate.late_answers import LateAnswers
@@ -68,7 +68,9 @@ class Locate:
         """Answer while the block lasts; at its end calls that are paid for are waited for."""
         return self._late.running()
 
-    async def one(self, query: LocationQuery, *, request_id: str, timeout_s: float, caller: Caller = ANYONE) -> Answer:
+    async def one(
+        self, query: LocationQuery, *, request_id: str, timeout_s: float, caller: Caller = ANYONE
+    ) -> LocateResult:
         """Answer one question within `timeout_s` seconds, and leave an audit row.
 
         Raises:
@@ -78,7 +80,7 @@ class Locate:
         """
         return await self._late.sheltered(self._one(query, request_id, timeout_s, caller))
 
-    async def _one(self, query: LocationQuery, request_id: str, timeout_s: float, caller: Caller) -> Answer:
+    async def _one(self, query: LocationQuery, request_id: str, timeout_s: float, caller: Caller) -> LocateResult:
         by = Actor(key_id=caller.key_id, request_id=request_id)
         try:
             query = permitted_query(query, caller.reach, self._defaults)
@@ -95,7 +97,7 @@ class Locate:
 
     async def many(
         self, queries: Sequence[LocationQuery], *, request_id: str, timeout_s: float, caller: Caller = ANYONE
-    ) -> list[Answer | GatewayError]:
+    ) -> list[LocateResult | GatewayError]:
         """Answer many questions within `timeout_s` seconds, in the order asked; equal ones are asked once.
 
         Each of them leaves an audit row.
@@ -104,8 +106,8 @@ class Locate:
 
     async def _many(
         self, queries: Sequence[LocationQuery], request_id: str, timeout_s: float, caller: Caller
-    ) -> list[Answer | GatewayError]:
-        outcomes: dict[LocationQuery, Answer | GatewayError] = {}
+    ) -> list[LocateResult | GatewayError]:
+        outcomes: dict[LocationQuery, LocateResult | GatewayError] = {}
         searches: dict[LocationQuery, Search] = {}
         for query in dict.fromkeys(queries):
             try:
@@ -126,7 +128,7 @@ class Locate:
         """Forget all answers that are kept for identical questions."""
         self._sharing.forget()
 
-    async def _search(self, query: LocationQuery, request_id: str, timeout_s: float, caller: Caller) -> Answer:
+    async def _search(self, query: LocationQuery, request_id: str, timeout_s: float, caller: Caller) -> LocateResult:
         search = self._begin(query, request_id, caller)
         with metered(meter_for(caller, self._database)):
             await self._advance([search], Deadline.after(timeout_s))

@@ -15,7 +15,7 @@ from app.errors import (
     ProviderError,
     ProviderNotConfigured,
 )
-from app.locate.answers import Answer
+from app.locate.answers import LocateResult
 from app.model import Fix, LocationQuery, ProviderName
 from app.observability import metrics
 from app.observability.tracing import CURRENT, Recorded
@@ -40,7 +40,7 @@ class Search:
     left: list[Candidate]
     attempts: list[Attempt] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
-    answer: Answer | None = None
+    answer: LocateResult | None = None
     error: GatewayError | None = None
 
     @property
@@ -66,7 +66,7 @@ class Search:
 
     def conclude(self, fix: Fix, *, report_id: str, billed: bool | None = False, flags: tuple[str, ...] = ()) -> None:
         """Answer the question."""
-        self.answer = Answer(
+        self.answer = LocateResult(
             device=self.query.device,
             fix=fix,
             attempts=tuple(self.attempts),

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 from msgspec.structs import replace
 
 from app.errors import GatewayError, ProviderTimeout, Unavailable
-from app.locate.answers import Answer
+from app.locate.answers import LocateResult
 from app.model import LocationQuery
 from app.observability import metrics
 from app.plausibility import may_be_believed
@@ -27,7 +27,7 @@ class Shared(NamedTuple):
         is_own: Whether the search was this caller's; else what it cost is another one's.
     """
 
-    outcome: Answer | GatewayError
+    outcome: LocateResult | GatewayError
     is_own: bool
 
 
@@ -41,19 +41,21 @@ class SingleFlight:
             reuse_s: How long an answer may serve identical questions, seconds; 0 turns that off.
         """
         self._reuse_s = reuse_s
-        self._in_flight: dict[tuple[Question, float], asyncio.Future[Answer | GatewayError]] = {}
-        self._kept: OrderedDict[Question, tuple[float, Answer]] = OrderedDict()
+        self._in_flight: dict[tuple[Question, float], asyncio.Future[LocateResult | GatewayError]] = {}
+        self._kept: OrderedDict[Question, tuple[float, LocateResult]] = OrderedDict()
 
-    async def answer(self, question: Question, timeout_s: float, search: Callable[[], Awaitable[Answer]]) -> Shared:
+    async def answer(
+        self, question: Question, timeout_s: float, search: Callable[[], Awaitable[LocateResult]]
+    ) -> Shared:
         """Give the outcome of whoever asks or has asked the same; else search for it."""
         if self._reuse_s and (kept := self._recall(question)) is not None:
             return Shared(kept, is_own=False)
         key = (question, timeout_s)
         if (running := self._in_flight.get(key)) is not None:
             return Shared(await self._share(running, timeout_s), is_own=False)
-        future: asyncio.Future[Answer | GatewayError] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[LocateResult | GatewayError] = asyncio.get_running_loop().create_future()
         self._in_flight[key] = future
-        outcome: Answer | GatewayError = Unavailable("The gateway stopped before the answer came.")
+        outcome: LocateResult | GatewayError = Unavailable("The gateway stopped before the answer came.")
         try:
             outcome = await search()
         except GatewayError as error:
@@ -61,7 +63,7 @@ class SingleFlight:
         finally:
             del self._in_flight[key]
             future.set_result(outcome)
-        if self._reuse_s and isinstance(outcome, Answer) and may_be_believed(outcome.flags):
+        if self._reuse_s and isinstance(outcome, LocateResult) and may_be_believed(outcome.flags):
             self._keep(question, outcome)
         return Shared(outcome, is_own=True)
 
@@ -69,7 +71,9 @@ class SingleFlight:
         """Forget all answers that are kept."""
         self._kept.clear()
 
-    async def _share(self, running: "asyncio.Future[Answer | GatewayError]", timeout_s: float) -> Answer | GatewayError:
+    async def _share(
+        self, running: "asyncio.Future[LocateResult | GatewayError]", timeout_s: float
+    ) -> LocateResult | GatewayError:
         metrics.STORED_ANSWERS.labels("in_flight").inc()
         try:
             async with asyncio.timeout(timeout_s):
@@ -77,14 +81,14 @@ class SingleFlight:
         except TimeoutError:
             return ProviderTimeout("No answer came in time.")
 
-    def _recall(self, question: Question) -> Answer | None:
+    def _recall(self, question: Question) -> LocateResult | None:
         kept = self._kept.get(question)
         if kept is None or time.monotonic() - kept[0] > self._reuse_s:
             return None
         metrics.STORED_ANSWERS.labels("reuse").inc()
         return replace(kept[1], fix=replace(kept[1].fix, cached=True))
 
-    def _keep(self, question: Question, answer: Answer) -> None:
+    def _keep(self, question: Question, answer: LocateResult) -> None:
         self._kept[question] = (time.monotonic(), answer)
         self._kept.move_to_end(question)
         while len(self._kept) > _MOST_KEPT:

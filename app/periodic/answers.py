@@ -14,7 +14,7 @@ _PROBLEM_FROM = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class StoredAnswer:
     """What a caller is told, ready to be given again.
 
     Attributes:
@@ -26,7 +26,7 @@ class Answer:
     session_id: UUID | None = None
 
 
-def to_audited(answer: Answer) -> tuple[str, About]:
+def to_audited(answer: StoredAnswer) -> tuple[str, About]:
     """Read from an answer what the audit trail says of a start: its outcome, and what came of it."""
     session_id = None if answer.session_id is None else answer.session_id.hex
     if answer.status >= _PROBLEM_FROM:
@@ -38,11 +38,11 @@ def to_audited(answer: Answer) -> tuple[str, About]:
 class AnswerWriter(Protocol):
     """Puts outcomes into words."""
 
-    def accepted(self, session: SessionView) -> Answer:
+    def accepted(self, session: SessionView) -> StoredAnswer:
         """Tell of a session that is under way, or may be."""
 
-    def refused(self, error: GatewayError) -> Answer:
+    def refused(self, error: GatewayError) -> StoredAnswer:
         """Tell why nothing was started."""
 
-    def doubtful(self, error: GatewayError, session: SessionView) -> Answer:
+    def doubtful(self, error: GatewayError, session: SessionView) -> StoredAnswer:
         """Tell that nobody knows whether it was started."""

@@ -10,7 +10,7 @@ from app.periodic.background import persistently
 from app.periodic.context import SessionContext
 from app.periodic.unclaimed import UnclaimedTransactions
 from app.storage import claims, sessions
-from app.storage.claims import Candidate, Stranger
+from app.storage.claims import SessionCandidate, UnknownTransaction
 
 log = structlog.get_logger()
 
@@ -81,8 +81,8 @@ class SessionClaims:
                 fitting = await claims.candidates(db, stranger, _LATEST)
                 chosen = choose(fitting, stranger, self._parts.now())
                 transaction_id = TransactionId(stranger.transaction_id)
-                if chosen is not None and await sessions.belongs(db, chosen.row.id, transaction_id, "start"):
-                    sessions.begin(chosen.row, transaction_id, chosen.row.created_at)
+                if chosen is not None and await sessions.link_transaction(db, chosen.row.id, transaction_id, "start"):
+                    sessions.mark_active(chosen.row, transaction_id, chosen.row.created_at)
                     await db.flush()
                     await claims.claim(db, [transaction_id])
                     adopted.append(stranger.transaction_id)
@@ -91,7 +91,7 @@ class SessionClaims:
         return adopted
 
 
-def choose(fitting: Sequence[Candidate], stranger: Stranger, now: datetime) -> Candidate | None:
+def choose(fitting: Sequence[SessionCandidate], stranger: UnknownTransaction, now: datetime) -> SessionCandidate | None:
     """Choose the session that a transaction belongs to; None while that would be a guess which could do harm.
 
     * As long as one of them is still being started, its reply may name this very transaction: wait.
@@ -108,12 +108,12 @@ def choose(fitting: Sequence[Candidate], stranger: Stranger, now: datetime) -> C
     return min(fitting, key=_rank) if now > evidence_until else None
 
 
-def _plan(candidate: Candidate) -> tuple[object, ...]:
+def _plan(candidate: SessionCandidate) -> tuple[object, ...]:
     row = candidate.row
     return row.interval_s, row.count, row.start_delay_s, candidate.devices_digest
 
 
-def _rank(candidate: Candidate) -> tuple[float, ...]:
+def _rank(candidate: SessionCandidate) -> tuple[float, ...]:
     row = candidate.row
     length_s = float("inf") if row.count is None else float(row.start_delay_s + row.count * row.interval_s)
     return row.devices_total, -length_s, row.created_at.timestamp()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from app.errors import ProviderNotConfigured
 from app.provider import Provider, Tracker
 from app.storage.database import Database
-from app.storage.sessions import Clock
+from app.storage.sessions import SessionClock
 
 START_LIMIT_S = 30
 """How long the call that starts a session may take, logins and repetitions included."""
@@ -30,9 +30,9 @@ class SessionContext:
     grace_s: int
     now: Callable[[], datetime]
 
-    def clock(self) -> Clock:
+    def clock(self) -> SessionClock:
         """Give what states and counts depend on, as of now."""
-        return Clock(now=self.now(), grace_s=self.grace_s, call_limit=CALL_LIMIT)
+        return SessionClock(now=self.now(), grace_s=self.grace_s, call_limit=CALL_LIMIT)
 
     def tracking(self) -> tuple[Provider, Tracker]:
         """Choose who reports periodically: the first one that can and is configured.

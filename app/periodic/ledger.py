@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import GatewayError, OutcomeUnknown, ProviderMisconfigured, ProviderNotConfigured
 from app.model import PeriodicPlan, TransactionId
-from app.periodic.answers import Answer, AnswerWriter
+from app.periodic.answers import AnswerWriter, StoredAnswer
 from app.periodic.background import persistently
 from app.periodic.context import SessionContext
 from app.provider import Tracker
@@ -43,13 +43,13 @@ class Accepted:
     at: datetime
 
 
-class Recording:
+class SessionLedger:
     """Records outcomes, and keeps answers under their keys."""
 
     def __init__(self, parts: SessionContext) -> None:
         self._parts = parts
 
-    async def record(self, intent: Intent, outcome: Accepted | GatewayError) -> Answer | GatewayError:
+    async def record(self, intent: Intent, outcome: Accepted | GatewayError) -> StoredAnswer | GatewayError:
         """Record an outcome, however long the database is away, and return what the caller is told.
 
         An error is returned where nothing was started and the same request may succeed later.
@@ -59,19 +59,19 @@ class Recording:
         """
         return await persistently(lambda: self._record(intent, outcome), for_s=_RECORDING_S)
 
-    async def _record(self, intent: Intent, outcome: Accepted | GatewayError) -> Answer | GatewayError:
+    async def _record(self, intent: Intent, outcome: Accepted | GatewayError) -> StoredAnswer | GatewayError:
         if isinstance(outcome, Accepted):
             return await self._record_accepted(intent, outcome)
         if isinstance(outcome, OutcomeUnknown):
             return await self._record_unknown(intent, outcome)
         return await self._record_refused(intent, outcome)
 
-    async def _record_accepted(self, intent: Intent, accepted: Accepted) -> Answer:
+    async def _record_accepted(self, intent: Intent, accepted: Accepted) -> StoredAnswer:
         async with self._parts.database.session() as db:
             row = await sessions.locked(db, intent.row.id)
             if row is not None:
-                sessions.begin(row, accepted.transaction_id, accepted.at)
-                await sessions.belongs(db, row.id, accepted.transaction_id, "start")
+                sessions.mark_active(row, accepted.transaction_id, accepted.at)
+                await sessions.link_transaction(db, row.id, accepted.transaction_id, "start")
             await aliases.learn(db, intent.row.account, intent.plan.devices, accepted.at)
         # Only now can reports be found that were committed while nobody knew their session.
         async with self._parts.database.session() as db:
@@ -81,24 +81,24 @@ class Recording:
             await self._keep(db, intent, answer)
         return answer
 
-    async def _record_unknown(self, intent: Intent, error: OutcomeUnknown) -> Answer:
+    async def _record_unknown(self, intent: Intent, error: OutcomeUnknown) -> StoredAnswer:
         problem = orjson.loads(intent.words.refused(error).body)
         async with self._parts.database.session() as db:
-            await sessions.doubt(db, intent.row.id, problem)
+            await sessions.mark_unknown(db, intent.row.id, problem)
             view = await self._view(db, intent)
         return intent.words.doubtful(error, view)
 
-    async def _record_refused(self, intent: Intent, error: GatewayError) -> Answer | GatewayError:
+    async def _record_refused(self, intent: Intent, error: GatewayError) -> StoredAnswer | GatewayError:
         answer = intent.words.refused(error)
         async with self._parts.database.session() as db:
-            await sessions.fail(db, intent.row.id, orjson.loads(answer.body), self._parts.now())
+            await sessions.mark_failed(db, intent.row.id, orjson.loads(answer.body), self._parts.now())
             if intent.key is not None and is_passing(error):
                 await idempotency.free(db, intent.key, intent.row.id)
             else:
                 await self._keep(db, intent, answer)
         return error if is_passing(error) else answer
 
-    async def _keep(self, db: AsyncSession, intent: Intent, answer: Answer) -> None:
+    async def _keep(self, db: AsyncSession, intent: Intent, answer: StoredAnswer) -> None:
         if intent.key is not None:
             await idempotency.keep_answer(db, intent.key, intent.row.id, status=answer.status, body=answer.body)
 

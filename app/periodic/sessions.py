@@ -11,7 +11,7 @@ from app.access.permissions import check_plan
 from app.caller import ANYONE, EVERYTHING, Caller, Reach
 from app.errors import NotFound
 from app.model import AccountName, PeriodicPlan
-from app.periodic.answers import Answer, AnswerWriter, to_audited
+from app.periodic.answers import AnswerWriter, StoredAnswer, to_audited
 from app.periodic.claim import SessionClaims
 from app.periodic.context import SessionContext
 from app.periodic.start import SessionStart
@@ -25,7 +25,7 @@ from app.storage.database import Database
 from app.storage.idempotency import Key
 from app.storage.rows import device_key
 from app.storage.session_views import DeviceView, SessionView
-from app.storage.sessions import Clock
+from app.storage.sessions import SessionClock
 from app.storage.writer import Writer
 from app.worker import Background, Job
 
@@ -88,7 +88,7 @@ class Periodic:
 
     async def start(
         self, plan: PeriodicPlan, *, key: Key | None, words: AnswerWriter, caller: Caller = ANYONE, request_id: str = ""
-    ) -> Answer:
+    ) -> StoredAnswer:
         """Start a session; see `SessionStart.start`. A caller who goes away does not stop it.
 
         Raises:
@@ -99,7 +99,7 @@ class Periodic:
 
     async def _start(
         self, plan: PeriodicPlan, key: Key | None, words: AnswerWriter, caller: Caller, request_id: str
-    ) -> Answer:
+    ) -> StoredAnswer:
         about: About = {
             "account": plan.account,
             "device": device_key(plan.devices[0]) if len(plan.devices) == 1 else None,
@@ -187,7 +187,7 @@ class Periodic:
             await sessions.advance(db, clock, [key])
             return await session_views.devices(db, key, clock, after=after, limit=limit)
 
-    def clock(self) -> Clock:
+    def clock(self) -> SessionClock:
         """Give what states and counts depend on, as of now."""
         return self._parts.clock()
 

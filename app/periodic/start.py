@@ -23,10 +23,10 @@ from app.errors import (
     Unavailable,
 )
 from app.model import Deadline, Device, PeriodicPlan
-from app.periodic.answers import Answer, AnswerWriter
+from app.periodic.answers import AnswerWriter, StoredAnswer
 from app.periodic.background import persistently
 from app.periodic.context import START_LIMIT_S, SessionContext
-from app.periodic.ledger import Accepted, Intent, Recording
+from app.periodic.ledger import Accepted, Intent, SessionLedger
 from app.provider import Provider
 from app.storage import aliases, idempotency, session_views, sessions
 from app.storage.idempotency import Key
@@ -50,12 +50,12 @@ class SessionStart:
         self._parts = parts
         self._writer = writer
         self._background = background
-        self._recording = Recording(parts)
+        self._recording = SessionLedger(parts)
         self._directory = DeviceDirectory(parts.database)
 
     async def start(
         self, plan: PeriodicPlan, *, key: Key | None, words: AnswerWriter, reach: Reach = EVERYTHING
-    ) -> Answer:
+    ) -> StoredAnswer:
         """Start a session, or give the answer that the key's first request got.
 
         A caller who goes away does not stop it. MDNs that are not given are completed as far as the caller's reach
@@ -99,7 +99,7 @@ class SessionStart:
         row.ends_at = sessions.planned_end(row, now)
         return row
 
-    async def _start(self, intent: Intent) -> Answer:
+    async def _start(self, intent: Intent) -> StoredAnswer:
         try:
             earlier = await persistently(lambda: self._commit(intent), for_s=0)
         except Unavailable as error:
@@ -133,13 +133,13 @@ class SessionStart:
             await sessions.add(db, row, {device.id: device.mdn for device in plan.devices if device.id})
         return None
 
-    async def _earlier(self, intent: Intent, earlier: IdempotencyRow) -> Answer:
+    async def _earlier(self, intent: Intent, earlier: IdempotencyRow) -> StoredAnswer:
         assert intent.key is not None
         if earlier.fingerprint != intent.key.fingerprint:
             raise IdempotencyKeyReused("Its first request had another body; use a new key for a new request.")
         if earlier.status is not None and earlier.answer is not None:
             session_id = earlier.session_id if earlier.status == _ACCEPTED else None
-            return Answer(status=earlier.status, body=earlier.answer, session_id=session_id)
+            return StoredAnswer(status=earlier.status, body=earlier.answer, session_id=session_id)
         assert earlier.session_id is not None
         clock = self._parts.clock()
         async with self._parts.database.session() as db:
@@ -149,7 +149,7 @@ class SessionStart:
             raise IdempotencyInProgress("Ask again in a moment.", retry_after_s=1)
         return intent.words.accepted(view)
 
-    async def _record(self, intent: Intent, outcome: Accepted | GatewayError) -> Answer | GatewayError:
+    async def _record(self, intent: Intent, outcome: Accepted | GatewayError) -> StoredAnswer | GatewayError:
         answer = await self._recording.record(intent, outcome)
         if isinstance(outcome, Accepted):
             # The recording has taught pairs; callbacks that say otherwise from now on are newer.
@@ -183,12 +183,12 @@ class SessionStart:
 
     def _answer_unrecorded(
         self, intent: Intent, outcome: Accepted | GatewayError, cause: Exception
-    ) -> Answer | GatewayError:
+    ) -> StoredAnswer | GatewayError:
         """Tell what is known while the database is away; the recording goes on in the background."""
         log.warning("outcome of a start waits for the database", error=type(cause).__name__)
         view = SessionView(row=intent.row, counts=Counts())
         if isinstance(outcome, Accepted):
-            sessions.begin(intent.row, outcome.transaction_id, outcome.at)
+            sessions.mark_active(intent.row, outcome.transaction_id, outcome.at)
             return intent.words.accepted(view)
         if isinstance(outcome, OutcomeUnknown):
             intent.row.state = "unknown"

@@ -184,7 +184,7 @@ class SessionStop:
     async def _record(self, key: UUID, stop_id: TransactionId, devices: Mapping[str, str]) -> None:
         async with self._parts.database.session() as db:
             await sessions.locked(db, key)
-            await sessions.belongs(db, key, stop_id, "stop")
+            await sessions.link_transaction(db, key, stop_id, "stop")
             await sessions.note_stops(db, key, devices, self._parts.now())
         await self._claiming.claim([stop_id])
 

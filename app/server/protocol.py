@@ -35,7 +35,7 @@ break the connection off, and the client might never see the answer."""
 _VERSIONS = frozenset({"1.1", "1.0"})
 
 
-class State(ServerState):
+class DrainState(ServerState):
     """What the connections of a server share.
 
     Attributes:
@@ -80,7 +80,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._last_answer: bytes | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._idle_since: float | None = None
-        self._state = self.server_state if isinstance(self.server_state, State) else State()
+        self._state = self.server_state if isinstance(self.server_state, DrainState) else DrainState()
 
     # The connection
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import uvicorn
 
-from app.server.protocol import GatewayProtocol, State
+from app.server.protocol import DrainState, GatewayProtocol
 
 _LAST_REQUESTS_S = 0.3
 _QUIET_S = 1.0
@@ -36,7 +36,7 @@ class DrainingServer(uvicorn.Server):
                 stops all processes of a service.
         """
         super().__init__(config)
-        self.server_state: State = State()
+        self.server_state: DrainState = DrainState()
         self._drain_s = drain_s
         self._is_worker = is_worker
 

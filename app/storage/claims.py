@@ -33,7 +33,7 @@ SELECT count(*) FROM new
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stranger:
+class UnknownTransaction:
     """A transaction that belongs to no session, as its reports show it.
 
     Attributes:
@@ -51,7 +51,7 @@ class Stranger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class SessionCandidate:
     """A session that a stranger may belong to.
 
     Attributes:
@@ -81,7 +81,7 @@ async def lock_adoptions(db: AsyncSession) -> None:
     await db.execute(select(func.pg_advisory_xact_lock(_ADOPTION_LOCK)))
 
 
-async def strangers(db: AsyncSession, transaction_ids: Sequence[str]) -> list[Stranger]:
+async def strangers(db: AsyncSession, transaction_ids: Sequence[str]) -> list[UnknownTransaction]:
     """Find those of the transactions, by account, that belong to no session."""
     known = exists().where(
         SessionTransactionRow.transaction_id == ReportRow.transaction_id,
@@ -103,7 +103,7 @@ async def strangers(db: AsyncSession, transaction_ids: Sequence[str]) -> list[St
         .order_by(text("first_at"))
     )
     return [
-        Stranger(
+        UnknownTransaction(
             transaction_id=transaction_id or "",
             provider=provider,
             account=account or "",
@@ -115,7 +115,7 @@ async def strangers(db: AsyncSession, transaction_ids: Sequence[str]) -> list[St
     ]
 
 
-async def candidates(db: AsyncSession, stranger: Stranger, grace: timedelta) -> list[Candidate]:
+async def candidates(db: AsyncSession, stranger: UnknownTransaction, grace: timedelta) -> list[SessionCandidate]:
     """Find the sessions that fit a stranger: account, devices, and time; oldest first.
 
     A session that is still being started is among them: the stranger may be its own, and its reply on the way.
@@ -143,7 +143,7 @@ async def candidates(db: AsyncSession, stranger: Stranger, grace: timedelta) -> 
         .order_by(SessionRow.created_at, SessionRow.id)
         .execution_options(populate_existing=True)
     )
-    return [Candidate(row=row, devices_digest=digest or "") for row, digest in rows]
+    return [SessionCandidate(row=row, devices_digest=digest or "") for row, digest in rows]
 
 
 async def lingering(db: AsyncSession, since: datetime) -> list[str]:

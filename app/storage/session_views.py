@@ -9,7 +9,7 @@ from sqlalchemy.orm import aliased
 
 from app.caller import EVERYTHING, Reach
 from app.storage.reach import sessions_within
-from app.storage.sessions import Clock, grace_s
+from app.storage.sessions import SessionClock, grace_s
 from app.storage.tables import ReportRow, SessionDeviceRow, SessionRow
 
 
@@ -55,7 +55,7 @@ class DeviceView:
     last_error: ReportRow | None
 
 
-async def view(db: AsyncSession, key: UUID, clock: Clock) -> SessionView | None:
+async def view(db: AsyncSession, key: UUID, clock: SessionClock) -> SessionView | None:
     """Show one session."""
     found = await _views(db, select(SessionRow.id).where(SessionRow.id == key), clock)
     return found[0] if found else None
@@ -63,7 +63,7 @@ async def view(db: AsyncSession, key: UUID, clock: Clock) -> SessionView | None:
 
 async def page(
     db: AsyncSession,
-    clock: Clock,
+    clock: SessionClock,
     *,
     state: str | None,
     account: str | None,
@@ -82,7 +82,9 @@ async def page(
     return await _views(db, wanted, clock)
 
 
-async def devices(db: AsyncSession, key: UUID, clock: Clock, *, after: str | None, limit: int) -> list[DeviceView]:
+async def devices(
+    db: AsyncSession, key: UUID, clock: SessionClock, *, after: str | None, limit: int
+) -> list[DeviceView]:
     """Show devices of a session, in the order of their IMEIs; `after` goes on behind that one."""
     due, missing, ended = _due(clock), _missing(clock), _ended(clock)
     failure = aliased(ReportRow)
@@ -123,7 +125,7 @@ def _device_state(device: SessionDeviceRow, session_state: str) -> str:
     return session_state
 
 
-async def _views(db: AsyncSession, wanted: Select[UUID], clock: Clock) -> list[SessionView]:
+async def _views(db: AsyncSession, wanted: Select[UUID], clock: SessionClock) -> list[SessionView]:
     # One row with the sums for each session, so that a page of sessions is one query.
     sums = (
         select(
@@ -160,7 +162,7 @@ async def count_by_state(db: AsyncSession) -> dict[str, int]:
     return {state: count for state, count in counted}  # noqa: C416 -- a row is no pair to dict()
 
 
-async def missing_of_open(db: AsyncSession, clock: Clock) -> int:
+async def missing_of_open(db: AsyncSession, clock: SessionClock) -> int:
     """Count the reports that running sessions should have by now and lack."""
     lacking = (
         select(func.coalesce(func.sum(_missing(clock)), 0))
@@ -183,7 +185,7 @@ async def failed_stops_of_open(db: AsyncSession) -> int:
     return int(await db.scalar(failed) or 0)
 
 
-def _due(clock: Clock) -> ColumnElement[int]:
+def _due(clock: SessionClock) -> ColumnElement[int]:
     """Express how many reports of a device should have come by now; one that has ended owes what came.
 
     The fix number k is expected at the start + delay + k intervals, and its report within the grace after that. A
@@ -192,7 +194,7 @@ def _due(clock: Clock) -> ColumnElement[int]:
     return cast(case((SessionDeviceRow.ended_at.is_(None), _planned(clock)), else_=_came()), BigInteger())
 
 
-def _planned(clock: Clock) -> ColumnElement[int]:
+def _planned(clock: SessionClock) -> ColumnElement[int]:
     """Express how many reports of a device should have come by now, had the provider not given it up."""
     now = literal(clock.now)
     stopped_at = func.coalesce(SessionDeviceRow.stop_requested_at, SessionDeviceRow.stopped_at)
@@ -210,11 +212,11 @@ def _came() -> ColumnElement[int]:
     return SessionDeviceRow.received + SessionDeviceRow.failed
 
 
-def _missing(clock: Clock) -> ColumnElement[int]:
+def _missing(clock: SessionClock) -> ColumnElement[int]:
     return cast(func.greatest(0, _due(clock) - _came()), BigInteger())
 
 
-def _ended(clock: Clock) -> ColumnElement[int]:
+def _ended(clock: SessionClock) -> ColumnElement[int]:
     """Express how many reports a device owes no more: all that the plan had left, or was due without an end."""
     owed = func.greatest(0, func.coalesce(SessionRow.count, _planned(clock)) - _came())
     return cast(case((SessionDeviceRow.ended_at.is_(None), 0), else_=owed), BigInteger())

@@ -30,7 +30,7 @@ _FOLLOWING = _FOLLOWING_ENDS | {"requested": "unknown", "completed": "active", "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
+class SessionClock:
     """What the states and counts of sessions depend on beside the reports.
 
     Attributes:
@@ -86,7 +86,7 @@ async def locked(db: AsyncSession, key: UUID) -> SessionRow | None:
     return await db.get(SessionRow, key, with_for_update=True, populate_existing=True)
 
 
-async def belongs(db: AsyncSession, key: UUID, transaction_id: TransactionId, kind: str) -> bool:
+async def link_transaction(db: AsyncSession, key: UUID, transaction_id: TransactionId, kind: str) -> bool:
     """Record that a transaction of its account belongs to a session; False when it is recorded already."""
     values = select(literal(transaction_id), SessionRow.id, literal(kind), SessionRow.account)
     recorded = await db.scalar(
@@ -98,7 +98,7 @@ async def belongs(db: AsyncSession, key: UUID, transaction_id: TransactionId, ki
     return recorded is not None
 
 
-def begin(row: SessionRow, transaction_id: TransactionId, at: datetime) -> None:
+def mark_active(row: SessionRow, transaction_id: TransactionId, at: datetime) -> None:
     """Note that the provider has taken a session on; one that has gone further stays where it is."""
     if row.state in ("requested", "unknown"):
         row.state = "active"
@@ -115,20 +115,20 @@ def planned_end(row: SessionRow, started_at: datetime) -> datetime | None:
     return started_at + timedelta(seconds=row.start_delay_s + row.count * row.interval_s)
 
 
-async def fail(db: AsyncSession, key: UUID, problem: dict[str, Any], now: datetime) -> None:
+async def mark_failed(db: AsyncSession, key: UUID, problem: dict[str, Any], now: datetime) -> None:
     """Note that the provider has not taken a session on."""
     waiting = update(SessionRow).where(SessionRow.id == key, SessionRow.state.in_(("requested", "unknown")))
     await db.execute(waiting.values(state="failed", problem=problem, ended_at=now))
 
 
-async def doubt(db: AsyncSession, key: UUID, problem: dict[str, Any]) -> None:
+async def mark_unknown(db: AsyncSession, key: UUID, problem: dict[str, Any]) -> None:
     """Note that nobody knows whether the provider has taken a session on."""
     waiting = update(SessionRow).where(SessionRow.id == key, SessionRow.state.in_(("requested", "unknown")))
     await db.execute(waiting.values(state="unknown", problem=problem))
 
 
 async def advance(
-    db: AsyncSession, clock: Clock, keys: Sequence[UUID] | None = None, *, is_thorough: bool = False
+    db: AsyncSession, clock: SessionClock, keys: Sequence[UUID] | None = None, *, is_thorough: bool = False
 ) -> None:
     """Move sessions on as their reports and the clock say; None moves all.
 
@@ -170,7 +170,7 @@ async def advance(
     )
 
 
-def _ended_too_soon(clock: Clock) -> ColumnElement[bool]:
+def _ended_too_soon(clock: SessionClock) -> ColumnElement[bool]:
     unfinished = or_(
         and_(SessionRow.state == "completed", _lacks_reports()), and_(SessionRow.state == "stopped", _runs_somewhere())
     )
@@ -195,14 +195,14 @@ def _is_unasked() -> ColumnElement[bool]:
     return and_(SessionDeviceRow.stop_requested_at.is_(None), _goes_on())
 
 
-def _failed_to_stop(clock: Clock) -> ColumnElement[bool]:
+def _failed_to_stop(clock: SessionClock) -> ColumnElement[bool]:
     """Hold where a stop has failed for a device that goes on, in a session that is not over by its plan."""
     mine = SessionDeviceRow.session_id == SessionRow.id
     fails = exists().where(mine, SessionDeviceRow.stop_failed_at.is_not(None), _is_unasked())
     return and_(or_(SessionRow.ends_at.is_(None), SessionRow.ends_at > clock.now), fails)
 
 
-def grace_s(clock: Clock) -> Any:
+def grace_s(clock: SessionClock) -> Any:
     """Express how late a session's report may be before it counts as missing, in seconds.
 
     Never longer than an interval, so that a dead listener is noticed within one.

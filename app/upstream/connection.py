@@ -16,7 +16,7 @@ class UnreadableAnswer(httpx.RemoteProtocolError):
     """What came is no HTTP/1.1, or too much of it; the request was received."""
 
 
-class Answer(NamedTuple):
+class RawResponse(NamedTuple):
     """A complete answer, its body as it came over the wire."""
 
     status: int
@@ -40,11 +40,11 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[Answer] | None = None
+        self._answer: asyncio.Future[RawResponse] | None = None
         self._received_bytes = 0
         self._begin_head()
 
-    async def exchange(self, message: bytes, *, timeout_s: float | None = None) -> Answer:
+    async def exchange(self, message: bytes, *, timeout_s: float | None = None) -> RawResponse:
         """Send one request and wait for the whole answer; after a failure or a cancellation, `abort` it.
 
         Raises:
@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
         """
         assert self._transport is not None
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Answer] = loop.create_future()
+        answer: asyncio.Future[RawResponse] = loop.create_future()
         self._answer = answer
         self._received_bytes = 0
         self._begin_head()
@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         answer, self._answer = self._answer, None
         if answer is not None and not answer.done():
-            answer.set_result(Answer(self._parser.get_status_code(), self._headers, b"".join(self._parts)))
+            answer.set_result(RawResponse(self._parser.get_status_code(), self._headers, b"".join(self._parts)))
 
     def _fail(self, error: httpx.TransportError) -> None:
         answer, self._answer = self._answer, None

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from app.api.periodic_rendering import SessionAnswerWriter, to_session
 from app.model import AccountName, Device, Fix, Mdn, PeriodicPlan, Report, ReportError, ReportType, TransactionId
-from app.periodic import Answer, Periodic, Stopped, UnclaimedTransactions
+from app.periodic import Periodic, Stopped, StoredAnswer, UnclaimedTransactions
 from app.plausibility import GIVEN_UP
 from app.settings import Settings
 from app.storage.database import Database
@@ -68,7 +68,7 @@ class Stage:
         """Start a session and read the answer."""
         return self.read(await self.periodic.start(plan, key=key, words=SessionAnswerWriter("a request")))
 
-    def read(self, answer: Answer) -> dict[str, Any]:
+    def read(self, answer: StoredAnswer) -> dict[str, Any]:
         content: dict[str, Any] = orjson.loads(answer.body)
         return content
 

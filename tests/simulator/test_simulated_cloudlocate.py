@@ -12,7 +12,7 @@ from app.simulator import create_simulator
 from app.simulator.options import Options
 from app.simulator.state import State
 from app.simulator.vendors.cloudlocate.mischief import FAULTS
-from app.simulator.vendors.cloudlocate.refusal import Refused
+from app.simulator.vendors.cloudlocate.refusal import CloudLocateRefused
 from app.simulator.vendors.cloudlocate.ubx import decode_text, measurements
 from app.simulator.world.gnss import gnss_payload
 from app.simulator.world.ground import EAST, NORTH, SOUTH, WEST, Position
@@ -380,11 +380,11 @@ async def test_the_imei_is_echoed_only_where_that_is_switched_on(thing: httpx.As
 @given(st.binary(max_size=200))
 def test_any_bytes_are_measurements_or_refused(data: bytes) -> None:
     for candidate in (data, b"\xb5\x62" + data, b"\xb5\x62\x02\x14" + data):
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(CloudLocateRefused):
             assert measurements(candidate, strict_checksum=False)
 
 
 @given(st.binary(max_size=100))
 def test_any_text_is_decoded_or_refused(text: bytes) -> None:
-    with contextlib.suppress(Refused):
+    with contextlib.suppress(CloudLocateRefused):
         assert isinstance(decode_text(text), bytes)

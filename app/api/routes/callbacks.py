@@ -104,7 +104,7 @@ async def list_callbacks(
 @router.post(
     "/callbacks/replay",
     summary="Replay many callbacks",
-    response_model=schemas.ReplaySummary,
+    response_model=schemas.ReplayAnswer,
     responses=examples.problems(*examples.ACCESS, InvalidArgument),
 )
 async def replay_callbacks(

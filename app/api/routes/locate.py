@@ -16,7 +16,7 @@ from app.api.problems import to_problem, to_request_error
 from app.api.rendering import GEOJSON, json_response, to_answer, to_feature, wants
 from app.api.schemas import locate as schemas
 from app.errors import FieldError, GatewayError, InvalidArgument
-from app.locate import Answer
+from app.locate import LocateResult
 from app.model import LocationQuery
 
 router = APIRouter(route_class=JsonRoute, tags=["locate"])
@@ -63,7 +63,7 @@ async def locate_batch(body: schemas.BatchRequest, request: Request) -> Response
     # Documented as BatchRequest, read as the envelope: one bad item must not spoil the others.
     envelope = cast("schemas.BatchEnvelope", body)
     ids = _ids(envelope.requests)
-    outcomes: list[Answer | GatewayError | None] = [None] * len(ids)
+    outcomes: list[LocateResult | GatewayError | None] = [None] * len(ids)
     queries: dict[int, LocationQuery] = {}
     for index, item in enumerate(envelope.requests):
         try:
@@ -78,7 +78,7 @@ async def locate_batch(body: schemas.BatchRequest, request: Request) -> Response
     for index, answer in zip(queries, found, strict=True):
         outcomes[index] = answer
     results = [_result(item_id, outcome, request_id) for item_id, outcome in zip(ids, outcomes, strict=True)]
-    located = sum(isinstance(outcome, Answer) for outcome in outcomes)
+    located = sum(isinstance(outcome, LocateResult) for outcome in outcomes)
     summary: answers.BatchSummary = {"located": located, "failed": len(ids) - located}
     answered: answers.BatchAnswer = {"requestId": request_id, "results": results, "summary": summary}
     return json_response(answered)
@@ -107,8 +107,8 @@ def _ids(items: list[dict[str, Any]]) -> list[str]:
     return [item["id"] for item in items]
 
 
-def _result(item_id: str, outcome: Answer | GatewayError | None, request_id: str) -> answers.BatchResult:
-    if isinstance(outcome, Answer):
+def _result(item_id: str, outcome: LocateResult | GatewayError | None, request_id: str) -> answers.BatchResult:
+    if isinstance(outcome, LocateResult):
         return cast("answers.BatchResult", {"id": item_id, **to_answer(outcome)})
     assert outcome is not None
     return {"id": item_id, "problem": to_problem(outcome, request_id)}

@@ -35,7 +35,7 @@ from app.api.routes import reports
 from app.api.schemas import periodic as schemas
 from app.api.schemas.identifiers import MdnText
 from app.api.schemas.reports import REPORTS_RESPONSES, ReportsAnswer
-from app.periodic import Answer
+from app.periodic import StoredAnswer
 from app.storage.reports import ReportFilter
 from app.storage.rows import public_id
 from app.storage.session_views import DeviceView
@@ -260,7 +260,7 @@ async def stop_periodic(reference: Reference, request: Request, mdn: Mdns = None
     return json_response(to_stopped(stopped, request_id))
 
 
-def _to_response(answer: Answer) -> Response:
+def _to_response(answer: StoredAnswer) -> Response:
     headers = {"Location": f"/periodic/{public_id(answer.session_id)}"} if answer.session_id else None
     media_type = MEDIA_TYPE if answer.status >= _PROBLEM_FROM else "application/json"
     return Response(answer.body, answer.status, headers, media_type)

@@ -77,7 +77,7 @@ class ReplayedAnswer(TypedDict):
     reason: Annotated[str | None, Field(description="why it stays in quarantine")]
 
 
-class ReplaySummary(TypedDict):
+class ReplayAnswer(TypedDict):
     """How many replayed callbacks were stored, and how many stayed in quarantine."""
 
     stored: int

@@ -37,14 +37,14 @@ _NO_SIGHTING = Sighting()
 _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
-def read_answers(content: bytes, *, account: str) -> dict[str, tuple[wire.Entry, str | None]]:
+def read_answers(content: bytes, *, account: str) -> dict[str, tuple[wire.DeviceReply, str | None]]:
     """Find each device's part and its text, by MDN and, where the answer names one, by id.
 
     Raises:
         UnexpectedReply: It is no JSON, or says nothing about devices.
         ProviderError: It is an error in spite of its status.
     """
-    found: dict[str, tuple[wire.Entry, str | None]] = {}
+    found: dict[str, tuple[wire.DeviceReply, str | None]] = {}
     for entry, raw in _read_elements(content, account):
         device = to_named_device(entry, account).device
         for name in (device.mdn, device.id):
@@ -53,11 +53,11 @@ def read_answers(content: bytes, *, account: str) -> dict[str, tuple[wire.Entry,
     return found
 
 
-def _has_position(entry: wire.Entry) -> bool:
+def _has_position(entry: wire.DeviceReply) -> bool:
     return entry.position is not None and entry.position.x is not None
 
 
-def _read_elements(content: bytes, account: str) -> Iterable[tuple[wire.Entry, str | None]]:
+def _read_elements(content: bytes, account: str) -> Iterable[tuple[wire.DeviceReply, str | None]]:
     try:
         return [_read_element(bytes(element)) for element in wire.to_elements(content)]
     except (msgspec.DecodeError, RecursionError):
@@ -69,7 +69,7 @@ def _read_elements(content: bytes, account: str) -> Iterable[tuple[wire.Entry, s
     return [(wire.to_entry(element), _to_raw(element)) for element in _elements_in(value, account)]
 
 
-def _read_element(raw: bytes) -> tuple[wire.Entry, str | None]:
+def _read_element(raw: bytes) -> tuple[wire.DeviceReply, str | None]:
     if b"\\u" not in raw:
         try:
             return wire.to_answer_entry(raw), raw.decode("utf-8", "replace")
@@ -110,7 +110,7 @@ def _to_raw(element: object) -> str | None:
 
 
 def to_answer(
-    entry: wire.Entry, raw: str | None, *, mode: CacheMode, account: str, asked_at: datetime, now: datetime
+    entry: wire.DeviceReply, raw: str | None, *, mode: CacheMode, account: str, asked_at: datetime, now: datetime
 ) -> Located | ProviderError:
     """Read one device's part; an error is the answer, also where a position stands beside it."""
     sighting = _NO_SIGHTING if entry.position is None else to_sighting(entry.position, cached=mode == "0", now=now)

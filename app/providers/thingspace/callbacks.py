@@ -85,7 +85,7 @@ class ThingSpaceCallbacks:
         return to_reports(_to_envelope(found, entries), entries, message, body, now=datetime.now(UTC))
 
 
-def _to_envelope(found: dict[str, object], entries: list[wire.Entry]) -> Envelope:
+def _to_envelope(found: dict[str, object], entries: list[wire.DeviceReply]) -> Envelope:
     kind = reading.text(found.get("reporttype")) or ""
     return Envelope(
         type=_TYPES.get(kind.upper(), "other") if kind else _type_of(entries),
@@ -96,14 +96,14 @@ def _to_envelope(found: dict[str, object], entries: list[wire.Entry]) -> Envelop
     )
 
 
-def _entries_in(found: dict[str, object]) -> list[wire.Entry]:
+def _entries_in(found: dict[str, object]) -> list[wire.DeviceReply]:
     """Find the devices: in the list, in one object instead of it, or in the message itself."""
     listed = reading.first(found, "devicelist", "devlocationlist")
     elements = listed if isinstance(listed, list) else [listed]
     entries = [wire.to_entry(element) for element in map(_as_object, elements) if element]
     if entries:
         return entries
-    return [wire.to_entry(found) if found.keys() & _ABOUT_A_DEVICE else wire.Entry()]
+    return [wire.to_entry(found) if found.keys() & _ABOUT_A_DEVICE else wire.DeviceReply()]
 
 
 def _as_object(element: object) -> object:
@@ -111,6 +111,6 @@ def _as_object(element: object) -> object:
     return {"id": element} if isinstance(element, str) else element
 
 
-def _type_of(entries: list[wire.Entry]) -> ReportType:
+def _type_of(entries: list[wire.DeviceReply]) -> ReportType:
     """Old-style bodies name no report type; what carries a position or an error is a position report."""
     return "location" if any(entry.position or entry.error for entry in entries) else "other"

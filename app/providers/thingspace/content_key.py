@@ -7,7 +7,7 @@ from functools import cached_property
 
 from app.providers.thingspace import reading
 from app.providers.thingspace.mapping import Sighting
-from app.providers.thingspace.wire import Entry, Scalar, to_json
+from app.providers.thingspace.wire import DeviceReply, Scalar, to_json
 
 _LONGEST = 512
 
@@ -27,7 +27,9 @@ class ContentKeys:
         self._about = to_json(about)[:-1]
         self._hash = hashlib.sha256(self._about)
 
-    def of_device(self, known_as: str | None, entry: Entry, sighting: Sighting, said_at: datetime | None) -> str | None:
+    def of_device(
+        self, known_as: str | None, entry: DeviceReply, sighting: Sighting, said_at: datetime | None
+    ) -> str | None:
         """Name what the message is about, device, time, and position or error.
 
         None where device or time is missing: such messages are only the same when all of their content is.
@@ -55,7 +57,7 @@ class ContentKeys:
         return hashlib.sha256(canonical).hexdigest()
 
 
-def _to_words(entry: Entry, sighting: Sighting) -> list[str]:
+def _to_words(entry: DeviceReply, sighting: Sighting) -> list[str]:
     """List what is said about the device: its position, as far as it can be read, and its error."""
     position, error = entry.position, entry.error
     words: list[str] = []
@@ -69,7 +71,7 @@ def _to_words(entry: Entry, sighting: Sighting) -> list[str]:
     return words
 
 
-def _to_time(entry: Entry, said_at: datetime | None) -> str | None:
+def _to_time(entry: DeviceReply, said_at: datetime | None) -> str | None:
     if said_at is not None:
         return str(int(said_at.timestamp()))
     for part in (entry.position, entry.error):

@@ -6,7 +6,7 @@ from app import identifiers
 from app.model import AccountName, Device, DeviceIdKind, Mdn
 from app.plausibility import IDENTIFIER_UNREADABLE
 from app.providers.thingspace import reading
-from app.providers.thingspace.wire import Entry, Scalar
+from app.providers.thingspace.wire import DeviceReply, Scalar
 
 _KINDS: dict[str, DeviceIdKind] = {"imei": "imei", "imeisv": "imei", "meid": "meid", "esn": "esn"}
 _KINDS_OF_NUMBERS = ("mdn", "msisdn")
@@ -26,7 +26,7 @@ class NamedDevice(NamedTuple):
     flags: tuple[str, ...] = ()
 
 
-def to_named_device(entry: Entry, account: str | None) -> NamedDevice:
+def to_named_device(entry: DeviceReply, account: str | None) -> NamedDevice:
     """Read who an entry is about; what cannot be an identifier is left out, and flagged."""
     stated = (reading.text(entry.kind) or "").lower()
     id_, mdn = entry.id, entry.mdn

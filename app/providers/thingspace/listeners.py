@@ -11,7 +11,7 @@ from app.model import AccountName, Deadline, Registration
 from app.providers.thingspace import reading
 from app.providers.thingspace.client import Call, Client
 from app.providers.thingspace.settings import NAME, ThingSpaceSettings
-from app.providers.thingspace.wire import ListenerRequest, to_json
+from app.providers.thingspace.wire import RegistrationRequest, to_json
 
 SERVICES = ("DeviceLocation", "Location")
 
@@ -98,7 +98,7 @@ class ThingSpaceListeners:
             method="POST",
             path=f"/callbacks/{quote(account, safe='')}",
             operation="register listener",
-            body=to_json(ListenerRequest(name=service, url=url)),
+            body=to_json(RegistrationRequest(name=service, url=url)),
             account=account,
         )
 

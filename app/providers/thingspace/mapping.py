@@ -8,7 +8,7 @@ from app.plausibility import TIME_UNREADABLE, ZERO_ISLAND, is_zero_island
 from app.providers.thingspace import reading
 from app.providers.thingspace.settings import NAME
 from app.providers.thingspace.times import to_instant
-from app.providers.thingspace.wire import Failure, Position, Scalar
+from app.providers.thingspace.wire import ErrorReply, PositionData, Scalar
 
 LONGEST_IDENTIFIER = 128
 _LONGEST_WORDS = 500
@@ -32,12 +32,12 @@ class Sighting:
     flags: tuple[str, ...] = ()
 
 
-def latitude_longitude(position: Position) -> tuple[float | None, float | None]:
+def latitude_longitude(position: PositionData) -> tuple[float | None, float | None]:
     """Take latitude and longitude: ThingSpace calls the latitude `x` and the longitude `y`."""
     return reading.number(position.x), reading.number(position.y)
 
 
-def to_sighting(position: Position, *, cached: bool, now: datetime) -> Sighting:
+def to_sighting(position: PositionData, *, cached: bool, now: datetime) -> Sighting:
     """Read a position; one without a readable time gets `now`, so that it is not lost.
 
     ThingSpace states 0/0 where it has no position.
@@ -80,7 +80,7 @@ def to_accuracy_m(radius: Scalar) -> float | None:
     return found if found is not None and 0 < found <= _LARGEST_RADIUS_M else None
 
 
-def to_report_error(failure: Failure | None) -> ReportError | None:
+def to_report_error(failure: ErrorReply | None) -> ReportError | None:
     """Read an error object; an empty one is none."""
     if failure is None:
         return None

@@ -13,7 +13,7 @@ from app.providers.thingspace.devices import to_named_device
 from app.providers.thingspace.mapping import LONGEST_IDENTIFIER, Sighting, says_why, to_report_error, to_sighting
 from app.providers.thingspace.settings import NAME
 from app.providers.thingspace.vendor_errors import is_final, to_device_error
-from app.providers.thingspace.wire import Entry
+from app.providers.thingspace.wire import DeviceReply
 
 _CACHED = "0"
 _NO_SIGHTING = Sighting()
@@ -36,7 +36,7 @@ class Envelope:
 
 
 def to_reports(
-    envelope: Envelope, entries: Sequence[Entry], message: object, body: bytes, *, now: datetime
+    envelope: Envelope, entries: Sequence[DeviceReply], message: object, body: bytes, *, now: datetime
 ) -> list[Report]:
     """Make one report per device; a device that is named twice with the same words counts once.
 
@@ -48,7 +48,7 @@ def to_reports(
     return list({report.content_key: report for report in reports}.values())
 
 
-def _to_report(envelope: Envelope, entry: Entry, keys: ContentKeys, place: int, now: datetime) -> Report:
+def _to_report(envelope: Envelope, entry: DeviceReply, keys: ContentKeys, place: int, now: datetime) -> Report:
     sighting = _to_sighting(entry, now)
     error = to_report_error(entry.error)
     status = _to_status(envelope, sighting, error)
@@ -75,7 +75,7 @@ def _to_report(envelope: Envelope, entry: Entry, keys: ContentKeys, place: int, 
     )
 
 
-def _to_sighting(entry: Entry, now: datetime) -> Sighting:
+def _to_sighting(entry: DeviceReply, now: datetime) -> Sighting:
     if entry.position is None:
         return _NO_SIGHTING
     location_type = entry.position.location_type
@@ -93,7 +93,7 @@ def _to_status(envelope: Envelope, sighting: Sighting, error: ReportError | None
     return "info"
 
 
-def _to_flags(envelope: Envelope, entry: Entry, sighting: Sighting, error: ReportError | None) -> tuple[str, ...]:
+def _to_flags(envelope: Envelope, entry: DeviceReply, sighting: Sighting, error: ReportError | None) -> tuple[str, ...]:
     flags = sighting.flags
     claims_success, claims_failure = envelope.status == "SUCCESS", envelope.status == "FAILED"
     if (claims_success and error is not None) or (claims_failure and sighting.fix is not None):

@@ -15,7 +15,7 @@ from app.providers.thingspace import reading, wire
 from app.providers.thingspace.settings import NAME, ThingSpaceSettings, secret_text
 from app.providers.thingspace.token_state import Rejection, TokenState
 from app.providers.thingspace.tokens import REJECTIONS_ALLOWED, SharedToken
-from app.providers.thingspace.vendor_errors import Fault, expired, fault_in, to_error, to_fault
+from app.providers.thingspace.vendor_errors import VendorFault, expired, fault_in, to_error, to_fault
 from app.upstream import translated_errors, with_retries, within
 
 IDLE_LIMIT_S = 19 * 60.0
@@ -136,7 +136,7 @@ class Tokens:
                 async with within(deadline, NAME):
                     response = await self._http.post(url, content=content, headers=headers, extensions=extensions)
             if response.status_code >= _SERVER_ERROR or response.status_code in _NOT_ABOUT_CREDENTIALS:
-                raise to_error(response, Fault())
+                raise to_error(response, VendorFault())
             return response
 
         return await with_retries(post, attempts=self._settings.retries + 1, deadline=deadline)
@@ -149,7 +149,7 @@ def _members_of(response: httpx.Response) -> dict[str, object]:
         return {}
 
 
-def _rejecting(response: httpx.Response, answer: dict[str, object]) -> Fault:
+def _rejecting(response: httpx.Response, answer: dict[str, object]) -> VendorFault:
     """Give what a rejection says; an answer that is none is an error.
 
     Raises:
@@ -164,7 +164,7 @@ def _rejecting(response: httpx.Response, answer: dict[str, object]) -> Fault:
     return fault
 
 
-def _rejected(what: str, response: httpx.Response, fault: Fault, *, hide: str) -> ProviderMisconfigured:
+def _rejected(what: str, response: httpx.Response, fault: VendorFault, *, hide: str) -> ProviderMisconfigured:
     error = to_error(response, fault, hide=hide)
     return ProviderMisconfigured(
         f"ThingSpace rejected the {what}.",

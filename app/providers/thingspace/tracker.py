@@ -22,7 +22,7 @@ from app.providers.thingspace import reading
 from app.providers.thingspace.client import Call, Client
 from app.providers.thingspace.settings import NAME, ThingSpaceSettings
 from app.providers.thingspace.vendor_errors import by_words, fault_in
-from app.providers.thingspace.wire import DeviceId, PeriodicRequest, to_json
+from app.providers.thingspace.wire import DeviceId, PeriodicStartRequest, to_json
 from app.upstream import reserved
 
 STOP_LIMIT = 100
@@ -65,7 +65,7 @@ class ThingSpaceTracker:
 
     def _to_body(self, plan: PeriodicPlan) -> bytes:
         return to_json(
-            PeriodicRequest(
+            PeriodicStartRequest(
                 account_name=plan.account,
                 device_list=[_to_device_id(device, place) for place, device in enumerate(plan.devices)],
                 max_loc_age=self._number(plan.max_age_s),

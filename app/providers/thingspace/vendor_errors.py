@@ -69,7 +69,7 @@ _ABOUT_ONE_DEVICE = (ConsentRequired, DeviceNotOwned, DeviceUnknown, ServiceNotA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class VendorFault:
     """What an error body says, whichever envelope it came in; empty where it says nothing readable.
 
     Attributes:
@@ -87,20 +87,20 @@ class Fault:
         return f"{self.code} {self.message} {self.description}".lower()
 
 
-def to_fault(body: bytes) -> Fault:
+def to_fault(body: bytes) -> VendorFault:
     """Read a service error, a gateway fault (JSON or XML) or an OAuth error; never fails."""
     try:
         return fault_in(reading.decode(body))
     except (MalformedJson, UnexpectedReply):
         found = dict(_XML_MEMBER.findall(body[:4096].decode("utf-8", "replace")))
-        return Fault(**found) if found else Fault()
+        return VendorFault(**found) if found else VendorFault()
 
 
-def fault_in(value: object) -> Fault:
+def fault_in(value: object) -> VendorFault:
     """Find an error envelope in decoded JSON."""
     found = reading.members(value)
     found = reading.members(found.get("fault")) or found
-    return Fault(
+    return VendorFault(
         code=reading.text(reading.first(found, "errorcode", "code", "error")) or "",
         message=reading.text(reading.first(found, "errormessage", "message", "error_description")) or "",
         description=reading.text(found.get("description")) or "",
@@ -108,7 +108,7 @@ def fault_in(value: object) -> Fault:
     )
 
 
-def expired(status: int, fault: Fault) -> Literal["bearer", "session"] | None:
+def expired(status: int, fault: VendorFault) -> Literal["bearer", "session"] | None:
     """Tell which token has expired, by every form of the reference, sections 10.1 and 10.3."""
     if "sessiontoken." in fault.said or "session has expired" in fault.said:
         return "session"
@@ -117,7 +117,7 @@ def expired(status: int, fault: Fault) -> Literal["bearer", "session"] | None:
     return None
 
 
-def to_error(response: httpx.Response, fault: Fault, *, hide: str = "") -> ProviderError:
+def to_error(response: httpx.Response, fault: VendorFault, *, hide: str = "") -> ProviderError:
     """Say what an unsuccessful answer means."""
     status = response.status_code
     wait_s = retry_after_s(response)
@@ -151,7 +151,7 @@ def _refused(status: int) -> ProviderError:
     return ProviderRefused(f"ThingSpace rejected the request with {status}.", provider=NAME)
 
 
-def by_words(fault: Fault, *, hide: str = "") -> ProviderError | None:
+def by_words(fault: VendorFault, *, hide: str = "") -> ProviderError | None:
     """Say what known words mean; None for others."""
     meaning = _meaning(fault.said)
     if meaning is None:
@@ -171,7 +171,7 @@ def _meaning(said: str) -> tuple[type[ProviderError], str] | None:
 
 def to_device_error(type_: str | None, info: str | None, *, hide: str = "") -> ProviderError:
     """Say what an error of one device means; free text that is not known counts as "no position"."""
-    fault = Fault(code=type_ or "", message=info or "")
+    fault = VendorFault(code=type_ or "", message=info or "")
     return by_words(fault, hide=hide) or UnableToLocate(
         "ThingSpace found no position.",
         provider=NAME,

@@ -35,7 +35,7 @@ class DeviceListRequest(msgspec.Struct, rename="camel"):
     device_id: DeviceId
 
 
-class PeriodicRequest(msgspec.Struct, rename="camel"):
+class PeriodicStartRequest(msgspec.Struct, rename="camel"):
     """Body of `POST /devicelocations/action/periodic`; the numbers are texts or integers, as a setting says."""
 
     account_name: str
@@ -53,14 +53,14 @@ class Login(msgspec.Struct):
     password: str
 
 
-class ListenerRequest(msgspec.Struct):
+class RegistrationRequest(msgspec.Struct):
     """Body of `POST /callbacks/{account}`."""
 
     name: str
     url: str
 
 
-class Position(msgspec.Struct, forbid_unknown_fields=True):
+class PositionData(msgspec.Struct, forbid_unknown_fields=True):
     """`pd` or `positionData`; `x` is the latitude."""
 
     time: Scalar = None
@@ -72,7 +72,7 @@ class Position(msgspec.Struct, forbid_unknown_fields=True):
     location_type: Scalar = msgspec.field(default=None, name="locationType")
 
 
-class Failure(msgspec.Struct, forbid_unknown_fields=True):
+class ErrorReply(msgspec.Struct, forbid_unknown_fields=True):
     """`error` of one device."""
 
     time: Scalar = None
@@ -81,23 +81,23 @@ class Failure(msgspec.Struct, forbid_unknown_fields=True):
     info: Scalar = None
 
 
-class Entry(msgspec.Struct, forbid_unknown_fields=True):
+class DeviceReply(msgspec.Struct, forbid_unknown_fields=True):
     """What is said about one device; as JSON, one element of the answer to `POST /locations` as documented."""
 
     mdn: Scalar = msgspec.field(default=None, name="msid")
-    position: Position | None = msgspec.field(default=None, name="pd")
-    error: Failure | None = None
+    position: PositionData | None = msgspec.field(default=None, name="pd")
+    error: ErrorReply | None = None
     id: Scalar = None
     kind: Scalar = None
     location_type: Scalar = msgspec.field(default=None, name="locationType")
 
 
-def to_entry(element: object) -> Entry:
+def to_entry(element: object) -> DeviceReply:
     """Read one device's part of a message in any spelling; what is not understood is left out."""
     found = reading.members(element)
     nested = found.get("deviceids")
     found |= reading.members(nested[0] if isinstance(nested, list) and nested else nested)
-    return Entry(
+    return DeviceReply(
         id=_scalar(reading.first(found, "id", "deviceid")),
         kind=_scalar(found.get("kind")),
         mdn=_scalar(reading.first(found, "mdn", "msid")),
@@ -107,11 +107,11 @@ def to_entry(element: object) -> Entry:
     )
 
 
-def _to_position(value: object) -> Position | None:
+def _to_position(value: object) -> PositionData | None:
     found = reading.members(value)
     if not found:
         return None
-    return Position(
+    return PositionData(
         time=_scalar(found.get("time")),
         utcoffset=_scalar(found.get("utcoffset")),
         x=_scalar(found.get("x")),
@@ -122,13 +122,13 @@ def _to_position(value: object) -> Position | None:
     )
 
 
-def _to_failure(value: object) -> Failure | None:
+def _to_failure(value: object) -> ErrorReply | None:
     if isinstance(value, str):
-        return Failure(info=value)
+        return ErrorReply(info=value)
     found = reading.members(value)
     if not found:
         return None
-    return Failure(
+    return ErrorReply(
         time=_scalar(found.get("time")),
         utcoffset=_scalar(found.get("utcoffset")),
         type=_scalar(found.get("type")),
@@ -140,6 +140,6 @@ def _scalar(value: object) -> Scalar:
     return value if isinstance(value, str | int | float | bool) else None
 
 
-to_answer_entry = msgspec.json.Decoder(Entry).decode
+to_answer_entry = msgspec.json.Decoder(DeviceReply).decode
 to_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 to_json = msgspec.json.Encoder().encode

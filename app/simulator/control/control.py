@@ -15,7 +15,7 @@ from app.simulator.options import SPELLINGS
 from app.simulator.state import State
 from app.simulator.world.clock import ManualClock, RealClock
 from app.simulator.world.scan import to_measurements
-from app.simulator.world.world import Device
+from app.simulator.world.world import SimulatedDevice
 
 _MOST_DEVICES = 1000
 
@@ -146,7 +146,7 @@ class Control:
         await clock.advance(_decode(await request.body(), _Advance).advance_seconds)
         return await self.show_clock(request)
 
-    def _to_entry(self, device: Device) -> dict[str, Any]:
+    def _to_entry(self, device: SimulatedDevice) -> dict[str, Any]:
         position = self._state.world.position_now(device)
         return {"imei": device.imei, "mdn": device.mdn, "account": device.account, "position": asdict(position)}
 

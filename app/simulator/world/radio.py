@@ -27,7 +27,7 @@ _ROW = 64
 
 
 @dataclass(frozen=True, slots=True)
-class AccessPoint:
+class RadioAccessPoint:
     """An access point as it was heard."""
 
     bssid: str
@@ -55,14 +55,14 @@ class RadioMap:
         self._scramble = dice(seed, "bssid") & 0xFFFFFF
         self._aps: dict[tuple[int, int], Position] = {}
 
-    def scan_wifi(self, position: Position) -> list[AccessPoint]:
+    def scan_wifi(self, position: Position) -> list[RadioAccessPoint]:
         """Return the access points heard at a place, strongest first."""
         heard = []
         for node in _nodes_around(position, _AP_STEP, _AP_REACH):
             away_m = max(1.0, distance_m(position, self._ap_position(node)))
             rssi_dbm = round(_AP_AT_1_M_DBM - 10 * _PATH_LOSS * math.log10(away_m))
             channel = (1, 6, 11)[dice(self._seed, "channel", node) % 3]
-            heard.append(AccessPoint(self._bssid(node), rssi_dbm, channel))
+            heard.append(RadioAccessPoint(self._bssid(node), rssi_dbm, channel))
         return sorted(heard, key=lambda ap: (-ap.rssi_dbm, ap.bssid))
 
     def solve_wifi(self, heard: Iterable[tuple[str, int]]) -> Position | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.simulator.world.gnss import gnss_payload
 from app.simulator.world.ground import Position
-from app.simulator.world.radio import MCC, MNC, AccessPoint, Cell, RadioMap
+from app.simulator.world.radio import MCC, MNC, Cell, RadioAccessPoint, RadioMap
 
 
 def to_measurements(radio: RadioMap, position: Position, at: datetime, kinds: Collection[str]) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def to_measurements(radio: RadioMap, position: Position, at: datetime, kinds: Co
     return found
 
 
-def _to_access_point(heard: AccessPoint) -> dict[str, Any]:
+def _to_access_point(heard: RadioAccessPoint) -> dict[str, Any]:
     address = ":".join(heard.bssid[start : start + 2] for start in range(0, 12, 2))
     return {"macAddress": address, "signalStrength": heard.rssi_dbm, "channel": heard.channel}
 

@@ -19,7 +19,7 @@ _STRANGERS_DIGIT, _WITH_MEID, _WITH_ESN = 9, 7, 8  # which indices are the other
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class SimulatedDevice:
     """One device of the fleet; `meid` and `esn` are None for most."""
 
     index: int
@@ -67,33 +67,33 @@ class World:
         self.fleet = fleet
         self.accounts = (account, other_account)
         self.radio = RadioMap(seed)
-        self._devices: dict[int, Device] = {}
+        self._devices: dict[int, SimulatedDevice] = {}
         self._routes: dict[int, _Route] = {}
 
-    def device(self, index: int) -> Device:
+    def device(self, index: int) -> SimulatedDevice:
         """Return the device of that index."""
         known = self._devices.get(index)
         if known is None:
             known = self._devices[index] = self._make_device(index)
         return known
 
-    def devices(self, offset: int = 0, limit: int | None = None) -> list[Device]:
+    def devices(self, offset: int = 0, limit: int | None = None) -> list[SimulatedDevice]:
         """Return devices in the order of their index."""
         end = self.fleet if limit is None else min(self.fleet, offset + limit)
         return [self.device(index) for index in range(offset, end)]
 
-    def device_by_imei(self, imei: str) -> Device | None:
+    def device_by_imei(self, imei: str) -> SimulatedDevice | None:
         """Find a device by its IMEI: 15 digits, or 14 or 16 of which the first 14 count."""
         if not imei.isdecimal() or not 14 <= len(imei) <= 16:  # noqa: PLR2004 the lengths that an IMEI(SV) can have
             return None
         found = self._at(int(imei[:14]) - _FIRST_BODY)
         return found if found is not None and (len(imei) != len(found.imei) or imei == found.imei) else None
 
-    def device_by_mdn(self, mdn: str) -> Device | None:
+    def device_by_mdn(self, mdn: str) -> SimulatedDevice | None:
         """Find a device by its MDN."""
         return self._at(int(mdn) - _FIRST_MDN) if mdn.isdecimal() and len(mdn) == _MDN_LENGTH else None
 
-    def device_by_id(self, kind: str, identifier: str) -> Device | None:
+    def device_by_id(self, kind: str, identifier: str) -> SimulatedDevice | None:
         """Find a device by an identifier of that kind, in any case: imei, mdn, meid or esn."""
         match kind.lower():
             case "imei":
@@ -104,21 +104,21 @@ class World:
                 return self._by_hex(kind.lower(), identifier)
         return None
 
-    def position_of(self, device: Device, at: datetime) -> Position:
+    def position_of(self, device: SimulatedDevice, at: datetime) -> Position:
         """Return where the device is at that instant, past or future."""
         route = self._routes.get(device.index)
         if route is None:
             route = self._routes[device.index] = self._make_route(device.index)
         return route.at(at)
 
-    def position_now(self, device: Device) -> Position:
+    def position_now(self, device: SimulatedDevice) -> Position:
         """Return where the device is."""
         return self.position_of(device, self.clock.now())
 
-    def _at(self, index: int) -> Device | None:
+    def _at(self, index: int) -> SimulatedDevice | None:
         return self.device(index) if 0 <= index < self.fleet else None
 
-    def _by_hex(self, kind: str, identifier: str) -> Device | None:
+    def _by_hex(self, kind: str, identifier: str) -> SimulatedDevice | None:
         try:
             index = int(identifier, 16) & _INDEX_OF_HEX
         except ValueError:
@@ -126,9 +126,9 @@ class World:
         found = self._at(index)
         return found if found is not None and getattr(found, kind) == identifier.upper() else None
 
-    def _make_device(self, index: int) -> Device:
+    def _make_device(self, index: int) -> SimulatedDevice:
         body = str(_FIRST_BODY + index)
-        return Device(
+        return SimulatedDevice(
             index=index,
             imei=body + _check_digit(body),
             mdn=str(_FIRST_MDN + index),

@@ -4,7 +4,7 @@ Batches form by themselves: while a statement runs, whatever arrives makes the n
 under way. A lone entry is stored at once, a burst shares its commits, and no timer is involved.
 """
 
-from app.storage.writer.entries import AliasPair, Entry, Unstorable, Waiting
+from app.storage.writer.entries import AliasPair, CommitListener, Entry, Unstorable
 from app.storage.writer.queue import Writer
 
-__all__ = ["AliasPair", "Entry", "Unstorable", "Waiting", "Writer"]
+__all__ = ["AliasPair", "CommitListener", "Entry", "Unstorable", "Writer"]

@@ -50,7 +50,7 @@ class Stored(asyncio.Future[None]):
         return False
 
 
-class Waiting(Protocol):
+class CommitListener(Protocol):
     """Who is to be told that an entry is stored; a hundred of them are told in one go."""
 
     def stored(self) -> None:
@@ -73,6 +73,6 @@ class Batch:
 
     done: Stored
     entries: list[Entry] = field(default_factory=list)
-    waiting: "list[Waiting]" = field(default_factory=list)
+    waiting: "list[CommitListener]" = field(default_factory=list)
     begun_at: float = field(default_factory=time.perf_counter)
     commit: Commit | None = None

@@ -15,7 +15,7 @@ from app.observability import metrics
 from app.observability.tracing import Commit, Recorder, Trace
 from app.storage.connections import Connection
 from app.storage.writer.aliases import KnownAliases
-from app.storage.writer.entries import AliasPair, Batch, Entry, Stored, Waiting
+from app.storage.writer.entries import AliasPair, Batch, CommitListener, Entry, Stored
 from app.storage.writer.storing import Store
 
 log = structlog.get_logger()
@@ -104,7 +104,7 @@ class Writer:
             for store in self._stores:
                 store.drop()
 
-    def submit(self, entry: Entry, trace: Trace | None = None, waiting: Waiting | None = None) -> Stored:
+    def submit(self, entry: Entry, trace: Trace | None = None, waiting: CommitListener | None = None) -> Stored:
         """Queue an entry; the returned future, shared with its neighbours, is done when it is committed.
 
         The future raises `Unavailable` when the entry is not known to be stored, and `Unstorable` when that is due to

@@ -6,10 +6,10 @@ from callback_receiver import Receiver
 from thingspace_caller import ACCOUNT, OTHER_ACCOUNT, Caller, listed
 
 from app.simulator.options import Options
-from app.simulator.world.world import Device
+from app.simulator.world.world import SimulatedDevice
 
 
-async def order(caller: Caller, *devices: Device, **body: Any) -> httpx.Response:
+async def order(caller: Caller, *devices: SimulatedDevice, **body: Any) -> httpx.Response:
     given = {"accountName": ACCOUNT, "deviceList": listed(*(devices or [caller.device()])), "cacheMode": "2"} | body
     return await caller.call("POST", "devicelocations", json=given)
 

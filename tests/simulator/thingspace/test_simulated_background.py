@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 from thingspace_caller import ACCOUNT, START
 
 from app.simulator.vendors.thingspace.agenda import Agenda
-from app.simulator.vendors.thingspace.periodic import Periodic, Plan
+from app.simulator.vendors.thingspace.periodic import PeriodicSessions, Plan
 
 
 async def test_work_that_ended_by_an_error_is_not_passed_over_in_silence(simulator: Starlette) -> None:
@@ -41,7 +41,7 @@ async def test_actions_of_one_due_time_keep_their_order(simulator: Starlette) ->
 
 def test_ended_sessions_are_forgotten_in_the_end(simulator: Starlette) -> None:
     state = simulator.state.simulator
-    periodic, hour = Periodic(state), timedelta(hours=1)
+    periodic, hour = PeriodicSessions(state), timedelta(hours=1)
     plan = Plan(fixes=1, interval=hour, delay=hour, longest_age=hour)
     running = periodic.begin("running", ACCOUNT, plan, [state.world.device(0)])
 

@@ -6,7 +6,7 @@ import pytest
 from thingspace_caller import ACCOUNT, Caller
 
 from app.simulator.options import Options
-from app.simulator.vendors.thingspace.listeners import Listener
+from app.simulator.vendors.thingspace.listeners import RegisteredListener
 
 URL = "https://gateway.example/callbacks/1"
 
@@ -96,7 +96,7 @@ async def test_the_registry_needs_tokens_and_a_known_account(stranger: Caller, m
     ],
 )
 def test_signatures_are_hmacs_in_any_of_three_forms(encoding: str, expected: str) -> None:
-    assert Listener(URL, "s").sign(b"body", encoding) == expected
+    assert RegisteredListener(URL, "s").sign(b"body", encoding) == expected
 
 
 class TestStrict:

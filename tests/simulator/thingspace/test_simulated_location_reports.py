@@ -6,7 +6,7 @@ from callback_receiver import Receiver
 from thingspace_caller import ACCOUNT, OTHER_ACCOUNT, Caller, listed
 
 from app.simulator.options import Options
-from app.simulator.world.world import Device
+from app.simulator.world.world import SimulatedDevice
 
 
 @pytest.fixture
@@ -14,12 +14,12 @@ def options() -> Options:
     return Options(fleet=1200)
 
 
-def owned(caller: Caller, count: int) -> list[Device]:
+def owned(caller: Caller, count: int) -> list[SimulatedDevice]:
     devices = (caller.device(index) for index in range(1200))
     return [device for device in devices if device.account == ACCOUNT][:count]
 
 
-async def create(caller: Caller, *devices: Device, **body: Any) -> dict[str, Any]:
+async def create(caller: Caller, *devices: SimulatedDevice, **body: Any) -> dict[str, Any]:
     given = {"accountName": ACCOUNT, "deviceList": listed(*(devices or [caller.device()])), "cacheMode": "2"} | body
     return (await caller.call("POST", "locationreports", json=given)).json()
 

@@ -9,7 +9,7 @@ import httpx
 from app.simulator.options import Options
 from app.simulator.state import State
 from app.simulator.world.clock import ManualClock
-from app.simulator.world.world import Device
+from app.simulator.world.world import SimulatedDevice
 
 START = datetime(2024, 5, 17, 14, 30, tzinfo=UTC)
 ACCOUNT = "0844559123-00001"
@@ -47,7 +47,7 @@ class Caller:
     async def call(self, method: str, path: str, **details: Any) -> httpx.Response:
         return await self.http.request(method, f"/api/loc/v1/{path}", headers=self.headers, **details)
 
-    async def locate(self, *devices: Device, **body: Any) -> httpx.Response:
+    async def locate(self, *devices: SimulatedDevice, **body: Any) -> httpx.Response:
         return await self.call(
             "POST", "locations", json={"accountName": ACCOUNT, "deviceList": listed(*devices)} | body
         )
@@ -55,11 +55,11 @@ class Caller:
     async def register(self, url: str, service: str = "DeviceLocation") -> httpx.Response:
         return await self.call("POST", f"callbacks/{ACCOUNT}", json={"name": service, "url": url})
 
-    async def start(self, *devices: Device, **body: Any) -> httpx.Response:
+    async def start(self, *devices: SimulatedDevice, **body: Any) -> httpx.Response:
         given = {"accountName": ACCOUNT, "deviceList": listed(*(devices or [self.device()]))} | body
         return await self.call("POST", "devicelocations/action/periodic", json=given)
 
-    async def stop(self, transaction: str, *devices: Device) -> httpx.Response:
+    async def stop(self, transaction: str, *devices: SimulatedDevice) -> httpx.Response:
         mdns = [device.mdn for device in devices or [self.device()]]
         path = f"devicelocations/action/periodic/{transaction}"
         return await self.call("DELETE", path, params={"accountName": ACCOUNT, "mdn": mdns})
@@ -76,9 +76,9 @@ class Caller:
     def fault(self, name: str, **details: Any) -> None:
         self.state.faults.put(name, **details)
 
-    def device(self, index: int = 0) -> Device:
+    def device(self, index: int = 0) -> SimulatedDevice:
         return self.state.world.device(index)
 
 
-def listed(*devices: Device) -> list[dict[str, str]]:
+def listed(*devices: SimulatedDevice) -> list[dict[str, str]]:
     return [{"id": device.imei, "kind": "imei", "mdn": device.mdn} for device in devices]

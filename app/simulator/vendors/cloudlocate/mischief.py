@@ -4,7 +4,7 @@ from typing import Any
 
 from app.simulator.faults import Fault
 from app.simulator.state import State
-from app.simulator.vendors.cloudlocate.refusal import Refused
+from app.simulator.vendors.cloudlocate.refusal import CloudLocateRefused
 
 FAULTS = {
     "sim-400": "CloudLocate position: 400",
@@ -73,11 +73,11 @@ def refuse(fault: Fault) -> None:
     """Raise the refusal that the fault stands for; do nothing if it is of another sort."""
     if fault.name == "sim-429":
         retry_after = str(1 if fault.value is None else fault.value).encode()
-        raise Refused(429, "Too many requests", (b"retry-after", retry_after))
+        raise CloudLocateRefused(429, "Too many requests", (b"retry-after", retry_after))
     if fault.name == "sim-401":
-        raise Refused(401, "Unauthorized", (b"www-authenticate", b'Basic realm="CloudLocate simulator"'))
+        raise CloudLocateRefused(401, "Unauthorized", (b"www-authenticate", b'Basic realm="CloudLocate simulator"'))
     if fault.name in _REFUSALS:
-        raise Refused(*_REFUSALS[fault.name])
+        raise CloudLocateRefused(*_REFUSALS[fault.name])
 
 
 def spoil(fault: Fault, answer: dict[str, Any]) -> None:

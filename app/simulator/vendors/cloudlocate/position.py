@@ -12,10 +12,10 @@ from app.simulator.faults import Fault
 from app.simulator.state import State
 from app.simulator.vendors.cloudlocate import mischief, ubx
 from app.simulator.vendors.cloudlocate.exchange import answer, header, read_body
-from app.simulator.vendors.cloudlocate.refusal import Refused, to_body
+from app.simulator.vendors.cloudlocate.refusal import CloudLocateRefused, to_body
 from app.simulator.vendors.cloudlocate.solve import Solution, solve, to_time
 from app.simulator.vendors.cloudlocate.tokens import Doorkeeper
-from app.simulator.vendors.cloudlocate.wire import Gnss, PositionRequest, decoder
+from app.simulator.vendors.cloudlocate.wire import Gnss, SolveRequest, decoder
 
 _SOURCES = {"gnss": "GNSS", "wifi": "WiFi", "cell": "Cellular"}
 _OTHER_SOURCES = {
@@ -44,7 +44,7 @@ class PositionEndpoint:
             if fault is not None:
                 mischief.refuse(fault)
             content = self._solve(request, fault)
-        except Refused as refused:
+        except CloudLocateRefused as refused:
             content_type, words = to_body(refused, self._state.options.cloudlocate_errors)
             await answer(send, refused.status, words, content_type, *refused.headers)
             return
@@ -53,7 +53,7 @@ class PositionEndpoint:
         else:
             await _answer_oddly(fault, content, scope, receive, send)
 
-    def _solve(self, request: PositionRequest, fault: Fault | None) -> bytes:
+    def _solve(self, request: SolveRequest, fault: Fault | None) -> bytes:
         solution = solve(request, self._state)
         self._state.counters.add(f"cloudlocate.{solution.kind if solution is not None else 'no_position'}")
         reply = self._to_reply(request, solution)
@@ -61,7 +61,7 @@ class PositionEndpoint:
             mischief.spoil(fault, reply)
         return orjson.dumps(reply)
 
-    def _to_reply(self, request: PositionRequest, solution: Solution | None) -> dict[str, Any]:
+    def _to_reply(self, request: SolveRequest, solution: Solution | None) -> dict[str, Any]:
         state = self._state
         alternatives = _alternatives(state, request.device_id)
         measured_at = request.gnss.date_time if request.gnss is not None else None
@@ -91,23 +91,23 @@ def _alternatives(state: State, device: str | None) -> set[str]:
     return {name for name in names if state.spells(name, device=device)}
 
 
-def _read(scope: Scope, body: bytes) -> PositionRequest:
+def _read(scope: Scope, body: bytes) -> SolveRequest:
     match header(scope, b"content-type").partition(b";")[0].strip().lower():
         case b"application/json":
             try:
                 return decoder.decode(body)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise Refused(400, str(error)) from error
+                raise CloudLocateRefused(400, str(error)) from error
         case b"text/plain":
             return _read_text(body, header(scope, b"datetime").decode("latin-1"))
-    raise Refused(415, "Content-Type must be application/json or text/plain")
+    raise CloudLocateRefused(415, "Content-Type must be application/json or text/plain")
 
 
-def _read_text(body: bytes, date_time: str) -> PositionRequest:
+def _read_text(body: bytes, date_time: str) -> SolveRequest:
     payload = base64.b64encode(ubx.decode_text(body)).decode()
     if date_time:
         to_time(date_time)
-    return PositionRequest(gnss=Gnss(payload=payload, date_time=date_time or None))
+    return SolveRequest(gnss=Gnss(payload=payload, date_time=date_time or None))
 
 
 async def _answer_oddly(fault: Fault, content: bytes, scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,7 +7,7 @@ from app.simulator.options import Options
 Header = tuple[bytes, bytes]
 
 
-class Refused(Exception):
+class CloudLocateRefused(Exception):
     """The call is answered with this status and these words."""
 
     def __init__(self, status: int, message: str, *headers: Header) -> None:
@@ -17,7 +17,7 @@ class Refused(Exception):
         self.headers = headers
 
 
-def to_body(refused: Refused, form: str) -> tuple[bytes, bytes]:
+def to_body(refused: CloudLocateRefused, form: str) -> tuple[bytes, bytes]:
     """Return the content type and the body of a refusal, in the form that the options name."""
     match form:
         case "text":
@@ -27,9 +27,9 @@ def to_body(refused: Refused, form: str) -> tuple[bytes, bytes]:
     return b"application/json", orjson.dumps({"message": refused.message})
 
 
-def bad_credentials(options: Options, scheme: str) -> Refused:
+def bad_credentials(options: Options, scheme: str) -> CloudLocateRefused:
     """Refuse for a missing or wrong user name, password or token."""
     challenge = (b"www-authenticate", f'{scheme} realm="CloudLocate simulator"'.encode())
     if options.cloudlocate_rejects_with == 400:  # noqa: PLR2004 the status of the older sister services
-        return Refused(400, "Invalid token or credentials")
-    return Refused(401, "Unauthorized", challenge)
+        return CloudLocateRefused(400, "Invalid token or credentials")
+    return CloudLocateRefused(401, "Unauthorized", challenge)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from app.simulator.state import State
 from app.simulator.vendors.cloudlocate import ubx
-from app.simulator.vendors.cloudlocate.refusal import Refused
-from app.simulator.vendors.cloudlocate.wire import AccessPoint, Cells, Gnss, PositionRequest
+from app.simulator.vendors.cloudlocate.refusal import CloudLocateRefused
+from app.simulator.vendors.cloudlocate.wire import AccessPointEntry, Cells, Gnss, SolveRequest
 from app.simulator.world.gnss import solve_gnss
 from app.simulator.world.ground import Position, fraction
 
@@ -25,14 +25,14 @@ class Solution:
     kind: str
 
 
-def solve(request: PositionRequest, state: State) -> Solution | None:
+def solve(request: SolveRequest, state: State) -> Solution | None:
     """Check every part of the request, then solve the first part that can be.
 
     Raises:
         Refused: A part is malformed, or there is none.
     """
     if request.gnss is None and request.access_points is None and request.cells is None:
-        raise Refused(400, "At least one kind of measurement is required")
+        raise CloudLocateRefused(400, "At least one kind of measurement is required")
     candidates = [
         _by_gnss(request.gnss, state) if request.gnss is not None else None,
         _by_wifi(request.access_points, state) if request.access_points is not None else None,
@@ -47,8 +47,8 @@ def to_time(text: str) -> datetime:
         if _TIME.fullmatch(text):
             return datetime.fromisoformat(text + "+00:00").astimezone(UTC)
     except ValueError as error:
-        raise Refused(400, "DateTime is no time") from error
-    raise Refused(400, "DateTime must be like 2026-01-31T23:59:59")
+        raise CloudLocateRefused(400, "DateTime is no time") from error
+    raise CloudLocateRefused(400, "DateTime must be like 2026-01-31T23:59:59")
 
 
 def _by_gnss(gnss: Gnss, state: State) -> Solution | None:
@@ -62,9 +62,9 @@ def _by_gnss(gnss: Gnss, state: State) -> Solution | None:
     return None
 
 
-def _by_wifi(access_points: list[AccessPoint], state: State) -> Solution | None:
+def _by_wifi(access_points: list[AccessPointEntry], state: State) -> Solution | None:
     if len(access_points) < _FEWEST_ACCESS_POINTS:
-        raise Refused(400, "At least two access points are required")
+        raise CloudLocateRefused(400, "At least two access points are required")
     heard = ((ap.bssid.lower(), ap.signal_strength) for ap in access_points[:_MOST_ACCESS_POINTS])
     position = state.world.radio.solve_wifi(heard)
     return _solution(position, _WIFI_ACCURACY_M, "wifi") if position is not None else None
@@ -73,7 +73,7 @@ def _by_wifi(access_points: list[AccessPoint], state: State) -> Solution | None:
 def _by_cell(cells: Cells, state: State) -> Solution | None:
     serving = next((cell.cell_identifier for cell in cells.network_cells if cell.is_serving_cell), None)
     if serving is None:
-        raise Refused(400, "A serving cell with CellIdentifier is required")
+        raise CloudLocateRefused(400, "A serving cell with CellIdentifier is required")
     position = state.world.radio.solve_cell(cells.home_mcc, cells.home_mnc, serving)
     return _solution(position, _CELL_ACCURACY_M, "cell") if position is not None else None
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 from dataclasses import dataclass
 
-from app.simulator.vendors.cloudlocate.refusal import Refused
+from app.simulator.vendors.cloudlocate.refusal import CloudLocateRefused
 from app.simulator.world.gnss import checksum
 
 MEASX, MEAS50, MEAS20, MEASC12 = 0x14, 0x86, 0x84, 0x82
@@ -35,7 +35,7 @@ def decode_base64(text: str | bytes) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise Refused(400, "Payload is not valid base64") from error
+        raise CloudLocateRefused(400, "Payload is not valid base64") from error
 
 
 def decode_text(text: bytes) -> bytes:
@@ -56,7 +56,7 @@ def measurements(data: bytes, *, strict_checksum: bool) -> list[Measurement]:
     if not data.startswith(_SYNC):
         message = _BARE.get(len(data))
         if message is None:
-            raise Refused(400, "Payload is not a UBX message")
+            raise CloudLocateRefused(400, "Payload is not a UBX message")
         return [Measurement(message, data)]
     found = []
     at = 0
@@ -69,15 +69,15 @@ def measurements(data: bytes, *, strict_checksum: bool) -> list[Measurement]:
 def _frame(data: bytes, at: int, *, strict_checksum: bool) -> Measurement:
     head = data[at : at + _HEADER]
     if len(head) < _HEADER or not head.startswith(_SYNC):
-        raise Refused(400, "Payload has bytes outside of UBX messages")
+        raise CloudLocateRefused(400, "Payload has bytes outside of UBX messages")
     end = at + _HEADER + int.from_bytes(head[4:], "little")
     if end + _TRAILER > len(data):
-        raise Refused(400, "Payload ends within a UBX message")
+        raise CloudLocateRefused(400, "Payload ends within a UBX message")
     if strict_checksum and data[end : end + _TRAILER] != checksum(data[at + 2 : end]):
-        raise Refused(400, "UBX checksum is wrong")
+        raise CloudLocateRefused(400, "UBX checksum is wrong")
     found = Measurement(head[3], data[at + _HEADER : end])
     if head[2] != _RXM or not _fits(found):
-        raise Refused(400, "UBX message is not supported or has a wrong length")
+        raise CloudLocateRefused(400, "UBX message is not supported or has a wrong length")
     return found
 
 

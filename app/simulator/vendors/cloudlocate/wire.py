@@ -16,7 +16,7 @@ class Gnss(Struct, rename="pascal"):
     date_time: str | None = None
 
 
-class AccessPoint(Struct, rename="pascal"):
+class AccessPointEntry(Struct, rename="pascal"):
     """One of WiFiMeasurements."""
 
     signal_strength: NegativeInteger
@@ -24,7 +24,7 @@ class AccessPoint(Struct, rename="pascal"):
     channel: int | None = None
 
 
-class NetworkCell(Struct, rename="pascal"):
+class CellEntry(Struct, rename="pascal"):
     """One of NetworkCells: the serving cell or a neighbour."""
 
     signal_strength: NegativeInteger | None = None
@@ -38,21 +38,21 @@ class NetworkCell(Struct, rename="pascal"):
 class Cells(Struct, rename="pascal"):
     """CellMeasurements."""
 
-    network_cells: list[NetworkCell]
+    network_cells: list[CellEntry]
     home_mcc: Annotated[int, Meta(ge=1, le=999)] = field(name="HomeMCC")
     home_mnc: Annotated[int, Meta(ge=0, le=999)] = field(name="HomeMNC")
     rat: Literal["GSM", "LTE", "LTECATM1"] = field(name="RAT")
     imei: str | None = field(name="IMEI", default=None)
 
 
-class PositionRequest(Struct, rename="pascal"):
+class SolveRequest(Struct, rename="pascal"):
     """The body of a position call."""
 
     request_id: Annotated[str, Meta(max_length=60)] | None = None
     device_id: Annotated[str, Meta(max_length=32, pattern="^[a-zA-Z0-9:_-]+$")] | None = None
     gnss: Gnss | None = field(name="GNSSMeasurements", default=None)
-    access_points: list[AccessPoint] | None = field(name="WiFiMeasurements", default=None)
+    access_points: list[AccessPointEntry] | None = field(name="WiFiMeasurements", default=None)
     cells: Cells | None = field(name="CellMeasurements", default=None)
 
 
-decoder = msgspec.json.Decoder(PositionRequest)
+decoder = msgspec.json.Decoder(SolveRequest)

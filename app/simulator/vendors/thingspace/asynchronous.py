@@ -23,14 +23,14 @@ from app.simulator.vendors.thingspace.calls import (
 )
 from app.simulator.vendors.thingspace.delivery import Callback, Delivery
 from app.simulator.vendors.thingspace.errors import service_error
-from app.simulator.vendors.thingspace.listeners import DEVICES, Listeners
+from app.simulator.vendors.thingspace.listeners import DEVICES, ListenerBook
 from app.simulator.vendors.thingspace.locations import CACHED, check_modes, locate_once
 from app.simulator.vendors.thingspace.messages import Message, location_report
 from app.simulator.vendors.thingspace.periodic_calls import answer_then, whole_number
 from app.simulator.vendors.thingspace.routing import LOCATION, route
 from app.simulator.vendors.thingspace.wire import name_transaction, new_transaction
 from app.simulator.world.ground import dice, fraction
-from app.simulator.world.world import Device
+from app.simulator.world.world import SimulatedDevice
 
 _PATH = f"{LOCATION}/devicelocations"
 _MOST_DEVICES = 10_000
@@ -47,7 +47,7 @@ class Order:
     cache_mode: str
     is_precise: bool
     longest_age: timedelta
-    waiting: dict[int, Device]
+    waiting: dict[int, SimulatedDevice]
 
 
 class Orders:
@@ -76,7 +76,7 @@ class Orders:
             raise service_error("Unable to Cancel")
         order.waiting = {}
 
-    async def _find_all(self, order: Order, devices: Sequence[Device]) -> None:
+    async def _find_all(self, order: Order, devices: Sequence[SimulatedDevice]) -> None:
         for device in devices:
             if order.waiting.pop(device.index, None) is not None:
                 await self._state.part(Delivery).send(
@@ -88,7 +88,7 @@ class Orders:
                     )
                 )
 
-    def _write(self, order: Order, device: Device) -> Message:
+    def _write(self, order: Order, device: SimulatedDevice) -> Message:
         outcome = locate_once(
             self._state, device, order.cache_mode, is_precise=order.is_precise, longest_age=order.longest_age
         )
@@ -107,7 +107,7 @@ async def _start(state: State, request: Request) -> Response:
     body = await read_call(state, request)
     account = check_account(state, body.get("accountName"))
     order = _to_order(state, account, body)
-    state.part(Listeners).require(account, DEVICES)
+    state.part(ListenerBook).require(account, DEVICES)
     status = "COMPLETED" if order.cache_mode == CACHED else "QUEUED"
     answer = name_transaction(state, "txid", order.transaction, account=account) | {"status": status}
     begin = state.part(Orders).begin

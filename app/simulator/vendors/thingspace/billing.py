@@ -9,7 +9,7 @@ ALLOWANCE = 5000
 """Fixes a month that an account has bought."""
 
 
-class Billing:
+class BilledFixes:
     """Counts the fixes of every account; a fix from the cache is free."""
 
     def __init__(self, state: State) -> None:

@@ -10,7 +10,7 @@ from app.simulator.state import State
 from app.simulator.vendors.thingspace.errors import service_error
 from app.simulator.vendors.thingspace.oauth import Bearers
 from app.simulator.vendors.thingspace.sessions import Sessions, expired_for_location
-from app.simulator.world.world import Device
+from app.simulator.world.world import SimulatedDevice
 
 FAULTS = {
     "account_unknown": "ThingSpace location: the account cannot be found",
@@ -83,7 +83,7 @@ def check_devices(
     most: int,
     kinds: tuple[str, ...] = _KINDS,
     needs_mdn: bool = False,
-) -> list[Device]:
+) -> list[SimulatedDevice]:
     """Return the devices of a list, all of them this account's; the table of a call may demand their MDNs."""
     if not isinstance(given, list) or not given:
         raise service_error("The deviceList is missing or empty")
@@ -95,7 +95,7 @@ def check_devices(
     return devices
 
 
-def _check_device(state: State, account: str, element: Any, kinds: tuple[str, ...]) -> Device:
+def _check_device(state: State, account: str, element: Any, kinds: tuple[str, ...]) -> SimulatedDevice:
     fields = _flat(state, element)
     kind, identifier = str(fields.get("kind", "")).lower(), str(fields.get("id", ""))
     if kind not in kinds:

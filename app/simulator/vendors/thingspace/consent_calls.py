@@ -26,7 +26,7 @@ from app.simulator.vendors.thingspace.listeners import DEVICES
 from app.simulator.vendors.thingspace.messages import consent_response
 from app.simulator.vendors.thingspace.routing import LOCATION, route
 from app.simulator.vendors.thingspace.wire import name_transaction, new_transaction
-from app.simulator.world.world import Device
+from app.simulator.world.world import SimulatedDevice
 
 _PAGE = 2000
 _MOST_DEVICES = 10_000
@@ -133,7 +133,7 @@ def _to_level(given: Any) -> int:
     return int(given)
 
 
-async def _announce(state: State, account: str, transaction: str, chosen: list[tuple[Device, int]]) -> None:
+async def _announce(state: State, account: str, transaction: str, chosen: list[tuple[SimulatedDevice, int]]) -> None:
     for device, level in chosen:
         write = partial(consent_response, state, account, transaction, device, level)
         callback = Callback(account=account, service=DEVICES, identifiers=device.identifiers, write=write)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from app.simulator.state import State
-from app.simulator.world.world import Device
+from app.simulator.world.world import SimulatedDevice
 
 NONE, COARSE, PRECISE, BOTH = range(4)
 """The codes of the levels; ThingSpace's own are not documented (reference, section 11.2)."""
@@ -53,7 +53,7 @@ class Consents:
         said.excluded = [identifier for identifier in said.excluded if identifier not in allowed]
         said.updated_at = self._state.clock.now()
 
-    def allow(self, device: Device, *, is_precise: bool) -> bool:
+    def allow(self, device: SimulatedDevice, *, is_precise: bool) -> bool:
         """Say whether the device may be located, coarsely or precisely."""
         if self._state.faults.take("no_consent", device=device.identifiers, account=device.account):
             return False

@@ -19,8 +19,8 @@ from app.simulator.state import State
 from app.simulator.vendors.thingspace.agenda import Agenda
 from app.simulator.vendors.thingspace.answers import reply
 from app.simulator.vendors.thingspace.errors import Refused
-from app.simulator.vendors.thingspace.listeners import Listeners
-from app.simulator.vendors.thingspace.periodic import Periodic, Tracking
+from app.simulator.vendors.thingspace.listeners import ListenerBook
+from app.simulator.vendors.thingspace.periodic import PeriodicSession, PeriodicSessions
 from app.simulator.vendors.thingspace.routing import CONTROL, route
 from app.simulator.vendors.thingspace.sessions import Sessions
 
@@ -62,7 +62,7 @@ def routes(state: State) -> list[BaseRoute]:
 
 def figures(state: State) -> dict[str, Any]:
     """Return what has become of the periodic sessions and the callbacks."""
-    agenda, trackings = state.part(Agenda), state.part(Periodic).all()
+    agenda, trackings = state.part(Agenda), state.part(PeriodicSessions).all()
     login = state.part(Sessions)
     return {
         "idle": agenda.is_idle,
@@ -78,7 +78,7 @@ def figures(state: State) -> dict[str, Any]:
     }
 
 
-def _summary(tracking: Tracking) -> dict[str, Any]:
+def _summary(tracking: PeriodicSession) -> dict[str, Any]:
     return {
         "transactionID": tracking.transaction,
         "accountName": tracking.account,
@@ -91,7 +91,7 @@ def _summary(tracking: Tracking) -> dict[str, Any]:
 
 
 def _addresses(state: State, account: str) -> dict[str, str]:
-    return {service: listener.url for service, listener in state.part(Listeners).of(account).items()}
+    return {service: listener.url for service, listener in state.part(ListenerBook).of(account).items()}
 
 
 async def _show(state: State, _request: Request) -> Response:
@@ -112,7 +112,7 @@ async def _set_speed(state: State, request: Request) -> Response:
 async def _register(state: State, request: Request) -> Response:
     """Register a listener without tokens, as if it had been there before; the secret is in the answer."""
     asked = await _read(request, _Listener)
-    listener = state.part(Listeners).register(asked.account, asked.service, asked.url)
+    listener = state.part(ListenerBook).register(asked.account, asked.service, asked.url)
     return reply({"account": asked.account, "name": asked.service, "url": listener.url, "secret": listener.secret})
 
 
@@ -122,7 +122,7 @@ async def _report_device(state: State, request: Request) -> Response:
     if device is None:
         return reply({"error": "no such device"}, status=404)
     for _ in range(asked.count):
-        await state.part(Periodic).report_device(device)
+        await state.part(PeriodicSessions).report_device(device)
     return reply(figures(state))
 
 

@@ -10,7 +10,7 @@ import msgspec
 from app.simulator.state import State
 from app.simulator.vendors.thingspace.agenda import Agenda
 from app.simulator.vendors.thingspace.fault_values import amount
-from app.simulator.vendors.thingspace.listeners import Listener, Listeners
+from app.simulator.vendors.thingspace.listeners import ListenerBook, RegisteredListener
 from app.simulator.vendors.thingspace.messages import Message
 from app.simulator.vendors.thingspace.posting import Poster, PostFailed
 
@@ -104,7 +104,7 @@ class Delivery:
                     self._agenda.finished()
 
     async def _deliver(self, poster: Poster, callback: Callback) -> None:
-        listener = self._state.part(Listeners).find(callback.account, callback.service)
+        listener = self._state.part(ListenerBook).find(callback.account, callback.service)
         if listener is None:
             self._end(callback, "unaddressed")
             return
@@ -116,7 +116,7 @@ class Delivery:
         else:
             self._try_again(callback)
 
-    async def _post(self, poster: Poster, listener: Listener, callback: Callback, body: bytes) -> bool:
+    async def _post(self, poster: Poster, listener: RegisteredListener, callback: Callback, body: bytes) -> bool:
         """Send the callback once and say whether it was acknowledged."""
         self._count("sent")
         body, headers = self._seal(listener, callback, body)
@@ -126,14 +126,14 @@ class Delivery:
             return False
         return 200 <= status < 300  # noqa: PLR2004 the statuses that acknowledge
 
-    def _seal(self, listener: Listener, callback: Callback, body: bytes) -> tuple[bytes, dict[str, str]]:
+    def _seal(self, listener: RegisteredListener, callback: Callback, body: bytes) -> tuple[bytes, dict[str, str]]:
         """Return the bytes to send and their headers, signature included."""
         options = self._state.options
         take = partial(self._state.faults.take, device=callback.identifiers, account=callback.account)
         if take("body_cut"):
             body = body[: len(body) // 2]
         if take("signature_wrong"):
-            listener = Listener(listener.url, f"not {listener.secret}")
+            listener = RegisteredListener(listener.url, f"not {listener.secret}")
         headers = {
             "Content-Type": "application/json",
             options.signature_header: listener.sign(body, options.signature_encoding),

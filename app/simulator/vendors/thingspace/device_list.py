@@ -15,7 +15,7 @@ from app.simulator.vendors.thingspace.errors import m2m_error
 from app.simulator.vendors.thingspace.oauth import Bearers
 from app.simulator.vendors.thingspace.routing import M2M, route
 from app.simulator.vendors.thingspace.sessions import Sessions, expired_for_m2m
-from app.simulator.world.world import Device
+from app.simulator.world.world import SimulatedDevice
 
 FAULTS = {
     "device_list_without_mdn": "ThingSpace device list: the devices' MDNs are not listed",
@@ -56,7 +56,7 @@ def _to_number(body: Mapping[str, Any], name: str, default: int) -> int:
     return int(value)
 
 
-def _matching(state: State, account: str, body: Mapping[str, Any]) -> list[Device]:
+def _matching(state: State, account: str, body: Mapping[str, Any]) -> list[SimulatedDevice]:
     wanted = body.get("deviceId")
     if wanted is not None:
         return _by_id(state, account, wanted)
@@ -66,7 +66,7 @@ def _matching(state: State, account: str, body: Mapping[str, Any]) -> list[Devic
     return devices
 
 
-def _by_id(state: State, account: str, wanted: Any) -> list[Device]:
+def _by_id(state: State, account: str, wanted: Any) -> list[SimulatedDevice]:
     kind = str(wanted.get("kind", "")).lower() if isinstance(wanted, dict) else ""
     if kind not in _KINDS:
         raise m2m_error("INPUT_INVALID.Device.Kind.Invalid", "The kind of the device is not known.")
@@ -74,7 +74,7 @@ def _by_id(state: State, account: str, wanted: Any) -> list[Device]:
     return [device] if device is not None and device.account == account else []
 
 
-def _fits(device: Device, condition: Any) -> bool:
+def _fits(device: SimulatedDevice, condition: Any) -> bool:
     kind = str(condition.get("kind", "")).lower() if isinstance(condition, dict) else ""
     if kind not in _KINDS:
         raise m2m_error("INPUT_INVALID.Device.Kind.Invalid", "The kind of a filter is not known.")
@@ -84,7 +84,7 @@ def _fits(device: Device, condition: Any) -> bool:
     )
 
 
-def _to_element(state: State, device: Device, *, is_numberless: bool) -> dict[str, Any]:
+def _to_element(state: State, device: SimulatedDevice, *, is_numberless: bool) -> dict[str, Any]:
     ids = [(kind, getattr(device, kind)) for kind in _KINDS if not (is_numberless and kind == "mdn")]
     return {
         "accountName": device.account,

@@ -6,10 +6,10 @@ from functools import partial
 from typing import Any
 
 from app.simulator.state import State
-from app.simulator.vendors.thingspace.billing import Billing
+from app.simulator.vendors.thingspace.billing import BilledFixes
 from app.simulator.vendors.thingspace.fault_values import amount
 from app.simulator.world.ground import Position, fraction
-from app.simulator.world.world import Device
+from app.simulator.world.world import SimulatedDevice
 
 FAULTS = {
     "device_offline": "ThingSpace device: not reachable, POSITION METHOD FAILURE; "
@@ -26,7 +26,7 @@ _PRECISE_M = (5, 60)
 
 
 @dataclass(frozen=True, slots=True)
-class Fix:
+class SimulatedFix:
     """Where a device was found, how well, and whether the answer came from the cache."""
 
     position: Position
@@ -45,7 +45,7 @@ class Failure:
     at: datetime
 
 
-Outcome = Fix | Failure
+Outcome = SimulatedFix | Failure
 
 
 class Fixes:
@@ -53,9 +53,9 @@ class Fixes:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._cache: dict[int, Fix] = {}
+        self._cache: dict[int, SimulatedFix] = {}
 
-    def locate(self, device: Device, at: datetime, *, is_precise: bool) -> Outcome:
+    def locate(self, device: SimulatedDevice, at: datetime, *, is_precise: bool) -> Outcome:
         """Find the device where it is at that instant, keep the fix in the cache, and bill it."""
         take = partial(self._state.faults.take, device=device.identifiers, account=device.account)
         if fault := take("device_offline"):
@@ -64,7 +64,7 @@ class Fixes:
             return Failure(NOT_IOT, "Specified device category is not IoT", at)
         if fault := take("fix_aged"):
             at -= timedelta(seconds=amount(fault, 600))
-        self._state.part(Billing).bill(device.account, self._state.clock.now())
+        self._state.part(BilledFixes).bill(device.account, self._state.clock.now())
         fix = self._measure(device, at, is_precise=is_precise)
         before = self._cache.get(device.index)
         # Fixes of a delayed callback are taken late, for the past.
@@ -72,7 +72,7 @@ class Fixes:
             self._cache[device.index] = fix
         return fix
 
-    def cached(self, device: Device, *, is_precise: bool) -> Fix | None:
+    def cached(self, device: SimulatedDevice, *, is_precise: bool) -> SimulatedFix | None:
         """Return the last fix of the device, if there is one, and it is precise where that is asked for."""
         take = partial(self._state.faults.take, device=device.identifiers, account=device.account)
         if fault := take("cached_fix"):
@@ -85,17 +85,17 @@ class Fixes:
             return None
         return replace(fix, is_cached=True)
 
-    def cached_within(self, device: Device, at: datetime, age: timedelta) -> Fix | None:
+    def cached_within(self, device: SimulatedDevice, at: datetime, age: timedelta) -> SimulatedFix | None:
         """Return the last fix of the device if it is a precise one that was younger than that at that instant."""
         fix = self.cached(device, is_precise=True)
         return fix if fix is not None and timedelta(0) <= at - fix.at < age else None
 
-    def _measure(self, device: Device, at: datetime, *, is_precise: bool) -> Fix:
+    def _measure(self, device: SimulatedDevice, at: datetime, *, is_precise: bool) -> SimulatedFix:
         exact = self._state.world.position_of(device, at)
         digits, (least, most) = (7, _PRECISE_M) if is_precise else (5, _COARSE_M)
         position = Position(round(exact.latitude, digits), round(exact.longitude, digits))
         share = fraction(self._state.options.seed, "radius", device.index, int(at.timestamp()))
-        return Fix(position, least + int((most - least) * share), at, is_precise=is_precise)
+        return SimulatedFix(position, least + int((most - least) * share), at, is_precise=is_precise)
 
 
 def _to_failure(value: Any, at: datetime) -> Failure:

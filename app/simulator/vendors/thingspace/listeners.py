@@ -27,7 +27,7 @@ REPORTS, DEVICES = "Location", "DeviceLocation"
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class RegisteredListener:
     """Where the callbacks of one service go, and with which secret they are signed."""
 
     url: str
@@ -44,16 +44,16 @@ class Listener:
         return mac.hexdigest()
 
 
-class Listeners:
+class ListenerBook:
     """Who listens."""
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._listeners: dict[tuple[str, str], Listener] = {}
+        self._listeners: dict[tuple[str, str], RegisteredListener] = {}
 
-    def register(self, account: str, service: str, url: str) -> Listener:
+    def register(self, account: str, service: str, url: str) -> RegisteredListener:
         """Send the callbacks of a service to this address from now on, signed with a new secret."""
-        listener = Listener(url, self._state.part(Identifiers).secret("callback"))
+        listener = RegisteredListener(url, self._state.part(Identifiers).secret("callback"))
         self._listeners[account, service] = listener
         return listener
 
@@ -66,11 +66,11 @@ class Listeners:
         for service in (REPORTS, DEVICES):
             self.remove(account, service)
 
-    def find(self, account: str, service: str) -> Listener | None:
+    def find(self, account: str, service: str) -> RegisteredListener | None:
         """Return the listener of a service."""
         return self._listeners.get((account, service))
 
-    def of(self, account: str) -> dict[str, Listener]:
+    def of(self, account: str) -> dict[str, RegisteredListener]:
         """Return the listeners of an account by their services."""
         return {service: listener for (owner, service), listener in self._listeners.items() if owner == account}
 
@@ -93,7 +93,7 @@ async def _register(state: State, request: Request) -> Response:
     body = await read_call(state, request)
     account = check_account(state, request.path_params["account"])
     service, url = _check_registration(state, account, body)
-    listener = state.part(Listeners).register(account, service, url)
+    listener = state.part(ListenerBook).register(account, service, url)
     name = "accountName" if state.spells("registration_account_name", account=account) else "account"
     is_withheld = state.faults.take("secret_withheld", account=account)
     return reply(
@@ -108,7 +108,7 @@ def _check_registration(state: State, account: str, body: dict[str, Any]) -> tup
         raise service_error(f"The name of the callback service must be {REPORTS} or {DEVICES}")
     if not isinstance(url, str) or not url.startswith(("https://", "http://")):
         raise service_error("The url of the callback listener is missing or invalid")
-    others = (listener.url for name, listener in state.part(Listeners).of(account).items() if name != service)
+    others = (listener.url for name, listener in state.part(ListenerBook).of(account).items() if name != service)
     if state.options.strict and url in others:
         raise service_error("Every callback service needs a url of its own")
     return service, url
@@ -118,8 +118,8 @@ async def _list(state: State, request: Request) -> Response:
     check_tokens(state, request)
     account = check_account(state, request.path_params["account"])
     if state.faults.take("listener_forgotten", account=account):
-        state.part(Listeners).forget(account)
-    listeners = state.part(Listeners).of(account)
+        state.part(ListenerBook).forget(account)
+    listeners = state.part(ListenerBook).of(account)
     if state.spells("listeners_long", account=account):
         empty = {"username": "", "password": ""}
         return reply(
@@ -131,7 +131,7 @@ async def _list(state: State, request: Request) -> Response:
 async def _remove(state: State, request: Request) -> Response:
     check_tokens(state, request)
     account, service = check_account(state, request.path_params["account"]), request.path_params["service"]
-    if not state.part(Listeners).remove(account, service):
+    if not state.part(ListenerBook).remove(account, service):
         raise service_error("No such callback listener")
     if state.spells("removal_named", account=account):
         return reply({"accountName": account, "serviceName": service})

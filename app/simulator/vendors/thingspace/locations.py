@@ -15,7 +15,7 @@ from app.simulator.vendors.thingspace.errors import service_error
 from app.simulator.vendors.thingspace.fixes import Failure, Fixes, Outcome
 from app.simulator.vendors.thingspace.routing import LOCATION, route
 from app.simulator.vendors.thingspace.wire import to_element
-from app.simulator.world.world import Device
+from app.simulator.world.world import SimulatedDevice
 
 FAULTS = {
     "stranger_added": "ThingSpace /locations: the answer also holds a device that was not asked for",
@@ -44,7 +44,12 @@ def check_modes(body: dict[str, Any], *, accuracies: str) -> str:
 
 
 def locate_once(
-    state: State, device: Device, cache_mode: str, *, is_precise: bool = False, longest_age: timedelta | None = None
+    state: State,
+    device: SimulatedDevice,
+    cache_mode: str,
+    *,
+    is_precise: bool = False,
+    longest_age: timedelta | None = None,
 ) -> Outcome:
     """Find one device, by the cache or over the network; a cached fix counts if it is no older than that."""
     fixes, now = state.part(Fixes), state.clock.now()

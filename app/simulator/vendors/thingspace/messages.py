@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 from app.simulator.state import State
-from app.simulator.vendors.thingspace.fixes import Fix, Outcome
+from app.simulator.vendors.thingspace.fixes import Outcome, SimulatedFix
 from app.simulator.vendors.thingspace.identifiers import Identifiers
 from app.simulator.vendors.thingspace.wire import name_transaction, to_element, to_error, to_position
-from app.simulator.world.world import Device
+from app.simulator.world.world import SimulatedDevice
 
 FAULTS = {
     "transaction_unknown": "ThingSpace callback: a transaction that nobody has begun",
@@ -22,13 +22,13 @@ FAULTS = {
 _NOBODY = {"id": "990009999999990", "mdn": "9995550199"}
 _NO_ACCOUNT = "9999999999-99999"
 
-Found = Sequence[tuple[Device, Outcome]]
+Found = Sequence[tuple[SimulatedDevice, Outcome]]
 Message = dict[str, Any]
 
 
 def location_report(state: State, account: str, transaction: str | None, found: Found) -> Message:
     """Write what was found of one device or of several; without a transaction, the devices began it themselves."""
-    has_failed = any(not isinstance(outcome, Fix) for _, outcome in found)
+    has_failed = any(not isinstance(outcome, SimulatedFix) for _, outcome in found)
     message = {
         "accountName": account,
         "deviceList": [_reported(state, device, outcome) for device, outcome in found],
@@ -40,7 +40,7 @@ def location_report(state: State, account: str, transaction: str | None, found: 
     return _disturb(state, message, account, found[0][0])
 
 
-def stop_response(state: State, account: str, transaction: str, device: Device) -> Message:
+def stop_response(state: State, account: str, transaction: str, device: SimulatedDevice) -> Message:
     """Write that the fixes of one device have come to an end."""
     spells = partial(state.spells, device=device.identifiers, account=account)
     element = {"id": device.imei, "mdn": device.mdn}
@@ -52,27 +52,27 @@ def stop_response(state: State, account: str, transaction: str, device: Device) 
     return _announce(state, account, transaction, device, message)
 
 
-def consent_response(state: State, account: str, transaction: str, device: Device, level: int) -> Message:
+def consent_response(state: State, account: str, transaction: str, device: SimulatedDevice, level: int) -> Message:
     """Write what the consent of one device is now; the shape is a guess, for no page shows one."""
     element = {"id": device.imei, "kind": _kind(state, device), "mdn": device.mdn, "consent": level}
     message = {"deviceList": [element], "reportType": "CONSENT_RESPONSE"}
     return _announce(state, account, transaction, device, message)
 
 
-def _announce(state: State, account: str, transaction: str, device: Device, message: Message) -> Message:
+def _announce(state: State, account: str, transaction: str, device: SimulatedDevice, message: Message) -> Message:
     named = name_transaction(state, "transactionID", transaction, account=account)
     return _disturb(state, {"accountName": account, "status": "SUCCESS"} | message | named, account, device)
 
 
-def _reported(state: State, device: Device, outcome: Outcome) -> Message:
+def _reported(state: State, device: SimulatedDevice, outcome: Outcome) -> Message:
     spells = partial(state.spells, device=device.identifiers, account=device.account)
     if state.faults.take("callback_old_style", device=device.identifiers, account=device.account):
         return to_element(state, device, outcome, qos="false")
     element: Message = {"id": device.imei, "kind": _kind(state, device), "mdn": device.mdn}
     if spells("no_mdn"):
         del element["mdn"]
-    is_found = isinstance(outcome, Fix)
-    if isinstance(outcome, Fix):
+    is_found = isinstance(outcome, SimulatedFix)
+    if isinstance(outcome, SimulatedFix):
         position = to_position(state, device, outcome)
         location_type = {"locationType": "0" if outcome.is_cached else "1"}
         beside = spells("location_type_beside")
@@ -87,12 +87,12 @@ def _reported(state: State, device: Device, outcome: Outcome) -> Message:
     return element
 
 
-def _kind(state: State, device: Device) -> str:
+def _kind(state: State, device: SimulatedDevice) -> str:
     is_lower = state.spells("kind_lower_case", device=device.identifiers, account=device.account)
     return "imei" if is_lower else "IMEI"
 
 
-def _disturb(state: State, message: Message, account: str, device: Device) -> Message:
+def _disturb(state: State, message: Message, account: str, device: SimulatedDevice) -> Message:
     """Change what concerns the whole message."""
     take = partial(state.faults.take, device=device.identifiers, account=account)
     if state.spells("status_contradicts", device=device.identifiers, account=account):

@@ -15,7 +15,7 @@ from app.simulator.vendors.thingspace.fixes import NOT_IOT, Failure, Fixes, Outc
 from app.simulator.vendors.thingspace.listeners import DEVICES
 from app.simulator.vendors.thingspace.locations import CONSENT_FAILED
 from app.simulator.vendors.thingspace.messages import Message, location_report, stop_response
-from app.simulator.world.world import Device
+from app.simulator.world.world import SimulatedDevice
 
 FAULTS = {
     "fixes_after_stop": "ThingSpace periodic: fixes of a stopped device come for `value` intervals more (2 by default)"
@@ -36,14 +36,14 @@ class Plan:
 
 
 @dataclass(slots=True, kw_only=True)
-class Tracking:
+class PeriodicSession:
     """One periodic session; `lingering` counts the fixes that devices still send after they were stopped."""
 
     transaction: str
     account: str
     plan: Plan
     begins_at: datetime
-    devices: dict[int, Device]
+    devices: dict[int, SimulatedDevice]
     asked: int
     rounds: int = 0
     lingering: dict[int, int] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Tracking:
         """Whether no fix is left to come."""
         return not self.devices or (self.plan.fixes > 0 and self.rounds >= self.plan.fixes)
 
-    def running(self, mdns: Iterable[str] | None) -> list[Device]:
+    def running(self, mdns: Iterable[str] | None) -> list[SimulatedDevice]:
         """Return the devices that are not stopped yet: those of these MDNs, or all."""
         wanted = None if mdns is None else set(mdns)
         return [
@@ -68,26 +68,26 @@ class Tracking:
         ]
 
 
-class Periodic:
+class PeriodicSessions:
     """All periodic sessions, the ended ones of late included."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._agenda = state.part(Agenda)
-        self._trackings: dict[str, Tracking] = {}
+        self._trackings: dict[str, PeriodicSession] = {}
 
-    def find(self, transaction: str) -> Tracking | None:
+    def find(self, transaction: str) -> PeriodicSession | None:
         """Return a session by its transaction id."""
         return self._trackings.get(transaction.strip())
 
-    def all(self) -> Sequence[Tracking]:
+    def all(self) -> Sequence[PeriodicSession]:
         """Return the sessions, oldest first."""
         return list(self._trackings.values())
 
-    def begin(self, transaction: str, account: str, plan: Plan, devices: Iterable[Device]) -> Tracking:
+    def begin(self, transaction: str, account: str, plan: Plan, devices: Iterable[SimulatedDevice]) -> PeriodicSession:
         """Remember a session; its fixes begin with `plan_fixes`."""
         chosen = {device.index: device for device in devices}
-        tracking = Tracking(
+        tracking = PeriodicSession(
             transaction=transaction,
             account=account,
             plan=plan,
@@ -99,11 +99,11 @@ class Periodic:
         self._trackings[transaction.strip()] = tracking
         return tracking
 
-    async def plan_fixes(self, tracking: Tracking) -> None:
+    async def plan_fixes(self, tracking: PeriodicSession) -> None:
         """Put the next fixes of a session on the agenda."""
         self._agenda.at(tracking.due_at, partial(self._find_all, tracking))
 
-    async def stop(self, tracking: Tracking, devices: Iterable[Device], stop: str) -> None:
+    async def stop(self, tracking: PeriodicSession, devices: Iterable[SimulatedDevice], stop: str) -> None:
         """End the fixes of these devices, and tell the listener of each."""
         is_start = self._state.spells("stop_with_start_id", account=tracking.account)
         transaction = tracking.transaction if is_start else stop
@@ -112,20 +112,20 @@ class Periodic:
             write = partial(stop_response, self._state, tracking.account, transaction, device)
             await self._send(tracking.account, [device], write)
 
-    async def report_device(self, device: Device) -> None:
+    async def report_device(self, device: SimulatedDevice) -> None:
         """Send a fix that the device began itself, without a transaction."""
         outcome = self._state.part(Fixes).locate(device, self._agenda.now(), is_precise=True)
         write = partial(location_report, self._state, device.account, None, [(device, outcome)])
         await self._send(device.account, [device], write)
 
-    def _end(self, tracking: Tracking, device: Device) -> None:
+    def _end(self, tracking: PeriodicSession, device: SimulatedDevice) -> None:
         fault = self._state.faults.take("fixes_after_stop", device=device.identifiers, account=tracking.account)
         if fault is None:
             tracking.devices.pop(device.index, None)
         else:
             tracking.lingering[device.index] = int(amount(fault, 2))
 
-    async def _find_all(self, tracking: Tracking) -> None:
+    async def _find_all(self, tracking: PeriodicSession) -> None:
         """Find every device once: the fixes of one round are all due at the same instant."""
         due, fix_number = tracking.due_at, tracking.rounds
         tracking.rounds += 1
@@ -143,7 +143,7 @@ class Periodic:
         else:
             await self.plan_fixes(tracking)
 
-    def _keep(self, tracking: Tracking, device: Device) -> bool:
+    def _keep(self, tracking: PeriodicSession, device: SimulatedDevice) -> bool:
         """Say whether the device may be found now, and drop it from the session if this was the last time."""
         is_allowed = self._state.part(Consents).allow(device, is_precise=True)
         if device.index in tracking.lingering:
@@ -153,7 +153,13 @@ class Periodic:
         return is_allowed
 
     def _write(
-        self, tracking: Tracking, group: Sequence[Device], allowed: dict[int, bool], due: datetime, *, is_first: bool
+        self,
+        tracking: PeriodicSession,
+        group: Sequence[SimulatedDevice],
+        allowed: dict[int, bool],
+        due: datetime,
+        *,
+        is_first: bool,
     ) -> Message:
         found = [
             (device, self._find(tracking, device, due, is_first=is_first))
@@ -167,13 +173,13 @@ class Periodic:
                 tracking.devices.pop(device.index, None)
         return location_report(self._state, tracking.account, tracking.transaction, found)
 
-    def _find(self, tracking: Tracking, device: Device, due: datetime, *, is_first: bool) -> Outcome:
+    def _find(self, tracking: PeriodicSession, device: SimulatedDevice, due: datetime, *, is_first: bool) -> Outcome:
         fixes, plan = self._state.part(Fixes), tracking.plan
         # A fix older than the previous round was reported with it, or is that round's own.
         age = plan.longest_age if is_first else min(plan.longest_age, plan.interval)
         return fixes.cached_within(device, due, age) or fixes.locate(device, due, is_precise=True)
 
-    async def _send(self, account: str, devices: Sequence[Device], write: partial[Message]) -> None:
+    async def _send(self, account: str, devices: Sequence[SimulatedDevice], write: partial[Message]) -> None:
         identifiers = tuple(name for device in devices for name in device.identifiers)
         await self._state.part(Delivery).send(
             Callback(account=account, service=DEVICES, identifiers=identifiers, write=write)

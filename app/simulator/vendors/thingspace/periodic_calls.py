@@ -21,8 +21,8 @@ from app.simulator.vendors.thingspace.calls import (
     read_call,
 )
 from app.simulator.vendors.thingspace.errors import service_error
-from app.simulator.vendors.thingspace.listeners import DEVICES, Listeners
-from app.simulator.vendors.thingspace.periodic import Periodic, Plan, Tracking
+from app.simulator.vendors.thingspace.listeners import DEVICES, ListenerBook
+from app.simulator.vendors.thingspace.periodic import PeriodicSession, PeriodicSessions, Plan
 from app.simulator.vendors.thingspace.routing import LOCATION, route
 from app.simulator.vendors.thingspace.wire import name_transaction, new_transaction
 
@@ -91,8 +91,8 @@ async def _start(state: State, request: Request) -> Response:
     account = check_account(state, body.get("accountName"))
     plan = _to_plan(state, account, body)
     devices = check_devices(state, account, body.get("deviceList"), most=_MOST_DEVICES, kinds=("imei",))
-    state.part(Listeners).require(account, DEVICES)
-    periodic = state.part(Periodic)
+    state.part(ListenerBook).require(account, DEVICES)
+    periodic = state.part(PeriodicSessions)
     tracking = periodic.begin(new_transaction(state, account), account, plan, devices)
     answer = name_transaction(state, "transactionID", tracking.transaction, account=account) | {"status": "QUEUED"}
     return await answer_then(state, account, answer, BackgroundTask(periodic.plan_fixes, tracking))
@@ -118,13 +118,13 @@ async def _stop(state: State, request: Request) -> Response:
         raise service_error("Unable to Cancel")
     stop = new_transaction(state, account)
     answer = name_transaction(state, "transactionID", stop, account=account) | {"status": "COMPLETED"}
-    work = BackgroundTask(state.part(Periodic).stop, tracking, devices, stop)
+    work = BackgroundTask(state.part(PeriodicSessions).stop, tracking, devices, stop)
     return await answer_then(state, account, answer, work)
 
 
-def _check_tracking(state: State, account: str, request: Request) -> Tracking:
+def _check_tracking(state: State, account: str, request: Request) -> PeriodicSession:
     transaction = request.path_params.get("transaction") or query_value(request, "transactionID") or ""
-    tracking = state.part(Periodic).find(transaction)
+    tracking = state.part(PeriodicSessions).find(transaction)
     if tracking is None:
         raise service_error("Unable to Cancel")
     if tracking.account != account:

@@ -20,7 +20,7 @@ from app.simulator.vendors.thingspace.locations import CACHED, check_modes, loca
 from app.simulator.vendors.thingspace.messages import Message
 from app.simulator.vendors.thingspace.routing import LOCATION, route
 from app.simulator.vendors.thingspace.wire import name_transaction, new_transaction, to_element
-from app.simulator.world.world import Device
+from app.simulator.world.world import SimulatedDevice
 
 _PATH = f"{LOCATION}/locationreports"
 _ONE = f"{_PATH}/{{account}}/report/{{transaction}}"
@@ -39,7 +39,7 @@ class LocationReport:
     transaction: str
     account: str
     cache_mode: str
-    devices: list[Device]
+    devices: list[SimulatedDevice]
     asked_at: datetime
     elements: list[dict[str, Any]] | None = None
 

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 
 from app.simulator.state import State
 from app.simulator.vendors.thingspace.answers import reply
-from app.simulator.vendors.thingspace.billing import ALLOWANCE, Billing
+from app.simulator.vendors.thingspace.billing import ALLOWANCE, BilledFixes
 from app.simulator.vendors.thingspace.calls import check_account, check_tokens, read_call
 from app.simulator.vendors.thingspace.delivery import Callback, Delivery
 from app.simulator.vendors.thingspace.errors import service_error
@@ -52,7 +52,7 @@ class Triggers:
         month = today.replace(day=1)
         sent = 0
         for trigger_id, trigger in self.by_id.items():
-            used = self._state.part(Billing).between(trigger.account, month, today)
+            used = self._state.part(BilledFixes).between(trigger.account, month, today)
             if trigger.fired_in == month or 100 * used < trigger.threshold_percent * ALLOWANCE:
                 continue
             trigger.fired_in = month

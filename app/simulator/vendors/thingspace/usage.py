@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute
 
 from app.simulator.state import State
 from app.simulator.vendors.thingspace.answers import reply
-from app.simulator.vendors.thingspace.billing import ALLOWANCE, Billing
+from app.simulator.vendors.thingspace.billing import ALLOWANCE, BilledFixes
 from app.simulator.vendors.thingspace.calls import check_account, check_tokens, read_call
 from app.simulator.vendors.thingspace.errors import service_error
 from app.simulator.vendors.thingspace.routing import LOCATION, route
@@ -43,7 +43,7 @@ async def _show_usage(state: State, request: Request) -> Response:
     first, last = _to_date(body.get("startDate")), _to_date(body.get("endDate"))
     if first > last:
         raise service_error("The startDate is after the endDate")
-    counts = {one: state.part(Billing).between(one, first, last) for one in state.world.accounts}
+    counts = {one: state.part(BilledFixes).between(one, first, last) for one in state.world.accounts}
     is_for_all = body.get("usageForAllAccounts") is True
     managed = [one for one in state.world.accounts if one != account and is_for_all]
     total = counts[account] + sum(counts[one] for one in managed)

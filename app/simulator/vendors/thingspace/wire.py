@@ -7,9 +7,9 @@ from typing import Any
 
 from app.simulator.faults import Fault
 from app.simulator.state import State
-from app.simulator.vendors.thingspace.fixes import Failure, Fix, Outcome
+from app.simulator.vendors.thingspace.fixes import Failure, Outcome, SimulatedFix
 from app.simulator.vendors.thingspace.identifiers import Identifiers
-from app.simulator.world.world import Device
+from app.simulator.world.world import SimulatedDevice
 
 FAULTS = {
     "axes_swapped": "ThingSpace position: x holds the longitude and y the latitude",
@@ -29,7 +29,7 @@ def to_stamp(at: datetime) -> str:
     return at.strftime("%Y%m%d%H%M%S")
 
 
-def to_position(state: State, device: Device, fix: Fix) -> dict[str, Any]:
+def to_position(state: State, device: SimulatedDevice, fix: SimulatedFix) -> dict[str, Any]:
     """Write the members of a position, with what is asked to be wrong with it."""
     members: dict[str, Any] = {
         "time": to_stamp(fix.at),
@@ -52,13 +52,13 @@ def to_error(failure: Failure) -> dict[str, Any]:
     return {"time": to_stamp(failure.at), "type": failure.type, "info": failure.info}
 
 
-def to_element(state: State, device: Device, outcome: Outcome, *, qos: str | bool) -> dict[str, Any]:
+def to_element(state: State, device: SimulatedDevice, outcome: Outcome, *, qos: str | bool) -> dict[str, Any]:
     """Write one device's result as the synchronous call and the reports do: by MDN, with empty objects for nothing."""
     spells = partial(state.spells, device=device.identifiers, account=device.account)
     if spells("qos_flipped"):
         qos = False if isinstance(qos, str) else "false"
     element: dict[str, Any] = {"msid": device.mdn, "pd": {}, "error": {}}
-    if isinstance(outcome, Fix):
+    if isinstance(outcome, SimulatedFix):
         element["pd"] = to_position(state, device, outcome) | {"qos": qos}
     else:
         element["error"] = to_error(outcome)
@@ -88,7 +88,7 @@ def name_transaction(state: State, usual: str, transaction: str, *, account: str
     return {usual: transaction}
 
 
-def _distort(members: dict[str, Any], fix: Fix, fault: Fault) -> None:
+def _distort(members: dict[str, Any], fix: SimulatedFix, fault: Fault) -> None:
     match fault.name:
         case "axes_swapped":
             members["x"], members["y"] = members["y"], members["x"]
