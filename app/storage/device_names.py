@@ -9,6 +9,12 @@ import orjson
 
 from app.identifiers import readings
 
+_NOT_ALPHANUMERIC = re.compile(r"[^0-9A-Za-z]+")
+BODY_OF_IMEI = 14
+"""Digits that an IMEI has in every form: without its check digit, and with a software version, too."""
+_DECIMAL_FORMS = (11, 18)
+"""Digits of an ESN and of a MEID in decimal, which hold nothing of the hexadecimal ones."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
@@ -65,6 +71,7 @@ class _Texts:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
+        self._beginnings = frozenset(name[:BODY_OF_IMEI] for name in self._names)
         one_of = "|".join(map(re.escape, self._names))
         self._found = re.compile(rf"(?<![0-9A-Za-z])(?:\+?1)?(?:{one_of})(?![0-9A-Za-z])", re.IGNORECASE).search
 
@@ -84,8 +91,18 @@ class _Texts:
     def _is_in_text(self, text: str) -> bool:
         if self._found(text) is not None:
             return True
+        if not self._may_be_in(text):
+            return False
         known = readings(text)
         return known.mdn in self._names or not self._names.isdisjoint(known.ids)
+
+    def _may_be_in(self, text: str) -> bool:
+        """Look in a hurry: a callback may hold a hundred thousand texts, and reading one takes long."""
+        if not text.isascii():
+            return True
+        plain = _NOT_ALPHANUMERIC.sub("", text).upper()
+        is_decimal_form = len(plain) in _DECIMAL_FORMS and plain.isdecimal()
+        return is_decimal_form or any(beginning in plain for beginning in self._beginnings)
 
 
 def _pruned(value: Any, search: _Search) -> Any:

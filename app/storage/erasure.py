@@ -3,6 +3,7 @@
 Each step is a transaction of its own, and each can be repeated: who is interrupted begins again.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,12 @@ from uuid import UUID
 
 from app.identifiers import readings
 from app.storage.connections import Connection
-from app.storage.device_names import Names, without
+from app.storage.device_names import BODY_OF_IMEI, Names, without
 from app.storage.rows import EPOCH, public_id
 
-_BODY_OF_IMEI = 14
 _PAGE = 500
+_LARGEST_ON_LOOP = 16_384
+"""Bytes of a callback that are searched at once; a larger one would keep others waiting."""
 
 OnStep = Callable[[int, int], None]
 _FIRST = UUID(int=0)
@@ -153,7 +155,7 @@ async def _erase_from_callbacks(connection: Connection, names: Names, of_reports
         "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'callbacks'::regclass ORDER BY 1"
     )
     # The beginning of an IMEI finds it without its check digit, and with a software version.
-    wanted = [spelling.encode() for name in names.all for spelling in {name[:_BODY_OF_IMEI], name.lower()}]
+    wanted = [spelling.encode() for name in names.all for spelling in {name[:BODY_OF_IMEI], name.lower()}]
     changed = 0
     for done, partition in enumerate(partitions):
         on_step(done, len(partitions))
@@ -169,7 +171,7 @@ async def _erase_from_callbacks(connection: Connection, names: Names, of_reports
 
 async def _erase_from_callback(connection: Connection, row: Any, names: Names, *, must_go: bool) -> int:
     body: bytes = row["body"]
-    left = without(body, names)
+    left = without(body, names) if len(body) <= _LARGEST_ON_LOOP else await asyncio.to_thread(without, body, names)
     if left == body and not must_go:
         return 0
     place = (row["received_at"], row["id"])

@@ -127,6 +127,20 @@ async def test_other_devices_stay_even_in_the_same_callback(client: httpx.AsyncC
     assert (await client.get(f"/devices/{OTHER['imei']}/location")).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "spelling", ["99-000112-345678-2", "99000112345678", "9900011234567801", "9.90001123456782E+14"]
+)
+async def test_a_device_is_found_in_callbacks_by_every_spelling(client: httpx.AsyncClient, spelling: str) -> None:
+    for other in ("990001123456790", "x" * 20_000):
+        spelt, stranger = {"imei": spelling, "mdn": MDN}, {"imei": other, "mdn": OTHER["mdn"]}
+        await client.post(CALLBACK_PATH, content=about(spelt, stranger))
+
+    await client.delete(f"/devices/{IMEI}")
+
+    callbacks = (await client.get("/callbacks")).json()["callbacks"]
+    assert [len(json.loads(callback["body"])["deviceList"]) for callback in callbacks] == [1, 1]
+
+
 async def test_what_the_device_goes_by_is_learned_again(client: httpx.AsyncClient, app: FastAPI) -> None:
     await client.post(CALLBACK_PATH, content=about(DEVICE))
     await client.delete(f"/devices/{IMEI}")
