@@ -274,3 +274,19 @@ async def test_imeis_that_differ_in_a_wrong_check_digit_are_different_devices(ga
     assert await reports_of(gateway, imei=IMEI) == []
     assert await reports_of(gateway, imei="99000112345678") == []
     assert len(await reports_of(gateway, imei="990001123456789")) == 1
+
+
+async def test_a_session_counts_its_device_however_request_and_callback_write_it(
+    gateway: httpx.AsyncClient, vendors: Vendors
+) -> None:
+    vendors.thingspace = lambda _: httpx.Response(200, json={"transactionID": "t-counted"})
+    plan = {"devices": [{"imei": "99000112345678", "mdn": f"+1{MDN}"}], "interval": 60, "count": 2}
+    session = (await gateway.post("/periodic", json=plan)).json()["id"]
+
+    for number, spelling in enumerate([IMEI, "9900011234567801"]):
+        body = message(number, transactionID="t-counted\u200b ")
+        body["deviceList"][0]["id"] = spelling
+        await gateway.post(CALLBACK_PATH, json=body)
+
+    devices = (await gateway.get(f"/periodic/{session}/devices")).json()["devices"]
+    assert [(device["device"]["imei"], device["received"]) for device in devices] == [(IMEI, 2)]
