@@ -16,7 +16,8 @@ from app.settings import ENVIRONMENT, SHORTEST_KEY, ProviderSettings, Settings
 from app.startup.env_file import EnvFile, read_env_file
 from app.startup.settings import SETTINGS, database_problem, invalid_settings
 
-_PREFIXES = ("GATEWAY_", "THINGSPACE_", "CLOUDLOCATE_")
+# OpenTelemetry has more variables than are listed here, for many programs at once.
+_PREFIXES = tuple(str(kind.model_config.get("env_prefix")) for kind in SETTINGS if kind is not TracingSettings)
 _ALIKE = 0.8
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from app.cli import exits
 from tests.support.gateways import KEY
-from tests.support.servers import running
+from tests.support.servers import PROJECT, running
 
 
 def run(*arguments: str, environment: Mapping[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -185,3 +187,12 @@ async def test_it_starts_without_a_database_where_that_is_asked_for(tmp_path: Pa
         told = started.output()
 
     assert "not usable yet: Nothing answers at 127.0.0.1:1" in told
+
+
+def test_every_exit_status_is_documented() -> None:
+    documented = {
+        int(number) for number in re.findall(r"^\| ([0-9]) \|", (PROJECT / "README.md").read_text(), re.MULTILINE)
+    }
+
+    assert documented == {0, 2, 6, *exits.STATUSES.values()}
+    assert all(f"{number} " in exits.HELP for number in documented)
