@@ -1,4 +1,4 @@
-"""`create_app` makes the application: the routes, what stands in front of them, and its lifespan (see `wiring`)."""
+"""`create_app` makes the application: the routes, the middleware around them, and its lifespan (see `wiring`)."""
 
 import gc
 import operator

@@ -1,7 +1,7 @@
-"""What every request passes first: an id, the API key, and afterwards one line in the log and in the metrics.
+"""What is done for every request but callbacks: an id, the API key, and afterwards a line in the log and the metrics.
 
-The busiest routes have lanes of their own from here: the framework's layers and its search for the route cost more
-than everything that the gateway itself does for a location.
+The busiest routes are called directly from here: the framework's layers and its search for the route cost more than
+everything that the gateway itself does for a location.
 """
 
 import time
@@ -22,10 +22,10 @@ from app.api.body import JsonRoute
 from app.api.gateway import Gateway
 from app.api.parameters import refuse_nul
 from app.api.problems import problem_response
-from app.caller import ANYONE, Caller
+from app.caller import ANYONE
 from app.errors import GatewayError
 from app.observability import metrics
-from app.observability.tracing import CURRENT, continued
+from app.observability.tracing import CURRENT, Recorded, continued
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ DirectRoutes = Mapping[tuple[str, str], tuple[APIRoute, Callable[[Request], Awai
 
 
 def direct_routes(routers: Iterable[APIRouter]) -> DirectRoutes:
-    """Make lanes for all routes that read JSON and have a constant path, by method and path."""
+    """Find the routes that can be called directly, by method and path: they read JSON, and their path is constant."""
     return {
         (method, route.path): (route, route.get_route_handler())
         for router in routers
@@ -53,66 +53,34 @@ class Middleware:
 
     def __init__(self, app: ASGIApp, direct_routes: DirectRoutes) -> None:
         self._app = app
-        self._lanes = direct_routes
+        self._direct_routes = direct_routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        started = time.perf_counter()
         gateway: Gateway = scope["app"].state.gateway
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = scope["request_id"] = _request_id(headers.get(b"x-request-id"))
-        own_headers = [(b"x-request-id", request_id.encode())]
-        status = 500
-        response_started = False
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status, response_started
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                response_started = True
-                message["headers"] = [*message.get("headers", ()), *own_headers]
-            await send(message)
-
-        sent = headers.get(b"traceparent")
-        span = None if gateway.recorder is None else gateway.recorder.request(scope["method"], sent)
-        CURRENT.set(span or continued(sent))
-        caller = ANYONE
+        scope["caller"] = ANYONE
+        answer = _Answer(send, request_id)
+        span = _begin_span(gateway, scope["method"], headers.get(b"traceparent"))
         try:
             if not gateway.access.is_open(scope["path"]):
-                authorization = headers.get(b"authorization")
-                caller = await gateway.access.caller(authorization.decode("latin-1") if authorization else None)
-                if caller.rate_per_minute is not None:
-                    await _count(gateway, caller, own_headers)
-                check_scope(caller, scope["method"], scope["path"])
-            scope["caller"] = caller
-            await self._dispatch(scope, receive, send_with_id)
+                await _admit(gateway, scope, headers.get(b"authorization"), answer)
+            await self._dispatch(scope, receive, answer.send)
         except GatewayError as error:
-            await problem_response(error, request_id)(scope, receive, send_with_id)
+            await problem_response(error, request_id)(scope, receive, answer.send)
         except Exception as error:  # noqa: BLE001 -- the last line of defence: a constant text for the caller
             # The text of the exception may hold identifiers; its type and place are enough to find it.
             log.error("unexpected failure", error=type(error).__name__, where=_where(error), request_id=request_id)
-            if not response_started:
-                await problem_response(GatewayError(), request_id)(scope, receive, send_with_id)
+            if not answer.has_begun:
+                await problem_response(GatewayError(), request_id)(scope, receive, answer.send)
         finally:
-            route = _route(scope)
-            seconds = time.perf_counter() - started
-            metrics.request(scope["method"], route, status, seconds)
-            log.info(
-                "request",
-                method=scope["method"],
-                route=route,
-                status=status,
-                ms=round(seconds * 1000, 1),
-                request_id=request_id,
-                key=caller.key_id,
-            )
-            if span is not None:
-                span.end_request(scope["method"], None if route == _UNMATCHED else route, status)
+            _record(scope, answer, span)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        lane = self._lanes.get((scope["method"], scope["path"]))
-        if lane is not None:
-            scope["route"], handle = lane
+        direct = self._direct_routes.get((scope["method"], scope["path"]))
+        if direct is not None:
+            scope["route"], handle = direct
             response = await handle(Request(scope, receive, send))
             await response(scope, receive, send)
             return
@@ -128,24 +96,80 @@ class Middleware:
             await self._app(scope, receive, send)
 
 
+class _Answer:
+    """Sends an answer with the headers that every answer has, and remembers how it began.
+
+    Attributes:
+        headers: What is added to the answer's own headers.
+        status: 500 until it begins.
+    """
+
+    __slots__ = ("_send", "began_at_s", "has_begun", "headers", "status")
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self.began_at_s = time.perf_counter()
+        self.has_begun = False
+        self.headers = [(b"x-request-id", request_id.encode())]
+        self.status = 500
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.has_begun = True
+            message["headers"] = [*message.get("headers", ()), *self.headers]
+        await self._send(message)
+
+
+async def _admit(gateway: Gateway, scope: Scope, authorization: bytes | None, answer: _Answer) -> None:
+    """Find out who asks and whether they may, and count the request where their key has a limit.
+
+    Raises:
+        Unauthenticated, PermissionDenied: They may not.
+        RateExceeded: It is one request too many.
+        Unavailable: The key is not known here, or the request cannot be counted, and the database is away.
+    """
+    caller = await gateway.access.caller(authorization.decode("latin-1") if authorization else None)
+    scope["caller"] = caller
+    if caller.rate_per_minute is not None:
+        rate = await gateway.rate_limits.count(caller)
+        if rate is not None:
+            answer.headers += rate_headers(rate)
+            rate.check()
+    check_scope(caller, scope["method"], scope["path"])
+
+
+def _begin_span(gateway: Gateway, method: str, traceparent: bytes | None) -> Recorded | None:
+    """Begin the span of a request, or pass the caller's trace on to providers where none is recorded."""
+    span = None if gateway.recorder is None else gateway.recorder.request(method, traceparent)
+    CURRENT.set(span or continued(traceparent))
+    return span
+
+
+def _record(scope: Scope, answer: _Answer, span: Recorded | None) -> None:
+    """Log and count a request, and end its span."""
+    route = _route(scope)
+    seconds = time.perf_counter() - answer.began_at_s
+    metrics.request(scope["method"], route, answer.status, seconds)
+    log.info(
+        "request",
+        method=scope["method"],
+        route=route,
+        status=answer.status,
+        ms=round(seconds * 1000, 1),
+        request_id=scope["request_id"],
+        key=scope["caller"].key_id,
+    )
+    if span is not None:
+        span.end_request(scope["method"], None if route == _UNMATCHED else route, answer.status)
+
+
 def _without_body(send: Send) -> Send:
     async def send_head(message: Message) -> None:
         await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
     return send_head
-
-
-async def _count(gateway: Gateway, caller: Caller, headers: list[tuple[bytes, bytes]]) -> None:
-    """Count a request of a key with a limit, and say in the answer's headers how it stands.
-
-    Raises:
-        RateExceeded: It is one too many.
-        Unavailable: It cannot be counted.
-    """
-    rate = await gateway.rate_limits.count(caller)
-    if rate is not None:
-        headers += rate_headers(rate)
-        rate.check()
 
 
 def rate_headers(rate: Rate) -> list[tuple[bytes, bytes]]:

@@ -54,7 +54,7 @@ class Webhook:
 
         Args:
             limit: The largest body taken, in bytes.
-            recorder: Makes a span of each callback; None: nobody does.
+            recorder: Makes a span of each callback; None where nothing is traced.
         """
         self._ingest = ingest
         self._addresses = addresses
@@ -81,7 +81,7 @@ class Webhook:
             sender: Called when the callback is stored or cannot be, or when it has to take the full path.
         """
         trace = None if self._spans is None else self._spans.begin(scope)
-        self._ingest.take_together(address, body, _Headers(scope["headers"]), sender, trace)
+        self._ingest.take_fast_path(address, body, _Headers(scope["headers"]), sender, trace)
 
     def count_stored(self, address: Address, scope: Scope) -> None:
         """Count a callback of the fast path that is committed."""

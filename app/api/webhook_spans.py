@@ -1,4 +1,4 @@
-"""Spans of callbacks, which do not pass the front.
+"""Spans of callbacks, which do not pass the middleware.
 
 A callback begins a trace of its own: the sampler decides how many are recorded, not a stranger's `traceparent`.
 """
@@ -9,7 +9,7 @@ from app.observability.tracing import CURRENT, Recorded, Recorder
 
 _ROUTE = "/callbacks/{provider}/{token}"
 _METHOD = "POST"
-_PLACE = "gateway.span"
+_SCOPE_KEY = "gateway.span"
 
 
 class WebhookSpans:
@@ -21,13 +21,13 @@ class WebhookSpans:
     def begin(self, scope: Scope) -> Recorded:
         """Begin the span of a callback."""
         span: Recorded = self._recorder.request(_METHOD)
-        scope[_PLACE] = span
+        scope[_SCOPE_KEY] = span
         return span
 
     @staticmethod
     def end(scope: Scope, provider: str, status: int | None) -> None:
-        """End the span of a callback that is answered, or that nobody waits for any more."""
-        span: Recorded = scope.pop(_PLACE)
+        """End the span of a callback that has been answered, or whose sender has left."""
+        span: Recorded = scope.pop(_SCOPE_KEY)
         span.note_provider(provider)
         span.end_request(_METHOD, _ROUTE, status)
 
@@ -43,7 +43,7 @@ class WebhookSpans:
                     status = message["status"]
                 await send(message)
 
-            CURRENT.set(scope.get(_PLACE) or self.begin(scope))
+            CURRENT.set(scope.get(_SCOPE_KEY) or self.begin(scope))
             try:
                 await app(scope, receive, noting)
             finally:

@@ -23,10 +23,10 @@ def _system_ms() -> int:
 
 
 class Sender(CommitListener, Protocol):
-    """Who has sent a callback, and is told what became of it."""
+    """A callback on the fast path, as the server sees it: exactly one of the methods is called."""
 
-    def pass_on(self) -> None:
-        """Let the callback take the full path, because there is more to answer than that it is stored."""
+    def take_full_path(self) -> None:
+        """Let the callback take the full path: nothing is stored, or there is more to answer than that it is."""
 
 
 class Ingest:
@@ -60,7 +60,7 @@ class Ingest:
         await self._writer.submit(entry)
         return not isinstance(error, MalformedJson)
 
-    def take_together(
+    def take_fast_path(
         self, address: Address, body: bytes, headers: Headers, sender: Sender, trace: Trace | None = None
     ) -> None:
         """Take a callback on the fast path, together with the others that arrive in the same turn of the event loop.
@@ -87,14 +87,14 @@ class Ingest:
                 check_signature(address, signature)
                 entry, unreadable = to_entry(address, body, signature, now_ms)
                 if isinstance(unreadable, MalformedJson):
-                    sender.pass_on()
+                    sender.take_full_path()
                     continue
                 self._writer.submit(entry, trace, sender)
                 judged.append((address, signature))
             except GatewayError:
-                sender.pass_on()
+                sender.take_full_path()
             except Exception as error:  # noqa: BLE001 -- a mistake with one must not keep the others waiting
                 log.error("fast path failed", provider=address.provider, error=type(error).__name__)
-                sender.pass_on()
+                sender.take_full_path()
         # Those that take the full path are noted by `take`.
         self._signatures.note(judged)

@@ -79,7 +79,7 @@ class CallbackProtocol(GatewayProtocol):
     @property
     def is_answering(self) -> bool:
         """Whether an answer is due; the one to a callback is as soon as its head has arrived."""
-        return self._callback is not None or super().is_answering
+        return self._callback is not None or (self.cycle is not None and not self.cycle.response_complete)
 
     def close_after_answer(self) -> None:
         """Say `Connection: close` in the answer that is due, if one is."""
@@ -152,6 +152,6 @@ class FastCallback:
         """Answer why it should be sent again."""
         self._protocol.take_full_path(self, self._protocol.webhook.refusal(self.address, error), is_complete=True)
 
-    def pass_on(self) -> None:
-        """Let the application answer it: there is more to be said than that it is stored."""
+    def take_full_path(self) -> None:
+        """Let the application answer it."""
         self._protocol.take_full_path(self, self._protocol.app, is_complete=True)

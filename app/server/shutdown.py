@@ -32,8 +32,8 @@ class DrainingServer(uvicorn.Server):
 
         Args:
             drain_s: How long it goes on serving.
-            is_worker: Whether it gets SIGTERM from the process that started it, and perhaps once more from whoever
-                stops all processes of a service.
+            is_worker: Whether a supervising process sends SIGTERM, so that a second one, from an init system that
+                signals all processes of a service, does not cut the draining short.
         """
         super().__init__(config)
         self.server_state: DrainState = DrainState()
@@ -62,7 +62,7 @@ class DrainingServer(uvicorn.Server):
         await self._serve_for(_LAST_REQUESTS_S)
 
     async def _serve_for(self, seconds: float) -> None:
-        """Serve for so long, or until nobody has been connected for a second: a refused connection harms nobody."""
+        """Serve for a time, or until no client has been connected for a second: refusing a connection does no harm."""
         now = quiet_since = time.monotonic()
         until = now + seconds
         answered = self.server_state.total_requests

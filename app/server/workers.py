@@ -78,7 +78,7 @@ class Workers:
         """Run the processes until a signal comes, or one of them cannot start; return an exit code.
 
         Args:
-            on_stop: Called when the processes have been told to end.
+            on_stop: Called after SIGTERM has been sent to the processes.
         """
         before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         try:

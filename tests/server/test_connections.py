@@ -95,7 +95,7 @@ async def test_a_connection_is_closed_when_it_has_been_idle_for_long(idle_s: flo
             writer.write(b"GET / HTTP/1.1\r\n\r\n")
             heard += await reader.readuntil(b"\r\n\r\n")
 
-        made[0]._idle_since = asyncio.get_running_loop().time() - idle_s
+        made[0].idle_since = asyncio.get_running_loop().time() - idle_s
         made[0].timeout_keep_alive_handler()
 
         writer.write(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")

@@ -65,6 +65,7 @@ def large_head(method: str = "GET", size: int = LARGEST_HEAD + 1) -> bytes:
     ("sent", "status", "code"),
     [
         pytest.param(GARBAGE, 400, "MALFORMED_REQUEST", id="garbage"),
+        pytest.param(b"\x00", 400, "MALFORMED_REQUEST", id="not even a letter"),
         pytest.param(b"GET /a b HTTP/1.1\r\n\r\n", 400, "MALFORMED_REQUEST", id="a blank in the address"),
         pytest.param("GET /gerät HTTP/1.1\r\n\r\n".encode(), 400, "MALFORMED_REQUEST", id="an umlaut in the address"),
         pytest.param(CHUNKED + b"no length\r\n", 400, "MALFORMED_REQUEST", id="garbage in a body"),

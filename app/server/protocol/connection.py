@@ -1,8 +1,7 @@
-"""HTTP/1.1 as uvicorn speaks it, and what it lacks; the one module that leans on the inside of uvicorn's protocol.
+"""Connections: from bytes to requests, each answered in its turn, by the application or with a refusal.
 
-A request has to arrive within a time, and its head within a size; a client that does not take its answer is cut off.
-What cannot be given to the application is answered with a problem document, in its turn, and ends the connection. An
-offer of another protocol is passed over. What comes and goes in one piece, as nearly everything does, costs no timer.
+A head has to be within a size. What cannot be given to the application is answered with a problem document, and ends
+the connection. An offer of another protocol is passed over.
 """
 
 import asyncio
@@ -10,28 +9,14 @@ from typing import Any
 from urllib.parse import unquote
 
 import httptools
-from starlette.types import Receive, Scope, Send
-from ulid import ULID
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
-from app.api.problems import problem_response
-from app.errors import (
-    GatewayError,
-    HeadersTooLarge,
-    MalformedRequest,
-    RequestTimeout,
-    Unavailable,
-    UnsupportedVersion,
-)
-from app.observability import metrics
+from app.errors import GatewayError, HeadersTooLarge, RequestTimeout, UnsupportedVersion
+from app.server.protocol.refusals import refuse_for_now, to_last_answer, to_refusal
+from app.server.protocol.timeouts import TimedProtocol
 
 LARGEST_HEAD = 64 * 1024
-_READ_TIMEOUT_S = 30.0
-_WRITE_TIMEOUT_S = 30.0
-_LINGER_S = 1.0
-"""How long what a client still sends is read and dropped after the last answer: closing at once would make the system
-break the connection off, and the client might never see the answer."""
 _VERSIONS = frozenset({"1.1", "1.0"})
 
 
@@ -47,73 +32,44 @@ class DrainState(ServerState):
         self.is_draining = False
 
 
-class GatewayProtocol(HttpToolsProtocol):
-    """HTTP/1.1 with limits, and with problem documents for what never reaches the application."""
+class GatewayProtocol(TimedProtocol):
+    """HTTP/1.1 with limits, and with problem documents for what never reaches the application.
 
-    # uvicorn and Starlette have types of their own for the same scopes and applications.
-    app: Any
-    scope: Any
+    Attributes:
+        is_arriving: Whether a request has begun to arrive, and its end has not.
+    """
 
-    def __init__(
-        self,
-        *args: Any,
-        read_timeout_s: float = _READ_TIMEOUT_S,
-        write_timeout_s: float = _WRITE_TIMEOUT_S,
-        **kwargs: Any,
-    ) -> None:
-        """Serve one connection.
-
-        Args:
-            read_timeout_s: How long a request may take to arrive.
-            write_timeout_s: How long a client may take for what is buffered of an answer, about 64 KiB.
-        """
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._read_timeout_s = read_timeout_s
-        self._write_timeout_s = write_timeout_s
-        self._write_timer: asyncio.TimerHandle | None = None
+        self._state = self.server_state if isinstance(self.server_state, DrainState) else DrainState()
+        self.url = b""
+        self.scope = {}
         self.is_arriving = False
         self._is_refused = False
+        self._last_answer: bytes | None = None
+        # For the size of a head: what was read last, with the beginning of the head, and since then.
         self._read_bytes = 0
-        self._has_ended_one = False
         self._first_bytes = 0
         self._head_bytes = 0
-        self._last_answer: bytes | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._idle_since: float | None = None
-        self._state = self.server_state if isinstance(self.server_state, DrainState) else DrainState()
-
-    # The connection
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
-        """Begin to wait for the first request."""
-        super().connection_made(transport)
-        self._timer = self.loop.call_later(self._read_timeout_s, self._give_up)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        self._stop_timer()
-        self._stop_write_timer()
-        super()._unset_keepalive_if_required()
-        super().connection_lost(exc)
+        self._has_ended_one = False
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived, and wait for the rest if there is one."""
         if self._is_refused:
             return
-        self._idle_since = None
+        self.idle_since = None
         self._read_bytes = len(data)
         self._has_ended_one = False
         try:
             self._parse(data)
         except httptools.HttpParserError as error:
-            self._refuse(_to_refusal(error))
+            self._refuse(to_refusal(error))
             return
         if not self.is_arriving:
-            if self._timer is not None:
-                self._stop_timer()
+            if self.read_timer is not None:
+                self.stop_read_timer()
             return
-        if self._timer is None:
-            self._timer = self.loop.call_later(self._read_timeout_s, self._give_up)
+        self.start_read_timer()
         if not self._has_head:
             self._head_bytes += len(data)
             if self._head_bytes > LARGEST_HEAD:
@@ -164,7 +120,7 @@ class GatewayProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.is_arriving = True
         self._first_bytes = self._read_bytes
-        # Nobody knows how much of what was read is the end of the request before.
+        # How much of what was read belongs to the request before is not known.
         self._head_bytes = -self._read_bytes if self._has_ended_one else 0
 
     def on_headers_complete(self) -> None:
@@ -172,7 +128,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         self._complete_scope()
-        app: Any = _refuse_for_now if self.is_full else self.app
+        app: Any = refuse_for_now if self.is_full else self.app
         keep_alive = self.keeps_alive and self.scope["http_version"] == "1.1"
         cycle = self._new_cycle(self.scope, keep_alive=keep_alive, is_awaited=self.expect_100_continue)
         if self.is_answering:
@@ -251,7 +207,7 @@ class GatewayProtocol(HttpToolsProtocol):
         return limit is not None and (len(self.connections) >= limit or len(self.tasks) >= limit)
 
     def begin(self, scope: Any, app: Any, body: bytes, *, is_complete: bool, keep_alive: bool) -> None:
-        """Let an application answer a request that was held until now; no other one is being answered."""
+        """Let an application answer a request that has taken the fast path until now."""
         cycle = self._new_cycle(scope, keep_alive=keep_alive)
         cycle.body += body
         cycle.more_body = not is_complete
@@ -291,61 +247,28 @@ class GatewayProtocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
             return
         if self._last_answer is not None:
-            self._close_with(self._last_answer)
+            self.close_with(self._last_answer)
             return
-        self._idle_since = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self._look_again_after(self.timeout_keep_alive)
-
-    def _unset_keepalive_if_required(self) -> None:
-        # A timer goes on from request to request: to cancel one and begin another costs more than to look again.
-        self._idle_since = None
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Close the connection if it has been idle for so long, else look again when it could be."""
-        idle_s = 0.0 if self._idle_since is None else self.loop.time() - self._idle_since
-        if idle_s >= self.timeout_keep_alive:
-            self.timeout_keep_alive_task = None
-            super().timeout_keep_alive_handler()
-        else:
-            self._look_again_after(self.timeout_keep_alive - idle_s)
-
-    def _look_again_after(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
-
-    def pause_writing(self) -> None:
-        """Make the application wait for the client; cut the client off where it takes too long."""
-        super().pause_writing()
-        self._stop_write_timer()
-        self._write_timer = self.loop.call_later(self._write_timeout_s, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        """Let the application go on: the client has taken most of what was buffered."""
-        self._stop_write_timer()
-        super().resume_writing()
-
-    def _stop_write_timer(self) -> None:
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
+        self.start_idling()
 
     # Refusals
 
-    def _give_up(self) -> None:
-        self._timer = None
+    def give_up(self) -> None:
+        """Refuse a request that has not arrived in time; close a connection without one."""
         if self.is_arriving:
-            self._refuse(RequestTimeout(f"The request did not arrive within {self._read_timeout_s:g} seconds."))
+            self._refuse(RequestTimeout(f"The request did not arrive within {self.read_timeout_s:g} seconds."))
         else:
             self.transport.close()
 
     def _refuse(self, error: GatewayError) -> None:
         """Answer what has arrived last with a problem, after the requests before it, and read no more."""
-        self._stop_timer()
+        self.stop_read_timer()
         self._is_refused = True
         if self.transport.is_closing():
             return
-        metrics.REFUSED.labels(error.code).inc()
-        answer = self._write_refusal(error)
+        # Before the request line has been read the parser knows of no method, and names another one.
+        is_head = bool(self.url) and self.parser.get_method() == b"HEAD"
+        answer = to_last_answer(error, self.server_state.default_headers, has_body=not is_head)
         if self._has_head and self.pipeline:
             self.pipeline.popleft()
         elif self._has_head and self.is_answering and self.abandon():
@@ -354,7 +277,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if self.is_answering:
             self._last_answer = answer
         else:
-            self._close_with(answer)
+            self.close_with(answer)
 
     def abandon(self) -> bool:
         """Leave a request that will not arrive as a whole; return whether its answer has begun."""
@@ -362,44 +285,6 @@ class GatewayProtocol(HttpToolsProtocol):
         self.cycle.message_event.set()
         return self.cycle.response_started
 
-    def _write_refusal(self, error: GatewayError) -> bytes:
-        request_id = str(ULID())
-        response = problem_response(error, request_id, headers={"X-Request-Id": request_id, "Connection": "close"})
-        headers = [*self.server_state.default_headers, *response.raw_headers]
-        head = STATUS_LINE[response.status_code] + b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n"
-        # Before the request line has been read the parser knows of no method, and names another one.
-        return head if self.url and self.parser.get_method() == b"HEAD" else head + bytes(response.body)
-
-    def _close_with(self, answer: bytes) -> None:
-        self.transport.write(answer)
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-            self._timer = self.loop.call_later(_LINGER_S, self.transport.close)
-        else:
-            self.transport.close()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-
-def _to_refusal(error: httptools.HttpParserError) -> GatewayError:
-    """Say what was wrong with a request that could not be parsed."""
-    if isinstance(error.__context__, GatewayError):
-        return error.__context__
-    if "PRI/Upgrade" in str(error):
-        return UnsupportedVersion("HTTP/2 is not spoken here; speak HTTP/1.1.")
-    return MalformedRequest("This is no HTTP/1.1 (RFC 9112); escape blanks and characters outside ASCII in addresses.")
-
 
 def _too_large() -> HeadersTooLarge:
     return HeadersTooLarge(f"Send at most {LARGEST_HEAD} bytes before the body.")
-
-
-async def _refuse_for_now(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer when the server has as many connections as it takes."""
-    error = Unavailable("The gateway has as many connections as it takes.", retry_after_s=1)
-    metrics.REFUSED.labels(error.code).inc()
-    request_id = str(ULID())
-    await problem_response(error, request_id, headers={"X-Request-Id": request_id})(scope, receive, send)
