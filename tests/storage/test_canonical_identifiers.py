@@ -178,7 +178,7 @@ async def test_what_is_canonical_stays_as_it_is(before: AsyncConnection, empty_d
     query = "SELECT xmin::text, reports.* FROM reports ORDER BY at"
     stored = await rows(before, query)
 
-    await upgrade(empty_database_url)
+    await upgrade(empty_database_url, "0008")
 
     assert await rows(before, query) == stored
 
