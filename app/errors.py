@@ -27,10 +27,12 @@
 The HTTP status of each class stands in `api.problems`, in one table.
 """
 
-import asyncio
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+if TYPE_CHECKING:
+    import asyncio
 
 Outcome = Literal[
     "located", "no_position", "unavailable", "timeout", "refused", "rejected", "not_configured", "skipped"

@@ -352,7 +352,7 @@ def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
     assert command == ("listener",) or "Example: " in result.output
 
 
-HEAVY = ("alembic", "asyncpg", "fastapi", "httpx", "pydantic_settings", "sqlalchemy", "uvicorn")
+HEAVY = ("alembic", "asyncio", "asyncpg", "fastapi", "httpx", "pydantic_settings", "sqlalchemy", "uvicorn")
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("serve", "--help"), ("keys", "create", "--help"), ("--version",)])
