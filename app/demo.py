@@ -101,7 +101,11 @@ async def _process(
         if not name.startswith(("GATEWAY_", "THINGSPACE_", "CLOUDLOCATE_"))
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "app", *arguments, env=inherited | environment, cwd=folder, start_new_session=True
+        *(sys.executable, "-m", "app", *arguments),
+        env=inherited | environment,
+        cwd=folder,
+        start_new_session=True,
+        stdout=asyncio.subprocess.DEVNULL,  # the demo says itself what there is to see; the log stays
     )
     try:
         await _wait_until_ready(process, ready_url)

@@ -93,6 +93,17 @@ async def test_without_any_settings_the_provider_can_still_read_callbacks(monkey
     assert provider.callbacks
 
 
+async def test_what_is_missing_of_the_login_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SECRET", "PASSWORD"):
+        monkeypatch.delenv(f"THINGSPACE_{name}")
+
+    provider = thingspace.build()
+    await provider.aclose()
+
+    health = provider.health()
+    assert (health.state, health.notes) == ("not_configured", ("set THINGSPACE_SECRET, THINGSPACE_PASSWORD",))
+
+
 async def test_calls_go_where_the_settings_say(build: Any, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THINGSPACE_BASE_URL", "http://127.0.0.1:8081/api")
 
