@@ -9,12 +9,10 @@ from ulid import ULID
 from app.access import Actor, KeyStore
 from app.api.problems import to_request_error
 from app.api.routes.keys import KeyRequest, to_key, to_new_key
-from app.embedded_postgres import EmbeddedPostgres
 from app.errors import NotFound
 from app.settings import Settings
-from app.startup.database import check_database
+from app.startup.database import database_of
 from app.storage.database import Database
-from app.storage.migrate import upgrade
 from app.storage.rows import parse_id
 
 _PAGE = 1000
@@ -27,13 +25,8 @@ async def answer(settings: Settings, method: str, path: str, body: Any) -> Any:
         DatabaseUnusable: The database cannot be reached, or is not migrated.
         EmbeddedPostgresFailed: The embedded one cannot be started.
     """
-    if settings.database_url is not None:
-        url = settings.database_url.get_secret_value()
-        await check_database(url)
+    async with database_of(settings) as url:
         return await _answer_at(url, method, path, body)
-    async with EmbeddedPostgres(settings.data_dir, bin_dir=settings.postgres_bin) as server:
-        await upgrade(server.url)
-        return await _answer_at(server.url, method, path, body)
 
 
 async def _answer_at(url: str, method: str, path: str, body: Any) -> Any:

@@ -64,15 +64,10 @@ def _print_sql(start: str, to: str) -> None:
 
 
 async def _migrate(settings: "Settings", to: str, *, is_quiet: bool) -> "Route":
-    from app.embedded_postgres import EmbeddedPostgres
-    from app.startup.database import check_database, explained
+    from app.startup.database import database_of
 
-    if (url := settings.direct_database_url) is not None:
-        await check_database(url, migrated=False)
-        async with explained(url):
-            return await _go(url, to, is_quiet=is_quiet)
-    async with EmbeddedPostgres(settings.data_dir, bin_dir=settings.postgres_bin) as server:
-        return await _go(server.url, to, is_quiet=is_quiet)
+    async with database_of(settings, migrated=False) as url:
+        return await _go(url, to, is_quiet=is_quiet)
 
 
 async def _go(url: str, to: str, *, is_quiet: bool) -> "Route":

@@ -36,25 +36,14 @@ def retention(as_json: AsJson = False) -> None:
 
 
 async def _retention(settings: "Settings") -> dict[str, int]:
-    from app.embedded_postgres import EmbeddedPostgres
-    from app.startup.database import check_database
-
-    if settings.database_url is not None:
-        url = settings.database_url.get_secret_value()
-        await check_database(url)
-        return await _remove(url, settings)
-    async with EmbeddedPostgres(settings.data_dir, bin_dir=settings.postgres_bin) as server:
-        await check_database(server.url)
-        return await _remove(server.url, settings)
-
-
-async def _remove(url: str, settings: "Settings") -> dict[str, int]:
+    from app.startup.database import database_of
     from app.storage import retention
-    from app.storage.database import Database, reaching
+    from app.storage.database import Database
 
-    database = Database(url, pool_size=1)
-    try:
-        with reaching(), progress("Removing", None, "rows and days") as advance:
-            return await retention.run(database, settings.retention(), lambda _, count: advance(count))
-    finally:
-        await database.aclose()
+    async with database_of(settings) as url:
+        database = Database(url, pool_size=1)
+        try:
+            with progress("Removing", None, "rows and days") as advance:
+                return await retention.run(database, settings.retention(), lambda _, count: advance(count))
+        finally:
+            await database.aclose()

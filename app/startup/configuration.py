@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +11,7 @@ import pydantic
 from pydantic_settings import BaseSettings
 
 from app.observability.tracing import TracingSettings
-from app.settings import ENVIRONMENT, SHORTEST_KEY, ProviderSettings, Settings
+from app.settings import ENV_FILE, SHORTEST_KEY, ProviderSettings, Settings
 from app.startup.env_file import EnvFile, read_env_file
 from app.startup.settings import SETTINGS, database_problem, invalid_settings
 
@@ -49,7 +48,7 @@ class Configuration:
 
 def check_configuration() -> Configuration:
     """Look at all settings of the environment and of `.env`."""
-    file = read_env_file(Path(str(ENVIRONMENT.get("env_file"))))
+    file = read_env_file(ENV_FILE)
     if not file.is_readable:
         return Configuration(invalid=list(file.problems))
     found = Configuration(mistakes=list(file.problems))

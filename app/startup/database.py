@@ -10,9 +10,12 @@ from typing import Literal
 import asyncpg
 from sqlalchemy.exc import DBAPIError
 
+from app.embedded_postgres import EmbeddedPostgres
 from app.errors import DatabaseUnusable
+from app.settings import Settings
 from app.storage.connections import Connector
 from app.storage.database import NOT_MIGRATED
+from app.storage.migrate import upgrade
 from app.storage.revisions import is_older
 from app.storage.urls import Target, target_of
 
@@ -37,18 +40,41 @@ class DatabaseState:
     revision: str | None
 
 
-async def check_database(url: str, *, migrated: bool = True) -> DatabaseState:
+@asynccontextmanager
+async def database_of(settings: Settings, *, migrated: bool = True) -> AsyncIterator[str]:
+    """Give the URL of the configured database, or run the embedded one while the block runs, for a command.
+
+    Args:
+        migrated: Whether it must have all tables that this release needs; the embedded one is migrated then.
+
+    Raises:
+        DatabaseUnusable: The database cannot be used, or fails in the block.
+        EmbeddedPostgresFailed: The embedded one cannot be started.
+    """
+    if (url := settings.direct_database_url) is not None:
+        await check_database(url, migrated=migrated)
+        async with explained(url):
+            yield url
+        return
+    async with EmbeddedPostgres(settings.data_dir, bin_dir=settings.postgres_bin) as server, explained(server.url):
+        if migrated:
+            await upgrade(server.url)
+        yield server.url
+
+
+async def check_database(url: str, *, migrated: bool = True, is_pooled: bool = False) -> DatabaseState:
     """Connect to the database once.
 
     Args:
         url: Of the database, as configured.
         migrated: Whether the database must have all tables that this release needs.
+        is_pooled: Whether a pooler in transaction mode is in between.
 
     Raises:
         DatabaseUnusable: The database cannot be used; the text says why and what to do.
     """
     async with explained(url):
-        connection = await Connector(url).connect(timeout_s=_TIMEOUT_S)
+        connection = await Connector(url, is_pooled=is_pooled).connect(timeout_s=_TIMEOUT_S)
         try:
             version = connection.get_server_version()
             revision = await _revision(connection)

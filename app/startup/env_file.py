@@ -1,5 +1,6 @@
 """`.env`, as the settings read it, and the lines of it that they skip."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ class EnvFile:
 
 def read_env_file(path: Path) -> EnvFile:
     """Read a file of settings; a missing one is empty."""
+    # It would write a line for each class of settings, without saying which file it means.
+    logging.getLogger("dotenv.main").setLevel(logging.ERROR)
     try:
         with path.open(encoding="utf-8") as file:
             bindings = list(parse_stream(file))

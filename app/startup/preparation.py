@@ -78,6 +78,8 @@ async def _look(settings: Settings, url: str, *, needs_database: bool) -> dict[s
             await upgrade(url)
     try:
         state: DatabaseState | DatabaseUnusable = await check_database(url)
+        if settings.database_url is not None and settings.database_direct_url is not None:
+            await check_database(settings.database_url.get_secret_value(), is_pooled=True)
     except DatabaseUnusable as error:
         if needs_database:
             raise

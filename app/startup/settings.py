@@ -8,7 +8,8 @@ from pydantic_settings import BaseSettings
 from app.errors import SettingsInvalid
 from app.observability.tracing import TracingSettings
 from app.registry import PROVIDERS
-from app.settings import Settings
+from app.settings import ENV_FILE, Settings
+from app.startup.env_file import read_env_file
 from app.storage.urls import to_dsn
 
 SETTINGS: tuple[type[BaseSettings], ...] = (
@@ -24,6 +25,9 @@ def load_settings() -> Settings:
     Raises:
         SettingsInvalid: Some are not valid.
     """
+    file = read_env_file(ENV_FILE)
+    if not file.is_readable:
+        raise refusal(file.problems)
     try:
         settings = Settings()
     except pydantic.ValidationError as error:
@@ -42,13 +46,15 @@ def refusal(problems: Sequence[str]) -> SettingsInvalid:
 
 
 def database_problem(settings: Settings) -> str | None:
-    """Say what is wrong with the address of the database, without repeating it."""
-    if settings.database_url is None:
-        return None
-    try:
-        to_dsn(settings.database_url.get_secret_value())
-    except ValueError as error:
-        return f"GATEWAY_DATABASE_URL: {error}"
+    """Say what is wrong with the addresses of the database, without repeating them."""
+    urls = {"GATEWAY_DATABASE_URL": settings.database_url, "GATEWAY_DATABASE_DIRECT_URL": settings.database_direct_url}
+    for name, url in urls.items():
+        try:
+            to_dsn(url.get_secret_value() if url else "postgresql://")
+        except ValueError as error:
+            return f"{name}: {error}"
+    if settings.database_url is None and settings.database_direct_url is not None:
+        return "GATEWAY_DATABASE_DIRECT_URL: set GATEWAY_DATABASE_URL as well, to the pooler"
     return None
 
 

@@ -126,6 +126,7 @@ def test_a_data_directory_that_cannot_be_used_is_explained(tmp_path: Path) -> No
         pytest.param({"GATEWAY_PORT": "many"}, id="of the gateway"),
         pytest.param({"THINGSPACE_TIMEOUT_S": "soon"}, id="of a provider"),
         pytest.param({"GATEWAY_DATABASE_URL": "mysql://hidden-word@db/x"}, id="of the database"),
+        pytest.param({"GATEWAY_DATABASE_DIRECT_URL": "postgresql://hidden-word@db/x"}, id="past a pooler that is none"),
     ],
 )
 def test_settings_that_are_not_valid_are_named(environment: dict[str, str], tmp_path: Path) -> None:
@@ -135,6 +136,17 @@ def test_settings_that_are_not_valid_are_named(environment: dict[str, str], tmp_
     assert next(iter(environment)) in done.stderr
     assert "Traceback" not in done.stderr
     assert "hidden-word" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "keys list"])
+def test_an_env_file_that_cannot_be_read_ends_every_command_in_words(command: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xff\xfe")
+
+    done = run(*command.split(), environment={}, folder=tmp_path)
+
+    assert done.returncode == 3
+    assert ".env: is not UTF-8" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
