@@ -31,6 +31,7 @@ Glossary:
 * alias book: which IMEI and MDN belong together, as the provider has said.
 * session: our periodic job. Transaction: the provider's id of a job.
 * callback: what a provider posts to us, raw. Listener: our address, registered at the provider to receive callbacks.
-* fast path, full path: the two ways of a callback to its rows; the first is for single fixes exactly as documented.
+* fast path, full path: the two ways of a callback from the socket to the writer; the first costs no task, and is for
+  small ones of which something can be made.
 * quarantine: callbacks that are kept although no report could be made of them.
 """

@@ -70,11 +70,12 @@ def _stated(headers: RawHeaders) -> tuple[list[str], str]:
     codings: list[str] = []
     charset = ""
     for name, value in headers:
-        if name == b"content-encoding":
+        if name in (b"content-encoding", b"transfer-encoding"):
             codings += map(str.strip, value.decode("latin-1").lower().split(","))
         elif name == b"content-type":
             charset = _charset_of(value.decode("latin-1"))
-    return [coding for coding in codings if coding not in ("", "identity")], charset
+    # The server has undone `chunked`.
+    return [coding for coding in codings if coding not in ("", "identity", "chunked")], charset
 
 
 def _without_coding(body: bytes, codings: list[str], limit: int) -> bytes:

@@ -102,10 +102,11 @@ class Settings(BaseSettings):
         description="a periodic report this late counts as missing (a tenth of the interval if more, never above one)",
     )
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
-        default=4 * 1024 * 1024, description="larger request bodies get 413"
+        default=4 * 1024 * 1024,
+        description="larger request bodies get 413, with or without their Content-Encoding (gzip, deflate)",
     )
     callback_max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
-        default=1024 * 1024, description="larger callbacks get 413"
+        default=1024 * 1024, description="larger callbacks get 413, with or without their Content-Encoding"
     )
     read_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
         default=30, description="a request that takes longer to arrive gets 408, and its connection is closed"

@@ -4,6 +4,7 @@ import gzip
 import hmac
 import json
 import zlib
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -59,6 +60,20 @@ async def test_it_is_stored_as_what_it_says(
 
     assert (answered.status, answered.body) == (200, b"")
     assert await count_rows(gateway_app, "reports", "status = 'located'") == 1
+    assert [one["note"] for one in await stored_bodies(gateway_app)] == ["Gerät"]
+
+
+@both_paths
+@pytest.mark.parametrize(("compress", "coding"), [(gzip.compress, "gzip"), (zlib.compress, "deflate")])
+async def test_a_transfer_coding_is_undone_as_well(
+    gateway_app: FastAPI, place: Place, compress: Callable[[bytes], bytes], coding: str, path: str
+) -> None:
+    body = compress(TEXT.encode())
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {coding}, chunked\r\n\r\n".encode()
+
+    [answered] = await answers(place, head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+
+    assert answered.status == 200
     assert [one["note"] for one in await stored_bodies(gateway_app)] == ["Gerät"]
 
 
