@@ -75,7 +75,7 @@ class _Lines:
         self._done += count
         self._total = self._total if total is None else total
         now = time.monotonic()
-        if now - self._told >= self._every_s or self._done == self._total:
+        if now - self._told >= self._every_s or (count and self._done == self._total):
             self._told = now
             complain(f"{self._what}: {self._how_far()}{self._how_long(now - self._began)}")
 
