@@ -7,7 +7,7 @@ import typer
 
 from app.cli.client import call
 from app.cli.options import Account, AsJson, Limit, Since, Until, Url, given
-from app.cli.output import complain, say, show_json, show_table
+from app.cli.output import print_error, print_line, show_json, show_table
 from app.cli.progress import progress
 
 _PAGE = 500
@@ -58,13 +58,13 @@ def replay_callbacks(
     if as_json:
         show_json(answer)
     elif callback:
-        say(f"{answer['state']}, {answer['reports']} reports {answer['reason'] or ''}")
+        print_line(f"{answer['state']}, {answer['reports']} reports {answer['reason'] or ''}")
     else:
-        say(f"{answer['stored']} stored, {answer['quarantined']} still in quarantine.")
+        print_line(f"{answer['stored']} stored, {answer['quarantined']} still in quarantine.")
 
 
 def _replay_all(filters: dict[str, Any], cursor: str | None, *, url: str | None, as_json: bool) -> dict[str, int]:
-    """Replay page by page; when it is interrupted, say how to go on."""
+    """Replay page by page; print how to continue when it is interrupted."""
     done = {"stored": 0, "quarantined": 0}
     try:
         first = _replay_page(filters, cursor, url=url, as_json=as_json)
@@ -77,7 +77,7 @@ def _replay_all(filters: dict[str, Any], cursor: str | None, *, url: str | None,
                 page = _replay_page(filters, cursor, url=url, as_json=as_json) if cursor else None
     except BaseException:
         if cursor:
-            complain(f"location-gateway callbacks replay --cursor {cursor}", label="To go on:", style="yellow")
+            print_error(f"location-gateway callbacks replay --cursor {cursor}", label="To go on:", style="yellow")
         raise
     return done
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from app.cli.output import complain, show_json
+from app.cli.output import print_error, show_json
 from app.errors import GatewayTimeout, NoGateway
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def check(response: "httpx.Response", *, as_json: bool) -> None:
     try:
         problem = response.json()
     except ValueError:
-        complain("the answer is no JSON; is this a gateway?", label=f"HTTP {response.status_code}:")
+        print_error("the answer is no JSON; is this a gateway?", label=f"HTTP {response.status_code}:")
         sys.exit(1)
     fail_with(problem, as_json=as_json)
 
@@ -93,9 +93,9 @@ def fail_with(problem: dict[str, Any], *, as_json: bool) -> NoReturn:
     if as_json:
         show_json(problem)
         sys.exit(1)
-    complain(f"({problem.get('status')}): {problem.get('detail')}", label=problem.get("code", ""))
+    print_error(f"({problem.get('status')}): {problem.get('detail')}", label=problem.get("code", ""))
     for field in problem.get("errors", []):
-        complain(f"  {field['pointer'] or '/'}: {field['detail']}")
+        print_error(f"  {field['pointer'] or '/'}: {field['detail']}")
     for attempt in problem.get("attempts", []):
-        complain(f"  {attempt['provider']}: {attempt['outcome']}, {attempt.get('reason', '')}")
+        print_error(f"  {attempt['provider']}: {attempt['outcome']}, {attempt.get('reason', '')}")
     sys.exit(1)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.options import AsJson
-from app.cli.output import say, show_json
+from app.cli.output import print_line, show_json
 
 if TYPE_CHECKING:
     from app.startup.configuration import Configuration
@@ -47,12 +47,14 @@ def check(
 def _show(found: "Configuration", *, everything: bool) -> None:
     for one in found.settings:
         if one["set"] or everything:
-            say("" if one["value"] is None else one["value"], label=one["name"], style="bold" if one["set"] else "dim")
+            print_line(
+                "" if one["value"] is None else one["value"], label=one["name"], style="bold" if one["set"] else "dim"
+            )
         if everything:
-            say(f"    {one['description']}")
+            print_line(f"    {one['description']}")
     for problem in found.problems:
-        say(problem, label="wrong:", style="red")
+        print_line(problem, label="wrong:", style="red")
     for note in found.notes + found.unused:
-        say(note, label="note:", style="yellow")
+        print_line(note, label="note:", style="yellow")
     if not found.problems:
-        say("", label="The settings are valid.", style="green")
+        print_line("", label="The settings are valid.", style="green")

@@ -8,7 +8,7 @@ import typer
 
 from app.cli.client import check, fail_with, gateway
 from app.cli.options import AsJson, Url
-from app.cli.output import say, show_json
+from app.cli.output import print_line, show_json
 from app.cli.progress import progress
 from app.errors import Unavailable
 
@@ -38,7 +38,7 @@ def erase(
         show_json(answer)
         return
     for kind, count in answer["erased"].items():
-        say(f"{count:>8} {kind}")
+        print_line(f"{count:>8} {kind}")
 
 
 def _erase(name: str, params: dict[str, str], *, url: str | None, as_json: bool) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""How a command that fails ends: its words or its JSON, and its exit status."""
+"""How a failed command ends: its error message or its JSON, and its exit status."""
 
 import sys
 
-from app.cli.output import complain, show_json
+from app.cli.output import print_error, show_json
 from app.errors import AddressUnusable, DatabaseUnusable, GatewayError, GatewayTimeout, NoGateway, SettingsInvalid
 
 STATUSES: dict[type[GatewayError], int] = {
@@ -22,18 +22,18 @@ HELP = (
 
 
 def fail(error: GatewayError) -> None:
-    """Say what went wrong, as text or, where the command line has `--json`, as JSON; end the process."""
+    """Print an error as text, or as JSON where the command line has `--json`, and end the process."""
     status = status_of(error)
     if "--json" in sys.argv:
         show_json(to_json(error, status))
     elif isinstance(error, SettingsInvalid):
-        complain("", label=f"{error.title}:")
+        print_error("", label=f"{error.title}:")
         for problem in error.problems:
-            complain(f"  {problem}")
+            print_error(f"  {problem}")
     else:
-        complain(error.detail, label=f"{error.title}:")
+        print_error(error.detail, label=f"{error.title}:")
         for field in error.errors:
-            complain(f"  {field.pointer or '/'}: {field.detail}")
+            print_error(f"  {field.pointer or '/'}: {field.detail}")
     sys.exit(status)
 
 

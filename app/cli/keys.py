@@ -11,7 +11,7 @@ import typer
 
 from app.cli.client import call
 from app.cli.options import AsJson, Url
-from app.cli.output import complain, say, show_json, show_table
+from app.cli.output import print_error, print_line, show_json, show_table
 from app.errors import NoGateway
 from app.scopes import SCOPES
 
@@ -124,7 +124,7 @@ def revoke(key: Id, url: Url = None, as_json: AsJson = False) -> None:
     if as_json:
         show_json(answer)
     else:
-        say(f"{answer['name']} ({answer['prefix']}…) is revoked.")
+        print_line(f"{answer['name']} ({answer['prefix']}…) is revoked.")
 
 
 def _show_new(answer: dict[str, Any], as_json: bool) -> None:  # noqa: FBT001 -- the option of the command
@@ -132,7 +132,7 @@ def _show_new(answer: dict[str, Any], as_json: bool) -> None:  # noqa: FBT001 --
         show_json(answer)
         return
     # The key alone on standard output, so that it can be taken over by a script.
-    complain(f"{answer['name']}, id {answer['id']}; this key is not shown again:")
+    print_error(f"{answer['name']}, id {answer['id']}; this key is not shown again:")
     sys.stdout.write(answer["key"] + "\n")
 
 

@@ -7,7 +7,7 @@ import typer
 
 from app.cli.client import call
 from app.cli.options import AsJson, Url
-from app.cli.output import say, show_json, show_table
+from app.cli.output import print_line, show_json, show_table
 
 listener_commands = typer.Typer(help="Our callback listeners at ThingSpace.", no_args_is_help=True)
 
@@ -69,7 +69,7 @@ def remove_listener(
     if as_json:
         show_json({"removed": True, "account": account, "service": service})
     else:
-        say("Removed.")
+        print_line("Removed.")
 
 
 @listener_commands.command("test")
@@ -86,6 +86,6 @@ def try_listener(
     else:
         colour = "green" if answer["arrived"] else "red"
         words = "arrived" if answer["arrived"] else "did not arrive"
-        say(f"({answer['durationMs']} ms): {answer['detail']}", label=f"The callback {words}", style=colour)
+        print_line(f"({answer['durationMs']} ms): {answer['detail']}", label=f"The callback {words}", style=colour)
     if not answer["arrived"]:
         sys.exit(1)

@@ -9,7 +9,7 @@ import typer
 
 from app.cli.client import call
 from app.cli.options import Account, AsJson, Url
-from app.cli.output import say, show_json
+from app.cli.output import print_line, show_json
 
 
 def locate(
@@ -47,10 +47,10 @@ def _show(answer: dict[str, Any]) -> None:
     place = answer["location"]
     accuracy = "unknown accuracy" if place["accuracy"] is None else f"within {place['accuracy']:g} m"
     position = f"{place['latitude']:.6f}, {place['longitude']:.6f}"
-    say(f"({accuracy}), {place['timestamp']}", label=position, style="bold")
-    say(f"by {place['provider']} from {place['source']}{', cached' if place['cached'] else ''}")
+    print_line(f"({accuracy}), {place['timestamp']}", label=position, style="bold")
+    print_line(f"by {place['provider']} from {place['source']}{', cached' if place['cached'] else ''}")
     for hint in answer["hints"]:
-        say("", label=hint, style="dim")
+        print_line("", label=hint, style="dim")
 
 
 def _read_json(path: Path) -> Any:

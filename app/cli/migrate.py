@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.options import AsJson
-from app.cli.output import say, show_json
+from app.cli.output import print_line, show_json
 from app.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def migrate(
     if as_json:
         show_json({"revision": way.end, "from": way.start, "applied": way.applied, "undone": way.undone})
     else:
-        say(f"The database is at revision {way.end or 'none'}{'' if way.steps else ' already'}.")
+        print_line(f"The database is at revision {way.end or 'none'}{'' if way.steps else ' already'}.")
 
 
 def _check_revision(target: str, option: str) -> None:
@@ -79,7 +79,7 @@ async def _go(url: str, to: str, *, is_quiet: bool) -> "Route":
         def begin(way: "Route") -> None:
             if way.steps and not is_quiet:
                 verb = "Applying" if way.is_upgrade else "Undoing, with what they keep,"
-                say(f"{verb} {', '.join(way.steps)}")
+                print_line(f"{verb} {', '.join(way.steps)}")
                 advances.append(stack.enter_context(progress("Migrating", len(way.steps), "revisions")))
 
         def step(_: str) -> None:

@@ -31,12 +31,12 @@ def errors() -> "Console":
     return Console(stderr=True)
 
 
-def say(text: str, *, label: str = "", style: str = "") -> None:
+def print_line(text: str, *, label: str = "", style: str = "") -> None:
     """Print a line on standard output, whole, however narrow the terminal is; the label in front of it in a style."""
     _print(console(), text, label, style)
 
 
-def complain(text: str, *, label: str = "", style: str = "red") -> None:
+def print_error(text: str, *, label: str = "", style: str = "red") -> None:
     """Print a line on standard error, whole."""
     _print(errors(), text, label, style)
 
@@ -76,7 +76,7 @@ def show_members(row: Row, names: Mapping[str, str]) -> None:
     for name, heading in names.items():
         cell = _to_cell(_member(row, name))
         if cell:
-            say(cell, label=f"{heading:<{width}} ", style="bold")
+            print_line(cell, label=f"{heading:<{width}} ", style="bold")
 
 
 def _member(row: Any, name: str) -> Any:

@@ -11,7 +11,7 @@ import typer
 
 from app.cli.client import call, pages
 from app.cli.options import Account, AsJson, Limit, Url, given
-from app.cli.output import complain, say, show_json, show_members, show_table
+from app.cli.output import print_error, print_line, show_json, show_members, show_table
 
 periodic_commands = typer.Typer(help="Sessions of periodic location.", no_args_is_help=True)
 
@@ -156,9 +156,11 @@ def stop(
         show_json(answer)
     else:
         state = f"The session is {answer['state']}"
-        say(f"{state}: {stopped['accepted']} of {stopped['requested']} devices that were asked to stop accepted it.")
+        print_line(
+            f"{state}: {stopped['accepted']} of {stopped['requested']} devices that were asked to stop accepted it."
+        )
         for one in stopped["failed"]:
-            complain(one["problem"]["detail"], label=f"{one['mdn'] or one['imei']}:")
+            print_error(one["problem"]["detail"], label=f"{one['mdn'] or one['imei']}:")
     if stopped["failed"]:
         sys.exit(1)
 

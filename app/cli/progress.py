@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from app.cli.output import complain, errors
+from app.cli.output import errors, print_error
 
 _EVERY_S = 5.0
 
@@ -71,13 +71,13 @@ class _Lines:
         self._began = self._told = time.monotonic()
 
     def advance(self, count: int, total: int | None = None) -> None:
-        """Count what has been done, and say so if it is time."""
+        """Count what has been done, and print a line if it is time."""
         self._done += count
         self._total = self._total if total is None else total
         now = time.monotonic()
         if now - self._told >= self._every_s or (count and self._done == self._total):
             self._told = now
-            complain(f"{self._what}: {self._how_far()}{self._how_long(now - self._began)}")
+            print_error(f"{self._what}: {self._how_far()}{self._how_long(now - self._began)}")
 
     def _how_far(self) -> str:
         if not self._total:

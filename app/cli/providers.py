@@ -6,7 +6,7 @@ import typer
 
 from app.cli.client import call
 from app.cli.options import AsJson, Url
-from app.cli.output import say, show_json, show_table
+from app.cli.output import print_line, show_json, show_table
 
 provider_commands = typer.Typer(help="State of the providers.", no_args_is_help=True)
 
@@ -38,4 +38,4 @@ def reset_provider(
     if as_json:
         show_json(answer)
     else:
-        say(f"{answer['name']} is {answer['state']}.")
+        print_line(f"{answer['name']} is {answer['state']}.")

@@ -9,7 +9,7 @@ import typer
 from app.cli.client import call, check, gateway
 from app.cli.exported import Format, copy_lines, last_report, part_of, without_heading
 from app.cli.options import Account, AsJson, Limit, Since, Until, Url, given
-from app.cli.output import complain, show_json, show_table
+from app.cli.output import print_error, show_json, show_table
 from app.errors import NoGateway, Unavailable
 
 report_commands = typer.Typer(help="What providers reported.", no_args_is_help=True)
@@ -154,7 +154,7 @@ def export(
         after = last_report(file, format_)
         rows = _export(file, format_, params | given(cursor=after), url)
     part.replace(output)
-    complain(f"{rows:,} reports {'more ' if after else ''}are in {output}.", style="")
+    print_error(f"{rows:,} reports {'more ' if after else ''}are in {output}.", style="")
 
 
 def _export(to: BinaryIO, format_: Format, params: dict[str, Any], url: str | None) -> int:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from app.cli.options import AsJson
-from app.cli.output import say, show_json
+from app.cli.output import print_line, show_json
 from app.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def retention(as_json: AsJson = False) -> None:
         show_json({"removed": removed})
         return
     for table, count in removed.items():
-        say(f"{count:>8} {table.replace('_', ' ')}")
+        print_line(f"{count:>8} {table.replace('_', ' ')}")
     if not removed:
-        say("There was nothing to remove.")
+        print_line("There was nothing to remove.")
 
 
 async def _retention(settings: "Settings") -> dict[str, int]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.options import AsJson
-from app.cli.output import say, show_json
+from app.cli.output import print_line, show_json
 from app.cli.start_block import start_block
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def serve(
     with prepared(
         options,
         needs_database=not without_database,
-        on_step=lambda step: None if as_json else say(f"{step} …"),
+        on_step=lambda step: None if as_json else print_line(f"{step} …"),
     ) as preparation:
         _show(preparation, as_json=as_json)
         run_gateway(preparation.settings)
@@ -53,10 +53,10 @@ def _show(preparation: "Preparation", *, as_json: bool) -> None:
         return
     lines = list(start_block(preparation.summary))
     width = max(len(heading) for heading, _ in lines)
-    say("", label=f"Location gateway {preparation.summary['version']}", style="bold")
+    print_line("", label=f"Location gateway {preparation.summary['version']}", style="bold")
     for heading, text in lines:
-        say(text, label=f"  {heading:<{width}}", style="dim")
+        print_line(text, label=f"  {heading:<{width}}", style="dim")
     for warning in configuration.mistakes:
-        say(warning, label="warning:", style="yellow")
+        print_line(warning, label="warning:", style="yellow")
     for note in configuration.notes:
-        say(note, label="note:", style="dim")
+        print_line(note, label="note:", style="dim")

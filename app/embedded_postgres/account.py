@@ -21,7 +21,7 @@ _OTHERWISE = "name another data directory with GATEWAY_DATA_DIR, or set GATEWAY_
 _ERROR = re.compile(r"^.*?\b(?:FATAL|PANIC|ERROR|error): +(.+)$", re.MULTILINE)
 
 
-def gist(output: str) -> str:
+def first_error(output: str) -> str:
     """Pick what went wrong out of the output of a Postgres program: its first error, else its last line."""
     found = _ERROR.search(output)
     return found[1] if found else output.strip().rpartition("\n")[2] or "it said nothing"
@@ -81,7 +81,7 @@ class Account:
         except OSError as error:
             raise self.failure(error) from error
         if done.returncode:
-            raise EmbeddedPostgresFailed(f"{Path(arguments[0]).name} failed: {gist(done.stdout)}; {_OTHERWISE}.")
+            raise EmbeddedPostgresFailed(f"{Path(arguments[0]).name} failed: {first_error(done.stdout)}; {_OTHERWISE}.")
         return done.stdout
 
     def own(self, path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.embedded_postgres.account import Account, EmbeddedPostgresFailed, gist
+from app.embedded_postgres.account import Account, EmbeddedPostgresFailed, first_error
 from app.embedded_postgres.cluster import Cluster, RunningServer
 from app.embedded_postgres.programs import Programs
 
@@ -102,7 +102,7 @@ class Launch:
             words = log.read().decode(errors="replace").strip()
         if _PASSING.search(words):
             raise TryAgain(words)
-        raise EmbeddedPostgresFailed(f"Postgres did not start: {gist(words)}; see {self.log}.")
+        raise EmbeddedPostgresFailed(f"Postgres did not start: {first_error(words)}; see {self.log}.")
 
 
 def is_alive(pid: int) -> bool:

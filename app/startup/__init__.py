@@ -1,1 +1,1 @@
-"""What is looked at before the gateway starts, and by `config check`: the settings, the database, the address."""
+"""Checks before the gateway starts, and of `config check`: settings, address, database."""

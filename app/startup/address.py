@@ -1,4 +1,4 @@
-"""Whether the address can be listened on."""
+"""Checks that the server can listen on its address."""
 
 import errno
 import socket
@@ -7,7 +7,7 @@ from app.errors import AddressUnusable
 
 
 def check_address(host: str, port: int) -> int:
-    """Try whether a server can listen on an address; return its port, a free one for port 0.
+    """Check that a server can listen on an address; return its port, a free one for port 0.
 
     Raises:
         AddressUnusable: It cannot; the text says why and what to do.

@@ -1,4 +1,4 @@
-"""Everything that can be said about the settings without using them."""
+"""Checks of the settings that need neither the database nor the network."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ _ALIKE = 0.8
 class Configuration:
     """The settings, what is wrong with them, and what should be looked at.
 
-    Everything that is said names an environment variable, and nothing repeats a value.
+    Every message names an environment variable, and none repeats a value.
 
     Attributes:
         settings: Each with its name, its value unless it is a secret, whether it is set, and its description.
@@ -150,7 +150,7 @@ def _unknown_variables(file: EnvFile) -> tuple[list[str], list[str]]:
 
 
 def _looks_like_ours(name: str, known: list[str]) -> bool:
-    """Tell whether a variable has one of our prefixes, or a prefix that is misspelt before a right name."""
+    """Check for one of our prefixes, or a misspelt prefix before a known name."""
     if name.startswith(_PREFIXES):
         return True
     prefix, _, rest = name.partition("_")

@@ -1,4 +1,4 @@
-"""Whether the database can be used, and in one sentence why not and what to do."""
+"""Checks of the database, and one sentence for each reason why it cannot be used."""
 
 import socket
 import ssl
@@ -42,7 +42,7 @@ class DatabaseState:
 
 @asynccontextmanager
 async def database_of(settings: Settings, *, migrated: bool = True) -> AsyncIterator[str]:
-    """Give the URL of the configured database, or run the embedded one while the block runs, for a command.
+    """Yield the URL of the configured database, or of the embedded one, which runs as long as the block.
 
     Args:
         migrated: Whether it must have all tables that this release needs; the embedded one is migrated then.
@@ -109,7 +109,7 @@ def _unusable(reason: Reason, detail: str) -> DatabaseUnusable:
 
 
 def explain(error: BaseException, target: Target) -> DatabaseUnusable:  # noqa: C901 -- one case per cause
-    """Say in one sentence why a database cannot be used, and what to do."""
+    """Describe in one sentence why a database cannot be used, and the remedy."""
     match error:
         case socket.gaierror():
             detail = f"The host name {target.host} is not known; correct it in GATEWAY_DATABASE_URL."

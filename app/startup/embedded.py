@@ -12,25 +12,29 @@ from app.settings import Settings
 
 @contextmanager
 def embedded_database(settings: Settings, on_step: Callable[[str], None]) -> Iterator[str]:
-    """Run the embedded server while the block runs, and give its URL; the gateway's own processes join it.
+    """Run the embedded server as long as the block; the gateway's own processes join it.
 
-    It is started here, before there are any, so that what goes wrong is said once and in order.
+    It starts here, before those processes exist, so that a failure is reported once.
 
     Raises:
         EmbeddedPostgresFailed: It cannot be started.
     """
     server = EmbeddedPostgres(settings.data_dir, bin_dir=settings.postgres_bin, on_step=on_step)
-    with _signals_kept_waiting():
+    with _signals_noted() as arrived:
         url = server.start()
     try:
+        if arrived:
+            sys.exit(0)
+        # Until the server has handlers of its own, a signal must not leave Postgres behind either.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         yield url
     finally:
         server.stop()
 
 
 @contextmanager
-def _signals_kept_waiting() -> Iterator[None]:
-    """End the process after the block if it was asked to end during it: a server half started would stay behind."""
+def _signals_noted() -> Iterator[list[int]]:
+    """Note the signals that ask the process to end, instead of ending it: a half-started server would stay behind."""
     arrived: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
@@ -38,9 +42,7 @@ def _signals_kept_waiting() -> Iterator[None]:
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield arrived
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if arrived:
-        sys.exit(128 + arrived[0])

@@ -1,4 +1,4 @@
-"""`.env`, as the settings read it, and the lines of it that they skip."""
+"""Reads `.env` as the settings do, and finds the lines that they skip."""
 
 import logging
 from dataclasses import dataclass

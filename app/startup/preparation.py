@@ -1,4 +1,4 @@
-"""Everything that has to hold before the gateway starts, looked at once, before there are several processes."""
+"""Prepares the start of the gateway: every check once, before worker processes exist."""
 
 import asyncio
 import os

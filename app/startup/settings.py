@@ -1,4 +1,4 @@
-"""All settings of the gateway, and what is wrong with them."""
+"""Reads the settings of the gateway, and names invalid ones by their environment variables."""
 
 from collections.abc import Sequence
 
@@ -46,7 +46,7 @@ def refusal(problems: Sequence[str]) -> SettingsInvalid:
 
 
 def database_problem(settings: Settings) -> str | None:
-    """Say what is wrong with the addresses of the database, without repeating them."""
+    """Describe what is wrong with the database URLs, without repeating them."""
     urls = {"GATEWAY_DATABASE_URL": settings.database_url, "GATEWAY_DATABASE_DIRECT_URL": settings.database_direct_url}
     for name, url in urls.items():
         try:

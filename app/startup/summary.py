@@ -1,4 +1,4 @@
-"""What `serve` says when it starts: where it listens, what it works with, and what is missing."""
+"""The summary that `serve` prints when it starts: its address, database, providers and listeners."""
 
 from collections.abc import Sequence
 from importlib.metadata import version

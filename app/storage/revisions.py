@@ -1,4 +1,4 @@
-"""The revisions of the schema, in their order, and the way from one to another."""
+"""The revisions of the schema, in order, and the steps from one to another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MIGRATIONS = next(place for place in (_PACKAGE / "migrations", _PACKAGE.parent /
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """The way from one revision to another.
+    """The steps from one revision to another.
 
     Attributes:
         start: Where it begins; None before the first revision.
@@ -49,7 +49,7 @@ def known_revisions() -> tuple[str, ...]:
 
 
 def is_older(revision: str | None) -> bool:
-    """Tell whether a revision, or None before the first migration, lacks something that this release needs.
+    """Check whether a revision, or None before the first migration, lacks something that this release needs.
 
     A revision that this release does not know counts as newer: a newer release made it, during a rolling update.
     """
@@ -57,12 +57,12 @@ def is_older(revision: str | None) -> bool:
 
 
 def is_known(target: str) -> bool:
-    """Tell whether a target can be meant: `head`, `base`, a revision, or a number of steps such as -1."""
+    """Check that a target is `head`, `base`, a revision, or a number of steps such as -1."""
     return target in {"head", "base", *known_revisions()} or _steps(target) is not None
 
 
 def route(current: str | None, target: str) -> Route:
-    """Find the way from the current revision to a target.
+    """Find the steps from the current revision to a target.
 
     Raises:
         InvalidArgument: There is no such revision.

@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,17 @@ async def test_the_start_as_json_is_one_document(tmp_path: Path) -> None:
     assert status == 0
     assert said["database"]["kind"] == "embedded"
     assert said["auth"] == "keys"
+    assert not (tmp_path / ".data" / "postgres" / "postmaster.pid").exists()
+
+
+@pytest.mark.parametrize("after", ["starting Postgres", "Location gateway"])
+def test_a_signal_at_any_moment_leaves_no_postgres_behind(after: str, tmp_path: Path) -> None:
+    with running(["-m", "app", "serve"], environment={"GATEWAY_PORT": "0"}, folder=tmp_path) as started:
+        while after not in started.output():
+            assert started.process.poll() is None, started.output()
+            time.sleep(0.01)
+        started.terminate()
+
     assert not (tmp_path / ".data" / "postgres" / "postmaster.pid").exists()
 
 
