@@ -8,7 +8,8 @@ Lines = Iterator[tuple[str, str]]
 
 def start_block(summary: dict[str, Any]) -> Lines:
     """Write a summary as headings and texts; a line that goes on with the one before has no heading."""
-    yield "Address", summary["address"]
+    host = "" if summary["host"] in summary["address"] else f", listening on {summary['host']}"
+    yield "Address", summary["address"] + host
     yield "Docs", summary["docs"]
     if summary["publicUrl"]:
         yield "Public URL", summary["publicUrl"]

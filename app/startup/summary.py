@@ -29,6 +29,7 @@ async def summarise(settings: Settings, url: str, state: DatabaseState | Databas
     return {
         "version": version("location-gateway"),
         "address": address,
+        "host": settings.host,
         "docs": f"{address}/docs",
         "publicUrl": settings.public_url,
         "database": _to_database(settings, target_of(url), state),
