@@ -74,7 +74,7 @@ async def check_database(url: str, *, migrated: bool = True, is_pooled: bool = F
         DatabaseUnusable: The database cannot be used; the text says why and what to do.
     """
     async with explained(url):
-        connection = await Connector(url, is_pooled=is_pooled).connect(timeout_s=_TIMEOUT_S)
+        connection = await Connector(url, is_pooled=is_pooled).connect()
         try:
             version = connection.get_server_version()
             revision = await _revision(connection)

@@ -3,7 +3,10 @@
 This is the one place that knows how a configured URL becomes a connection; engines and plain connections are made here.
 """
 
-from collections.abc import Callable
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -16,7 +19,13 @@ from app.storage.urls import Target, targets_of
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 """A plain connection; the class is generic for type checkers alone."""
 
-CONNECT_TIMEOUT_S = 5.0
+_CONNECT_TIMEOUT_S = 5.0
+_CONNECT_TIMEOUT_OF_EACH_S = 2.0
+"""How long to wait for each of several hosts, where the URL does not say."""
+_SILENT_S = 30.0
+"""For how long a host that did not answer in time is tried last."""
+_SILENT_TIMEOUT_S = 0.5
+"""How long to wait for such a host. In the middle of a failover all others refuse, and one of them soon will not."""
 _LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
@@ -34,19 +43,23 @@ class Connector:
 
     Args:
         url: Of libpq's forms, with one host or several.
+        role: What the server must be where the URL does not say: `primary`, `standby` or `any`.
         is_pooled: A pooler is in between that gives every transaction another server connection, so that nothing may
             be kept on it: neither prepared statements nor settings.
     """
 
-    def __init__(self, url: str, *, is_pooled: bool = False) -> None:
-        self._targets = targets_of(url)
+    def __init__(self, url: str, *, is_pooled: bool = False, role: str = "primary") -> None:
+        targets = targets_of(url, role=role)
+        self._attempts = list(_attempts(targets))
+        self._has_several_hosts = len(targets) > 1
+        self._timeout_s = _CONNECT_TIMEOUT_OF_EACH_S if self._has_several_hosts else _CONNECT_TIMEOUT_S
+        self._silent_until: dict[str, float] = {}
         self.is_pooled = is_pooled
 
-    async def connect(self, *_: object, timeout_s: float = CONNECT_TIMEOUT_S, **options: Any) -> Connection:
+    async def connect(self, *_: object, **options: Any) -> Connection:
         """Open a plain connection to the first host that plays the role which the URL asks for.
 
         Args:
-            timeout_s: How long to wait for each host.
             options: As for `asyncpg.connect`.
 
         Raises:
@@ -56,17 +69,36 @@ class Connector:
         if self.is_pooled:
             options |= {"statement_cache_size": 0, "connection_class": _PooledConnection}
         error: Exception | None = None
-        for target in self._targets:
+        for target in sorted(self._attempts, key=self._is_silent):
             try:
-                return await self._connect_to(target, timeout_s, options)
+                return await self._try(target, options)
             except _LOST as cause:
                 # A host that is up and refuses tells more than one that is down.
                 error = cause if error is None or isinstance(error, OSError) else error
         assert error is not None
         raise error
 
-    async def _connect_to(self, target: Target, timeout_s: float, options: dict[str, Any]) -> Connection:
-        connection: Connection = await asyncpg.connect(target.dsn, timeout=timeout_s, **options)
+    def _is_silent(self, target: Target) -> bool:
+        return self._has_several_hosts and self._silent_until.get(target.address, 0.0) > time.monotonic()
+
+    async def _try(self, target: Target, options: dict[str, Any]) -> Connection:
+        timeout_s = target.connect_timeout_s or self._timeout_s
+        if self._is_silent(target):
+            timeout_s = min(timeout_s, _SILENT_TIMEOUT_S)
+        elif target.address in self._silent_until:
+            # It gets its full time again; all that connect meanwhile shall not wait as well.
+            self._silent_until[target.address] = time.monotonic() + _SILENT_S
+        try:
+            async with asyncio.timeout(timeout_s):
+                connection = await self._connect_to(target, options | {"timeout": timeout_s})
+        except TimeoutError:
+            self._silent_until.setdefault(target.address, time.monotonic() + _SILENT_S)
+            raise
+        self._silent_until.pop(target.address, None)
+        return connection
+
+    async def _connect_to(self, target: Target, options: dict[str, Any]) -> Connection:
+        connection: Connection = await asyncpg.connect(target.dsn, **options)
         try:
             await self._check_role(connection, target.role)
         except BaseException:
@@ -110,6 +142,12 @@ def is_standby(connection: "Connection | asyncpg.pool.PoolConnectionProxy[asyncp
     """Tell whether a server is in recovery, as it reports by itself since version 14; None where it is not known."""
     reported = getattr(connection.get_settings(), "in_hot_standby", None)
     return None if reported is None else reported == "on"
+
+
+def _attempts(targets: Sequence[Target]) -> Iterator[Target]:
+    for target in targets:
+        yield replace(target, role="standby") if target.role == "prefer-standby" else target
+    yield from (replace(target, role="any") for target in targets if target.role == "prefer-standby")
 
 
 def _unnamed() -> str:

@@ -15,7 +15,6 @@ _LIBPQ_ONLY = frozenset(
     {
         "channel_binding",
         "client_encoding",
-        "connect_timeout",
         "fallback_application_name",
         "gssencmode",
         "hostaddr",
@@ -37,7 +36,7 @@ _ROLES = {
     "read-write": "primary",
     "standby": "standby",
     "read-only": "standby",
-    "prefer-standby": "any",
+    "prefer-standby": "prefer-standby",
 }
 _SEVERAL_HOSTS = re.compile(r"(?P<start>[^/?#]+://(?:[^/?#@]*@)?)(?P<hosts>[^/?#@]*,[^/?#@]*)(?P<rest>.*)", re.DOTALL)
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>\d*))?")
@@ -50,7 +49,8 @@ class Target:
     """One host of a database.
 
     Attributes:
-        role: What the server must be: `primary`, `standby` or `any`.
+        role: What the server must be: `primary`, `standby`, `prefer-standby` or `any`.
+        connect_timeout_s: How long to wait for a connection; None where the URL does not say.
         dsn: As `asyncpg.connect` takes it, password included.
     """
 
@@ -58,6 +58,7 @@ class Target:
     port: int
     name: str
     role: str
+    connect_timeout_s: float | None
     dsn: str = field(repr=False)
 
     @property
@@ -69,20 +70,23 @@ class Target:
         return f"Postgres at {self.address}"
 
 
-def targets_of(url: str) -> list[Target]:
+def targets_of(url: str, *, role: str = "primary") -> list[Target]:
     """Read a Postgres URL: one target for each host that it names, in their order.
 
     Accepts `postgres://` and `postgresql://`, with or without a driver's name, several hosts as libpq writes them
     (`//h1:5432,h2:5433/db` or `?host=h1,h2&port=5432,5433`), and its options (`sslmode`, `target_session_attrs`, …).
-    Without `target_session_attrs` the primary is meant.
+
+    Args:
+        role: What is meant where the URL has no `target_session_attrs`.
 
     Raises:
         ValueError: It is no Postgres URL; the message does not repeat it.
     """
     address, options = _read(url)
-    role = _ROLES.get(options.pop("target_session_attrs", "primary"))
-    if role is None:
+    wanted = _ROLES.get(options.pop("target_session_attrs", role))
+    if wanted is None:
         raise ValueError(f"The database URL's target_session_attrs must be one of: {', '.join(_ROLES)}")
+    timeout_s = _connect_timeout_s(options.pop("connect_timeout", None) or os.environ.get("PGCONNECT_TIMEOUT"))
     query = {name: value for name, value in options.items() if name not in {*_ENGINE_ONLY, "host", "port"}}
     user = address.username or os.environ.get("PGUSER") or "postgres"
     # Where a password holds an unescaped @, its rest is taken for the beginning of the host.
@@ -91,7 +95,8 @@ def targets_of(url: str) -> list[Target]:
             host=(host or os.environ.get("PGHOST") or "localhost").rpartition("@")[2],
             port=port or int(os.environ.get("PGPORT") or 5432),
             name=address.database or os.environ.get("PGDATABASE") or user,
-            role=role,
+            role=wanted,
+            connect_timeout_s=timeout_s,
             dsn=_to_dsn(address, host, port, query),
         )
         for host, port in _hosts(address, options)
@@ -114,6 +119,14 @@ def to_dsn(url: str) -> str:
         ValueError: It is no Postgres URL; the message does not repeat it.
     """
     return targets_of(url)[0].dsn
+
+
+def _connect_timeout_s(seconds: str | None) -> float | None:
+    """Read libpq's `connect_timeout`; what would be no limit there is none of the URL's own here."""
+    try:
+        return float(value) if seconds and (value := int(seconds)) > 0 else None
+    except ValueError:
+        raise ValueError("The database URL's connect_timeout must be a whole number of seconds") from None
 
 
 def _to_dsn(address: URL, host: str | None, port: int | None, query: dict[str, str]) -> str:

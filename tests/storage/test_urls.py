@@ -1,3 +1,6 @@
+import socket
+import time
+
 import asyncpg
 import pytest
 from sqlalchemy import text
@@ -90,3 +93,31 @@ async def test_options_reach_the_server_either_way(database_url: str, query: str
     await connection.close()
 
     assert (seen_by_engine, seen_by_asyncpg) == ("fleet", "fleet")
+
+
+@pytest.mark.parametrize(
+    ("query", "timeout_s"), [("", None), ("?connect_timeout=3", 3.0), ("?connect_timeout=0", None)]
+)
+def test_the_time_for_connecting_is_read_as_libpq_writes_it(query: str, timeout_s: float | None) -> None:
+    assert {target.connect_timeout_s for target in targets_of(f"postgresql://u@h1,h2/db{query}")} == {timeout_s}
+
+
+def test_a_time_for_connecting_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="connect_timeout must be a whole number"):
+        targets_of("postgresql://u@h1,h2/db?connect_timeout=soon")
+
+
+async def test_a_host_that_does_not_answer_is_waited_for_once(database_url: str) -> None:
+    target = targets_of(database_url)[0]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        pair = f"127.0.0.1:{silent.getsockname()[1]},{target.address}"
+        connector = Connector(f"{database_url.replace(target.address, pair)}?connect_timeout=1")
+        durations_s = []
+        for _ in range(2):
+            started = time.monotonic()
+            connection = await connector.connect()
+            durations_s.append(time.monotonic() - started)
+            await connection.close()
+
+    assert durations_s[0] >= 1
+    assert durations_s[1] < 0.5
