@@ -22,11 +22,11 @@ from rich.table import Table
 
 from app.embedded_postgres import EmbeddedPostgres
 from app.identifiers import readings
+from app.ids import new_id, public_id
 from app.storage import partitions, reports
 from app.storage.database import Database
 from app.storage.migrate import upgrade
 from app.storage.reports import Box, Place, ReportFilter
-from app.storage.rows import new_id, public_id
 from benchmarks.figures import Goal
 from benchmarks.plan import Plan, on_the_other_cores
 from benchmarks.servers import API_KEY, folder, gateway, memory_mb, process_at

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from app.access.authentication import PREFIX, digest_of
 from app.errors import IncompatibleState, NotFound
+from app.ids import from_milliseconds, milliseconds, new_id, public_id
 from app.storage import audit, keys
 from app.storage.audit import Action, Actor
 from app.storage.database import Database
-from app.storage.rows import from_milliseconds, milliseconds, new_id, public_id
 from app.storage.tables import KeyRow
 
 _MARK_BYTES = 4

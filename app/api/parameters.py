@@ -15,7 +15,7 @@ from starlette.types import Scope
 from app.api.problems import to_pointer
 from app.api.schemas.base import Instant
 from app.errors import FieldError, InvalidArgument, NotFound, UnsupportedIdentifier
-from app.storage.rows import parse_id, public_id
+from app.ids import parse_id, public_id
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="entries per page")]
 Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the previous page")]

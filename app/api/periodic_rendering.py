@@ -8,8 +8,8 @@ from app.api.problems import status_of, to_problem
 from app.api.rendering import instant
 from app.api.report_rendering import to_report
 from app.errors import GatewayError
+from app.ids import public_id
 from app.periodic import StopFailure, Stopped, StoredAnswer
-from app.storage.rows import public_id
 from app.storage.session_views import DeviceView, SessionView
 
 

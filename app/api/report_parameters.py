@@ -10,9 +10,9 @@ from fastapi import Query
 from app.api.parameters import QueryInstant, place_of
 from app.api.schemas import identifiers
 from app.errors import FieldError, InvalidArgument
+from app.ids import instant_of, parse_id
 from app.model import ReportStatus, ReportType
 from app.storage.reports import Box, Holder, Place
-from app.storage.rows import instant_of, parse_id
 
 Transaction = Annotated[
     identifiers.Transaction | None,

@@ -4,8 +4,8 @@ from functools import lru_cache
 from typing import Any
 
 from app.api.rendering import instant
+from app.ids import public_id
 from app.storage.reports import ReportRecord
-from app.storage.rows import public_id
 from app.storage.tables import ReportRow
 
 AnyReport = ReportRecord | ReportRow

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from app.callbacks.signatures import Signature
 from app.callbacks.tokens import Address
 from app.errors import GatewayError, UnexpectedReply
+from app.ids import from_milliseconds, new_digits
 from app.model import Report
 from app.plausibility import OTHER_ACCOUNT
-from app.storage.rows import NewCallback, NewReport, from_milliseconds, new_digits, to_row, to_simple_fix_row
+from app.storage.rows import NewCallback, NewReport, to_row, to_simple_fix_row
 from app.storage.writer import Entry
 
 log = structlog.get_logger()

@@ -10,10 +10,10 @@ from app.access import Actor, KeyStore
 from app.api.problems import to_request_error
 from app.api.routes.keys import KeyRequest, to_key, to_new_key
 from app.errors import NotFound
+from app.ids import parse_id
 from app.settings import Settings
 from app.startup.database import database_of
 from app.storage.database import Database
-from app.storage.rows import parse_id
 
 _PAGE = 1000
 

@@ -10,13 +10,13 @@ import httpx
 from app import upstream
 from app.callbacks.tokens import CallbackTokens
 from app.errors import NotFound, ProviderError
+from app.ids import new_id
 from app.listeners.registration import ListenerRegistry
 from app.listeners.urls import ListenerUrls
 from app.model import AccountName, Deadline, ProviderName, TransactionId
 from app.provider import Provider
 from app.storage import listeners
 from app.storage.database import Database
-from app.storage.rows import new_id
 
 _TRIAL_S = 15.0
 

@@ -4,11 +4,12 @@ import structlog
 from msgspec.structs import replace
 
 from app.errors import Overloaded, Unavailable
+from app.ids import milliseconds
 from app.model import Device, Located, NotLocated, Report
 from app.observability import metrics
 from app.provider import Provider
 from app.storage.clock import DatabaseClock
-from app.storage.rows import device_key, milliseconds, to_row
+from app.storage.rows import device_key, to_row
 from app.storage.writer import Entry, Writer
 
 log = structlog.get_logger()

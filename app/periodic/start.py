@@ -22,6 +22,7 @@ from app.errors import (
     ProviderError,
     Unavailable,
 )
+from app.ids import from_milliseconds, milliseconds, new_id
 from app.model import Deadline, Device, PeriodicPlan
 from app.periodic.answers import AnswerWriter, StoredAnswer
 from app.periodic.background import persistently
@@ -30,7 +31,6 @@ from app.periodic.ledger import Accepted, Intent, SessionLedger
 from app.provider import Provider
 from app.storage import aliases, idempotency, session_views, sessions
 from app.storage.idempotency import Key
-from app.storage.rows import from_milliseconds, milliseconds, new_id
 from app.storage.session_views import Counts, SessionView
 from app.storage.tables import IdempotencyRow, SessionRow
 from app.storage.writer import AliasPair, Entry, Writer

@@ -12,8 +12,8 @@ from sqlalchemy import insert, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.identifiers import readings
+from app.ids import from_milliseconds, instant_of, new_digits
 from app.storage import aliases
-from app.storage.rows import from_milliseconds, instant_of, new_digits
 from app.storage.tables import AuditRow, SessionDeviceRow
 
 Action = Literal[

@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, any_, false, func, literal, select, text, 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.caller import EVERYTHING, Reach
+from app.ids import instant_of
 from app.plausibility import OTHER_ACCOUNT
-from app.storage.rows import instant_of
 from app.storage.tables import CallbackRow
 
 

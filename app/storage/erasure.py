@@ -10,9 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from app.identifiers import readings
+from app.ids import EPOCH, public_id
 from app.storage.connections import Connection
 from app.storage.device_names import BODY_OF_IMEI, Names, without
-from app.storage.rows import EPOCH, public_id
 
 _PAGE = 500
 _LARGEST_ON_LOOP = 16_384

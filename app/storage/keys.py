@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.caller import Caller, Reach
 from app.identifiers import canonical_patterns
+from app.ids import public_id
 from app.storage.connections import Connection
-from app.storage.rows import public_id
 from app.storage.tables import KeyRow
 
 CHANNEL = "gateway_keys"

@@ -3,8 +3,8 @@
 import re
 from datetime import UTC, date, datetime, timedelta
 
+from app.ids import EPOCH
 from app.storage.connections import Connection
-from app.storage.rows import EPOCH
 
 PARTITIONED = {"reports": "at", "callbacks": "received_at", "audit": "at"}
 DAYS_BEHIND = 1

@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import identifiers
 from app.caller import EVERYTHING, Reach
+from app.ids import parse_id
 from app.model import TransactionId
 from app.storage.reach import sessions_within
-from app.storage.rows import parse_id
 from app.storage.tables import SessionDeviceRow, SessionRow, SessionTransactionRow
 
 STOP_GRACE = timedelta(minutes=10)

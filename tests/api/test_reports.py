@@ -7,10 +7,11 @@ import httpx
 import pytest
 from starlette.types import ASGIApp
 
+from app.ids import new_id
 from app.main import create_app
 from app.settings import Settings
 from app.storage.database import Database
-from app.storage.rows import NewCallback, new_id
+from app.storage.rows import NewCallback
 from tests.support.reports import ACCOUNT, IMEI, MDN, NOON, failed, located, minutes, store
 
 GEOJSON = "application/geo+json"

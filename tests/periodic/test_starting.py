@@ -20,11 +20,11 @@ from app.errors import (
     ProviderUnavailable,
     Unavailable,
 )
+from app.ids import parse_id
 from app.model import PeriodicPlan, TransactionId
 from app.periodic import Periodic
 from app.settings import Settings
 from app.storage.database import Database
-from app.storage.rows import parse_id
 from app.storage.tables import AliasRow, IdempotencyRow, SessionRow
 from tests.support.trackers import StubTracker, provider_with
 

@@ -4,10 +4,10 @@ import pytest
 from stage import MDNS, Stage, plan
 
 from app.errors import IncompatibleState, NotFound, OutcomeUnknown, ProviderNotConfigured, ProviderUnavailable
+from app.ids import public_id
 from app.model import PeriodicPlan, TransactionId
 from app.periodic import Periodic
 from app.settings import Settings
-from app.storage.rows import public_id
 from tests.support.trackers import StubTracker, provider_with
 
 DOWN = ProviderUnavailable("The connection failed.", provider="thingspace")

@@ -6,10 +6,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from app.ids import new_id
 from app.storage import reports
 from app.storage.database import Database
 from app.storage.reports import Box, Page, Place, ReportFilter
-from app.storage.rows import new_id
 from tests.support.reports import ACCOUNT, IMEI, MDN, NOON, failed, located, minutes, store
 
 OTHER_IMEI = "990001123456790"

@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import select, text
 
 from app.errors import Overloaded, Unavailable
+from app.ids import new_id
 from app.model import AccountName, Device, ProviderName, Report
 from app.storage import aliases, positions
 from app.storage.connections import Connection
 from app.storage.database import Database
-from app.storage.rows import NewCallback, NewReport, new_id, to_row
+from app.storage.rows import NewCallback, NewReport, to_row
 from app.storage.tables import ReportRow
 from app.storage.writer import Entry, Unstorable, Writer, queue
 from tests.support.counting import counting

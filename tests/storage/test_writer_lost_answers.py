@@ -14,10 +14,11 @@ from sqlalchemy import text
 
 from app.embedded_postgres import EmbeddedPostgres
 from app.errors import Unavailable
+from app.ids import new_id
 from app.storage.connections import Connection
 from app.storage.database import Database
 from app.storage.migrate import upgrade
-from app.storage.rows import NewCallback, new_id
+from app.storage.rows import NewCallback
 from app.storage.writer import Entry, Writer, queue
 from tests.support.reports import ACCOUNT, IMEI, MDN, NOON, located
 from tests.support.waiting import until

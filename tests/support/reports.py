@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
+from app.ids import from_milliseconds
 from app.model import AccountName, Device, Fix, Mdn, ProviderName, Report, ReportError, TransactionId
 from app.storage.database import Database
-from app.storage.rows import NewCallback, NewReport, NewSimpleFix, from_milliseconds, to_row
+from app.storage.rows import NewCallback, NewReport, NewSimpleFix, to_row
 from app.storage.writer import Entry, Writer
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -14,9 +14,9 @@ from app.api.rendering import instant, json_response
 from app.api.report_parameters import Account
 from app.api.schemas.base import Schema
 from app.errors import InvalidArgument
+from app.ids import public_id
 from app.storage import audit
 from app.storage.audit import Action, AuditFilter
-from app.storage.rows import public_id
 from app.storage.tables import AuditRow
 
 router = APIRouter(tags=["audit"])

@@ -29,9 +29,9 @@ from app.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from app.ids import public_id
 from app.storage import callbacks
 from app.storage.callbacks import CallbackFilter
-from app.storage.rows import public_id
 from app.storage.tables import CallbackRow
 
 router = APIRouter(tags=["callbacks"])

@@ -19,8 +19,8 @@ from app.api.rendering import instant, json_response
 from app.api.schemas.base import Instant, Schema
 from app.api.schemas.identifiers import Account, Text128
 from app.errors import IncompatibleState, InvalidArgument, NotFound
+from app.ids import public_id
 from app.scopes import Scope
-from app.storage.rows import public_id
 from app.storage.tables import KeyRow
 
 router = APIRouter(tags=["keys"])

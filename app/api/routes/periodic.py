@@ -35,9 +35,9 @@ from app.api.routes import reports
 from app.api.schemas import periodic as schemas
 from app.api.schemas.identifiers import MdnText
 from app.api.schemas.reports import REPORTS_RESPONSES, ReportsAnswer
+from app.ids import public_id
 from app.periodic import StoredAnswer
 from app.storage.reports import ReportFilter
-from app.storage.rows import public_id
 from app.storage.session_views import DeviceView
 
 router = APIRouter(tags=["periodic"])

@@ -43,9 +43,9 @@ from app.api.report_streams import CSV, NDJSON, stream
 from app.api.routes.callbacks import raw_body
 from app.api.schemas import reports as schemas
 from app.errors import NotFound
+from app.ids import public_id
 from app.storage import callbacks, reports
 from app.storage.reports import ReportFilter
-from app.storage.rows import public_id
 
 router = APIRouter(tags=["reports"])
 

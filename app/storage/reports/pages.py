@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from app.caller import EVERYTHING, Reach
+from app.ids import EPOCH, instant_of
 from app.storage.database import Database
 from app.storage.reports import statements
 from app.storage.reports.filters import Place, ReportFilter
 from app.storage.reports.records import ReportRecord
 from app.storage.reports.statements import Statement
-from app.storage.rows import EPOCH, instant_of
 
 _FIRST_LOOK = timedelta(days=7)
 _LAST_LOOK = datetime.max.replace(tzinfo=UTC) - _FIRST_LOOK

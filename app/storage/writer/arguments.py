@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 
 from msgspec.structs import astuple
 
-from app.storage.rows import EPOCH, NewCallback, NewReport, NewSimpleFix
+from app.ids import EPOCH
+from app.storage.rows import NewCallback, NewReport, NewSimpleFix
 
 REPORT_MEMBERS = (
     "id",

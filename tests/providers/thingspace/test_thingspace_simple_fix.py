@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from app.callbacks.decoding import arrived, decode
 from app.callbacks.tokens import Address
+from app.ids import EPOCH
 from app.providers.thingspace import NAME
 from app.providers.thingspace.callbacks import ThingSpaceCallbacks
 from app.providers.thingspace.settings import ThingSpaceSettings
 from app.providers.thingspace.simple_fix import to_simple_fix
-from app.storage.rows import EPOCH, to_simple_fix_row
+from app.storage.rows import to_simple_fix_row
 from tests.support.reports import in_full
 
 NOW_MS = 1_772_409_600_412
