@@ -28,6 +28,7 @@ from app.observability import metrics
 from app.observability.tracing import Recorder
 from app.periodic import Periodic, UnclaimedTransactions
 from app.provider import Provider, ProviderModule
+from app.reports import PositionReader, ReportReader
 from app.settings import Settings
 from app.storage import partitions, retention
 from app.storage.database import AWAY, UNMIGRATED, Database
@@ -122,6 +123,7 @@ async def build_use_cases(
 ) -> Gateway:
     """Build what the routes call."""
     database, writer = storage.database, storage.writer
+    audit = AuditLog(writer)
     locate = Locate(
         providers,
         database,
@@ -155,7 +157,9 @@ async def build_use_cases(
         authenticator=authenticator,
         rate_limits=RateLimits(database),
         keys=KeyStore(database, authenticator.forget),
-        audit=AuditLog(writer),
+        audit=audit,
+        reports=ReportReader(database, writer, audit),
+        positions=PositionReader(database, writer, audit),
         replay=Replay(database, writer, tokens),
         tokens=tokens,
         listeners=registry,

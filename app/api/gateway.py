@@ -19,6 +19,7 @@ from app.locate import Locate
 from app.observability.tracing import Recorder
 from app.periodic import Periodic
 from app.provider import Provider
+from app.reports import PositionReader, ReportReader
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.writer import Writer
@@ -43,6 +44,8 @@ class Gateway:
     rate_limits: RateLimits
     keys: KeyStore
     audit: AuditLog
+    reports: ReportReader
+    positions: PositionReader
     replay: Replay
     tokens: CallbackTokens
     listeners: ListenerRegistry

@@ -1,33 +1,14 @@
-"""How reports are answered with, and what is written down about that."""
+"""Responses with reports."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.access import actor_of
-from app.api.gateway import gateway_of
 from app.api.rendering import GEOJSON, JSON
 from app.api.report_rendering import to_report, to_report_feature
-from app.storage.reports import ReportRecord
-
-
-def note_read(request: Request, found: Sequence[ReportRecord], *, report_id: str | None = None) -> None:
-    """Leave an audit row about reports that were shown; it names a device, and an account, if all are of one."""
-    if not found:
-        return
-    devices, accounts = {report.device for report in found}, {report.account for report in found}
-    gateway_of(request).audit.record(
-        actor_of(request),
-        "reports.read",
-        "shown",
-        account=found[0].account if len(accounts) == 1 else None,
-        device=found[0].device if len(devices) == 1 else None,
-        report_id=report_id,
-        subject=f"{len(found)} reports of {len(devices)} devices",
-    )
+from app.reports import ReportRecord
 
 
 def listed(name: str, found: Sequence[ReportRecord], following: str | None, media_type: str) -> Response:

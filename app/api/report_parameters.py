@@ -12,7 +12,7 @@ from app.api.schemas import identifiers
 from app.errors import FieldError, InvalidArgument
 from app.ids import instant_of, parse_id
 from app.model import ReportStatus, ReportType
-from app.storage.reports import Box, Holder, Place
+from app.reports import Box, Holder, Place
 
 Transaction = Annotated[
     identifiers.Transaction | None,

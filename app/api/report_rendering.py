@@ -5,7 +5,7 @@ from typing import Any
 
 from app.api.rendering import instant
 from app.ids import public_id
-from app.storage.reports import ReportRecord
+from app.reports import ReportRecord
 from app.storage.tables import ReportRow
 
 AnyReport = ReportRecord | ReportRow

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from app.api.csv_rows import to_csv_rows
 from app.api.report_rendering import FLAT_MEMBERS, to_flat, to_report
 from app.errors import Overloaded, Unavailable
-from app.storage.reports import ReportRecord
+from app.reports import ReportRecord
 
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"

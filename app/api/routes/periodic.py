@@ -37,7 +37,7 @@ from app.api.schemas.identifiers import MdnText
 from app.api.schemas.reports import REPORTS_RESPONSES, ReportsAnswer
 from app.ids import public_id
 from app.periodic import StoredAnswer
-from app.storage.reports import ReportFilter
+from app.reports import ReportFilter
 from app.storage.session_views import DeviceView
 
 router = APIRouter(tags=["periodic"])

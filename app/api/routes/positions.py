@@ -1,6 +1,5 @@
 """Where devices are: the latest position of one, and of all."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path
@@ -12,13 +11,12 @@ from app.api.gateway import gateway_of
 from app.api.negotiation import preferred
 from app.api.parameters import Limit, foreign_number, refuse_unknown
 from app.api.rendering import GEOJSON, JSON
-from app.api.report_answers import answered, listed, note_read
+from app.api.report_answers import answered, listed
 from app.api.report_parameters import Account, BoxText, HolderCursor, box_of, holder_of, to_cursor
 from app.api.report_rendering import to_report, to_report_feature
 from app.api.schemas import reports as schemas
 from app.errors import NotFound
-from app.identifiers import is_foreign, readings
-from app.storage import reports
+from app.identifiers import is_foreign
 
 router = APIRouter(tags=["reports"])
 
@@ -38,27 +36,10 @@ async def get_device_location(
     """Show the report with the device's latest fix, by the time of the fix; no provider is asked."""
     refuse_unknown(request, ())
     media_type = preferred(request.headers.get("accept"), (JSON, GEOJSON))
-    gateway = gateway_of(request)
     reach = caller_of(request).reach
-    await gateway.writer.drained()
-    # No text in the database holds a NUL, and none may be sent to it.
-    known = readings(identifier.replace("\x00", ""))
-    report = None
-    if known.mdn is not None:
-        report = await reports.latest_of_mdn(gateway.database, known.mdn, datetime.now(UTC), reach=reach)
-    if report is None:
-        report = await reports.latest_of_device(gateway.database, known, reach=reach)
+    report = await gateway_of(request).positions.latest(identifier, actor_of(request), reach=reach)
     if report is None:
         raise foreign_number() if is_foreign(identifier) else NotFound("No position of this device is stored.")
-    gateway.audit.record(
-        actor_of(request),
-        "position.read",
-        "located",
-        account=report.account,
-        device=report.device,
-        provider=report.provider,
-        report_id=report.id.hex,
-    )
     return answered(to_report_feature(report) if media_type == GEOJSON else to_report(report), media_type)
 
 
@@ -78,11 +59,7 @@ async def list_positions(
     refuse_unknown(request, _PAGE_OF_POSITIONS)
     media_type = preferred(request.headers.get("accept"), (JSON, GEOJSON))
     box, after = box_of(bbox), holder_of(cursor)
-    gateway = gateway_of(request)
-    await gateway.writer.drained()
-    reach = caller_of(request).reach
-    page = await reports.positions_page(
-        gateway.database, box=box, account=account, after=after, limit=limit, reach=reach
+    page = await gateway_of(request).positions.page(
+        actor_of(request), reach=caller_of(request).reach, box=box, account=account, after=after, limit=limit
     )
-    note_read(request, page.reports)
     return listed("positions", page.reports, to_cursor(page.next) if page.next else None, media_type)

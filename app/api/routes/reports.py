@@ -13,7 +13,7 @@ from app.api.gateway import check_still_permitted, gateway_of
 from app.api.negotiation import preferred
 from app.api.parameters import Cursor, id_of, refuse_unknown
 from app.api.rendering import GEOJSON, JSON, instant
-from app.api.report_answers import answered, listed, note_read
+from app.api.report_answers import answered, listed
 from app.api.report_parameters import (
     Account,
     BoxText,
@@ -42,10 +42,8 @@ from app.api.report_rendering import to_report
 from app.api.report_streams import CSV, NDJSON, stream
 from app.api.routes.callbacks import raw_body
 from app.api.schemas import reports as schemas
-from app.errors import NotFound
 from app.ids import public_id
-from app.storage import callbacks, reports
-from app.storage.reports import ReportFilter
+from app.reports import PAGE, ReportFilter
 
 router = APIRouter(tags=["reports"])
 
@@ -55,7 +53,6 @@ PAGE_OF_REPORTS = (
     *("type", "status", "flag", "bbox", "account"),
 )
 _WHOSE_REPORTS = ("transactionId", "sessionId", "imei", "meid", "esn", "mdn", "name")
-_LIMIT = 100
 
 
 @router.get(
@@ -126,21 +123,13 @@ async def answer_reports(request: Request, wanted: ReportFilter, *, cursor: str 
     """
     media_type = preferred(request.headers.get("accept"), (JSON, GEOJSON, CSV, NDJSON))
     after = after_of(cursor)
-    gateway = gateway_of(request)
+    gateway, by = gateway_of(request), actor_of(request)
     wanted = replace(wanted, reach=caller_of(request).reach)
-    await gateway.writer.drained()
     if media_type in (CSV, NDJSON):
-        named = (wanted.device_id, wanted.mdn and f"mdn:{wanted.mdn}", wanted.name and f"name:{wanted.name}")
-        device = next(filter(None, named), None)
-        await gateway.audit.commit(
-            actor_of(request), "reports.export", "accepted", account=wanted.account, device=device, subject=media_type
-        )
-        slot = gateway.streams.slot(caller_of(request).key_id)
-        check = partial(check_still_permitted, request)
-        exported = reports.export(gateway.database, wanted, after=after, limit=limit)
-        return stream(exported, media_type, slot, check)
-    page = await reports.page(gateway.database, wanted, after=after, limit=limit or _LIMIT)
-    note_read(request, page.reports)
+        exported = await gateway.reports.export(wanted, by, media_type=media_type, after=after, limit=limit)
+        slot = gateway.streams.slot(by.key_id)
+        return stream(exported, media_type, slot, partial(check_still_permitted, request))
+    page = await gateway.reports.page(wanted, by, after=after, limit=limit or PAGE)
     return listed("reports", page.reports, public_id(page.next.id) if page.next else None, media_type)
 
 
@@ -155,21 +144,10 @@ async def get_report(request: Request, id: Id) -> Response:  # noqa: A002 -- the
     refuse_unknown(request, ())
     preferred(request.headers.get("accept"), (JSON,))
     key = id_of(id, "report")
-    gateway = gateway_of(request)
-    await gateway.writer.drained()
-    reach = caller_of(request).reach
-    report = await reports.find(gateway.database, key, reach=reach)
-    if report is None:
-        raise NotFound("There is no such report.")
-    callback = None
-    # A callback may tell of other devices, too.
-    if report.callback_id is not None and reach.devices is None:
-        async with gateway.database.session() as session:
-            callback = await callbacks.find(session, report.callback_id, reach)
-    source = callback and {
-        "id": public_id(callback.id),
-        "receivedAt": instant(callback.received_at),
-        **raw_body(callback.body),
+    found = await gateway_of(request).reports.find(key, actor_of(request), reach=caller_of(request).reach)
+    source = found.callback and {
+        "id": public_id(found.callback.id),
+        "receivedAt": instant(found.callback.received_at),
+        **raw_body(found.callback.body),
     }
-    note_read(request, [report], report_id=key.hex)
-    return answered({**to_report(report), "callback": source, "raw": report.raw}, JSON)
+    return answered({**to_report(found.report), "callback": source, "raw": found.report.raw}, JSON)

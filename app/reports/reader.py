@@ -1,0 +1,96 @@
+"""Reports by filter, as pages and as exports, and one report with its source."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from app.access import Actor, AuditLog
+from app.caller import Reach
+from app.errors import NotFound
+from app.reports.audited import record_read
+from app.storage import callbacks, reports
+from app.storage.database import Database
+from app.storage.reports import Page, Place, ReportFilter, ReportRecord
+from app.storage.writer import Writer
+
+PAGE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackSource:
+    """The raw callback that a report came with."""
+
+    id: UUID
+    received_at: datetime
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportWithSource:
+    """A report and where it is from.
+
+    Attributes:
+        callback: None where there was none, it is no longer kept, or the caller may not see all of it.
+    """
+
+    report: ReportRecord
+    callback: CallbackSource | None
+
+
+class ReportReader:
+    """Reads stored reports."""
+
+    def __init__(self, database: Database, writer: Writer, audit: AuditLog) -> None:
+        self._database = database
+        self._writer = writer
+        self._audit = audit
+
+    async def page(self, wanted: ReportFilter, by: Actor, *, after: Place | None = None, limit: int = PAGE) -> Page:
+        """Read a page of the reports that match.
+
+        Raises:
+            Unavailable: The database cannot be reached.
+        """
+        await self._writer.drained()
+        page = await reports.page(self._database, wanted, after=after, limit=limit)
+        record_read(self._audit, by, page.reports)
+        return page
+
+    async def export(
+        self, wanted: ReportFilter, by: Actor, *, media_type: str, after: Place | None = None, limit: int | None = None
+    ) -> AsyncGenerator[list[ReportRecord], None]:
+        """Read all reports that match, in batches; the audit row is committed before the first one.
+
+        Raises:
+            Unavailable, Overloaded: The audit row cannot be committed.
+        """
+        await self._writer.drained()
+        named = (wanted.device_id, wanted.mdn and f"mdn:{wanted.mdn}", wanted.name and f"name:{wanted.name}")
+        device = next(filter(None, named), None)
+        await self._audit.commit(
+            by, "reports.export", "accepted", account=wanted.account, device=device, subject=media_type
+        )
+        return reports.export(self._database, wanted, after=after, limit=limit)
+
+    async def find(self, key: UUID, by: Actor, *, reach: Reach) -> ReportWithSource:
+        """Find one report within reach, with its source.
+
+        Raises:
+            NotFound: There is no such report.
+        """
+        await self._writer.drained()
+        report = await reports.find(self._database, key, reach=reach)
+        if report is None:
+            raise NotFound("There is no such report.")
+        source = None
+        # A callback may tell of other devices, too.
+        if report.callback_id is not None and reach.devices is None:
+            source = await self._source(report.callback_id, reach)
+        record_read(self._audit, by, [report], report_id=key.hex)
+        return ReportWithSource(report=report, callback=source)
+
+    async def _source(self, key: UUID, reach: Reach) -> CallbackSource | None:
+        async with self._database.session() as session:
+            row = await callbacks.find(session, key, reach)
+        return None if row is None else CallbackSource(id=row.id, received_at=row.received_at, body=row.body)
