@@ -16,6 +16,7 @@ from app.api.access import Access
 from app.api.gateway import Gateway
 from app.api.gauges import Gauges
 from app.api.webhook import Webhook
+from app.callbacks.archive import CallbackArchive
 from app.callbacks.ingest import Ingest
 from app.callbacks.replay import Replay
 from app.callbacks.tokens import CallbackTokens
@@ -160,6 +161,7 @@ async def build_use_cases(
         audit=audit,
         reports=ReportReader(database, writer, audit),
         positions=PositionReader(database, writer, audit),
+        callbacks=CallbackArchive(database, writer, audit, tokens),
         replay=Replay(database, writer, tokens),
         tokens=tokens,
         listeners=registry,

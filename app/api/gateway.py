@@ -11,6 +11,7 @@ from app.api.access import Access, check_scope
 from app.api.gauges import Gauges
 from app.api.report_streams import StreamSlots
 from app.api.webhook import Webhook
+from app.callbacks.archive import CallbackArchive
 from app.callbacks.replay import Replay
 from app.callbacks.tokens import CallbackTokens
 from app.devices.erase import Erase
@@ -46,6 +47,7 @@ class Gateway:
     audit: AuditLog
     reports: ReportReader
     positions: PositionReader
+    callbacks: CallbackArchive
     replay: Replay
     tokens: CallbackTokens
     listeners: ListenerRegistry

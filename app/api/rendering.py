@@ -1,5 +1,6 @@
 """Answers as they go over the wire: JSON or GeoJSON, camelCase, instants with `Z`."""
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -10,6 +11,8 @@ from starlette.responses import Response
 from app.api.answers import DeviceAnswer, LocatedAnswer, LocationAnswer
 from app.api.negotiation import preferred
 from app.api.problems import to_attempt
+from app.ids import public_id
+from app.listing import EntryT, Listing
 from app.locate import LocateResult
 from app.model import Device, Fix
 
@@ -27,6 +30,12 @@ def instant(at: datetime) -> str:
 def json_response(content: Any, status: int = 200, *, headers: dict[str, str] | None = None) -> Response:
     """Answer with JSON."""
     return Response(orjson.dumps(content), status, headers, "application/json")
+
+
+def listing_response(name: str, listing: Listing[EntryT], to_json: Callable[[EntryT], Mapping[str, Any]]) -> Response:
+    """Answer with a page of a list, under the list's name."""
+    following = None if listing.next is None else public_id(listing.next)
+    return json_response({name: [to_json(entry) for entry in listing.entries], "next": following})
 
 
 def wants(request: Request, media_type: str) -> bool:

@@ -2,20 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from app.callbacks.decoding import LARGEST_ON_LOOP, DecodingThread, decode
+from app.callbacks.decoding import DecodingThread, decode
 from app.callbacks.tokens import CallbackTokens
 from app.caller import EVERYTHING, Reach
 from app.content import legible
 from app.errors import GatewayError, NotFound
 from app.storage import callbacks
-from app.storage.callbacks import CallbackFilter
+from app.storage.callbacks import CallbackFilter, StoredCallback
 from app.storage.database import Database
 from app.storage.rows import NewCallback
-from app.storage.tables import CallbackRow
 from app.storage.writer import Entry, Unstorable, Writer
 
 _PAGE = 100
@@ -109,19 +107,7 @@ class Replay:
             found = await callbacks.count(session, wanted, _MOST_COUNTED)
         return found if found < _MOST_COUNTED else None
 
-    def device_in(self, rows: Sequence[CallbackRow]) -> str | None:
-        """Find the key of the one device that callbacks are about; None where it is not one, or would take long."""
-        if sum(len(row.body) for row in rows) > LARGEST_ON_LOOP:
-            return None
-        devices: set[str] = set()
-        for row in rows:
-            address = self._addresses.of_stored(row.provider, row.account, row.service)
-            with suppress(GatewayError):
-                reports = decode(address, legible(row.body, (), LARGEST_ON_LOOP), _to_callback(row)) if address else ()
-                devices.update(report.device for report in reports)
-        return devices.pop() if len(devices) == 1 else None
-
-    async def _replay(self, rows: Sequence[CallbackRow]) -> list[Replayed]:
+    async def _replay(self, rows: Sequence[StoredCallback]) -> list[Replayed]:
         # Together they share commits, as callbacks do that arrive together.
         replayed = await asyncio.gather(*map(self._store_reports, rows))
         async with self._database.session() as session:
@@ -131,13 +117,13 @@ class Replay:
                 await callbacks.settle(session, one.id, state=one.state, reason=one.reason)
         return replayed
 
-    async def _store_reports(self, row: CallbackRow) -> Replayed:
+    async def _store_reports(self, row: StoredCallback) -> Replayed:
         address = self._addresses.of_stored(row.provider, row.account, row.service)
         if address is None:
             return Replayed(id=row.id, state=row.state, reason=_NOT_READ)
         try:
             body = legible(row.body, (), _LARGEST)
-            reports = await self._thread.run(len(body), lambda: decode(address, body, _to_callback(row)))
+            reports = await self._thread.run(len(body), lambda: decode(address, body, to_new_callback(row)))
         except GatewayError as error:
             return Replayed(id=row.id, state="quarantined", reason=error.detail)
         try:
@@ -147,7 +133,8 @@ class Replay:
         return Replayed(id=row.id, state="stored", reports=len(reports))
 
 
-def _to_callback(row: CallbackRow) -> NewCallback:
+def to_new_callback(row: StoredCallback) -> NewCallback:
+    """Turn a stored callback into one on its way into the database, as its reader expects it."""
     return NewCallback(
         id=row.id.hex,
         received_at=row.received_at,

@@ -1,13 +1,12 @@
 """What callers read of the stored reports: `reader` for reports, `positions` for maps; each leaves an audit row."""
 
 from app.reports.positions import PositionReader
-from app.reports.reader import PAGE, CallbackSource, ReportReader, ReportWithSource
+from app.reports.reader import PAGE, ReportReader, ReportWithSource
 from app.storage.reports import Box, Holder, Page, Place, Positions, ReportFilter, ReportRecord
 
 __all__ = [
     "PAGE",
     "Box",
-    "CallbackSource",
     "Holder",
     "Page",
     "Place",

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from app.access import Actor, AuditLog
@@ -10,20 +9,12 @@ from app.caller import Reach
 from app.errors import NotFound
 from app.reports.audited import record_read
 from app.storage import callbacks, reports
+from app.storage.callbacks import StoredCallback
 from app.storage.database import Database
 from app.storage.reports import Page, Place, ReportFilter, ReportRecord
 from app.storage.writer import Writer
 
 PAGE = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallbackSource:
-    """The raw callback that a report came with."""
-
-    id: UUID
-    received_at: datetime
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +26,7 @@ class ReportWithSource:
     """
 
     report: ReportRecord
-    callback: CallbackSource | None
+    callback: StoredCallback | None
 
 
 class ReportReader:
@@ -86,11 +77,7 @@ class ReportReader:
         source = None
         # A callback may tell of other devices, too.
         if report.callback_id is not None and reach.devices is None:
-            source = await self._source(report.callback_id, reach)
+            async with self._database.session() as session:
+                source = await callbacks.find(session, report.callback_id, reach)
         record_read(self._audit, by, [report], report_id=key.hex)
         return ReportWithSource(report=report, callback=source)
-
-    async def _source(self, key: UUID, reach: Reach) -> CallbackSource | None:
-        async with self._database.session() as session:
-            row = await callbacks.find(session, key, reach)
-        return None if row is None else CallbackSource(id=row.id, received_at=row.received_at, body=row.body)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, any_, false, func, literal, select, text, tuple_, update
@@ -35,10 +36,29 @@ class CallbackFilter:
     reach: Reach = EVERYTHING
 
 
-async def page(session: AsyncSession, wanted: CallbackFilter, limit: int) -> Sequence[CallbackRow]:
+class StoredCallback(NamedTuple):
+    """A callback as it is stored; members are columns of `callbacks`."""
+
+    id: UUID
+    received_at: datetime
+    provider: str
+    account: str | None
+    service: str
+    state: str
+    signature: str
+    reason: str | None
+    flags: Sequence[str] | None
+    body: bytes
+
+
+_COLUMNS = [getattr(CallbackRow, name) for name in StoredCallback._fields]
+
+
+async def page(session: AsyncSession, wanted: CallbackFilter, limit: int) -> list[StoredCallback]:
     """List callbacks, newest first."""
-    query = select(CallbackRow).order_by(CallbackRow.received_at.desc(), CallbackRow.id.desc())
-    return (await session.scalars(query.where(*_matching(wanted)).limit(limit))).all()
+    query = select(*_COLUMNS).order_by(CallbackRow.received_at.desc(), CallbackRow.id.desc())
+    found = await session.execute(query.where(*_matching(wanted)).limit(limit))
+    return [StoredCallback._make(row) for row in found]
 
 
 async def count(session: AsyncSession, wanted: CallbackFilter, most: int) -> int:
@@ -63,11 +83,11 @@ def _matching(wanted: CallbackFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-async def find(session: AsyncSession, key: UUID, reach: Reach = EVERYTHING) -> CallbackRow | None:
+async def find(session: AsyncSession, key: UUID, reach: Reach = EVERYTHING) -> StoredCallback | None:
     """Find one callback within reach by its id, which leads to its partition."""
-    place = select(CallbackRow).where(CallbackRow.received_at == instant_of(key), CallbackRow.id == key)
-    found: CallbackRow | None = await session.scalar(place.where(*_within(reach)))
-    return found
+    query = select(*_COLUMNS).where(CallbackRow.received_at == instant_of(key), CallbackRow.id == key)
+    row = (await session.execute(query.where(*_within(reach)))).one_or_none()
+    return None if row is None else StoredCallback._make(row)
 
 
 def _within(reach: Reach) -> list[ColumnElement[bool]]:

@@ -1,7 +1,6 @@
 """What providers sent us: the raw callbacks, and replaying them."""
 
 import base64
-from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -13,9 +12,10 @@ from app.access.permissions import check_sees_all_devices
 from app.api import examples
 from app.api.access import actor_of, caller_of
 from app.api.gateway import check_still_asked, gateway_of
-from app.api.parameters import Cursor, Limit, Since, Until, id_of, next_of, place_of, refuse_unknown
-from app.api.rendering import instant, json_response
+from app.api.parameters import Cursor, Limit, Since, Until, id_of, place_of, refuse_unknown
+from app.api.rendering import instant, json_response, listing_response
 from app.api.schemas import operations as schemas
+from app.callbacks import CallbackFilter, StoredCallback
 from app.callbacks.replay import Replayed
 from app.caller import Reach
 from app.errors import (
@@ -30,9 +30,6 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.ids import public_id
-from app.storage import callbacks
-from app.storage.callbacks import CallbackFilter
-from app.storage.tables import CallbackRow
 
 router = APIRouter(tags=["callbacks"])
 
@@ -82,7 +79,6 @@ async def list_callbacks(
 ) -> Response:
     """List raw callbacks, byte for byte, with their state."""
     refuse_unknown(request, (*_FILTERS, "cursor", "limit"))
-    gateway = gateway_of(request)
     wanted = CallbackFilter(
         state=state,
         account=account,
@@ -93,12 +89,8 @@ async def list_callbacks(
         before=place_of(cursor),
         reach=_reach_of(request),
     )
-    await gateway.writer.drained()
-    async with gateway.database.session() as session:
-        rows = list(await callbacks.page(session, wanted, limit + 1))
-    _record_shown(request, rows[:limit])
-    written = [to_callback(row) for row in rows[:limit]]
-    return json_response({"callbacks": written, "next": next_of([row.id for row in rows], limit)})
+    found = await gateway_of(request).callbacks.page(wanted, actor_of(request), limit=limit)
+    return listing_response("callbacks", found, to_callback)
 
 
 @router.post(
@@ -155,30 +147,8 @@ async def replay_callbacks(
 )
 async def get_callback(id: Id, request: Request) -> Response:  # noqa: A002 -- the name in the path
     """Show a callback with its raw bytes."""
-    gateway = gateway_of(request)
     key, reach = id_of(id, "callback"), _reach_of(request)
-    await gateway.writer.drained()
-    async with gateway.database.session() as session:
-        row = await callbacks.find(session, key, reach)
-    if row is None:
-        raise NotFound("There is no such callback.")
-    _record_shown(request, [row])
-    return json_response(to_callback(row))
-
-
-def _record_shown(request: Request, shown: Sequence[CallbackRow]) -> None:
-    """Leave an audit row about raw callbacks that are shown, which hold positions."""
-    if shown:
-        accounts = {row.account for row in shown}
-        gateway = gateway_of(request)
-        gateway.audit.record(
-            actor_of(request),
-            "callbacks.read",
-            "shown",
-            account=shown[0].account if len(accounts) == 1 else None,
-            device=gateway.replay.device_in(shown),
-            subject=public_id(shown[0].id) if len(shown) == 1 else f"{len(shown)} callbacks",
-        )
+    return json_response(to_callback(await gateway_of(request).callbacks.find(key, actor_of(request), reach=reach)))
 
 
 @router.post(
@@ -226,7 +196,7 @@ async def receive_callback(provider: ProviderName, token: Token) -> Response:  #
     raise NotFound("There is no listener at this address.")
 
 
-def to_callback(row: CallbackRow) -> dict[str, Any]:
+def to_callback(row: StoredCallback) -> dict[str, Any]:
     """Write a callback; the body as text where it is UTF-8, else in base64."""
     written = {
         "id": public_id(row.id),
