@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from app.access import AuditLog, Authenticator, KeyStore, RateLimits
+from app.access import AuditLog, AuditTrail, Authenticator, KeyStore, RateLimits
 from app.api.access import Access
 from app.api.gateway import Gateway
 from app.api.gauges import Gauges
@@ -159,6 +159,7 @@ async def build_use_cases(
         rate_limits=RateLimits(database),
         keys=KeyStore(database, authenticator.forget),
         audit=audit,
+        audit_trail=AuditTrail(database, writer),
         reports=ReportReader(database, writer, audit),
         positions=PositionReader(database, writer, audit),
         callbacks=CallbackArchive(database, writer, audit, tokens),

@@ -1,4 +1,4 @@
-"""The audit log: every row of the audit trail is written through it, but for changes of keys, which commit their own.
+"""The audit trail: reading it, and the log through which its rows are written; changes of keys commit their own.
 
 Rows go through the shared commit of the writer, so that one costs no round trip of its own.
 """
@@ -11,8 +11,11 @@ from typing import Unpack
 import structlog
 
 from app.errors import GatewayError, Overloaded, Unavailable
+from app.listing import Listing
 from app.observability import metrics
-from app.storage.audit import About, Action, Actor, NewAudit, new_row
+from app.storage import audit
+from app.storage.audit import About, Action, Actor, AuditFilter, AuditRecord, NewAudit, new_row
+from app.storage.database import Database
 from app.storage.writer import Entry, Writer
 
 log = structlog.get_logger()
@@ -74,6 +77,20 @@ class AuditLog:
                 await self._writer.submit(Entry(audit=(row,)))
             except (Overloaded, Unavailable) as error:
                 _miss(row, error)
+
+
+class AuditTrail:
+    """Reads audit rows."""
+
+    def __init__(self, database: Database, writer: Writer) -> None:
+        self._database = database
+        self._writer = writer
+
+    async def page(self, wanted: AuditFilter, *, limit: int) -> Listing[AuditRecord]:
+        """List the rows that match, newest first."""
+        await self._writer.drained()
+        async with self._database.session() as session:
+            return Listing.of(await audit.page(session, wanted, limit + 1), limit)
 
 
 def _miss(row: NewAudit, error: Overloaded | Unavailable) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import ClientDisconnect, Request
 
-from app.access import AuditLog, Authenticator, KeyStore, RateLimits
+from app.access import AuditLog, AuditTrail, Authenticator, KeyStore, RateLimits
 from app.api.access import Access, check_scope
 from app.api.gauges import Gauges
 from app.api.report_streams import StreamSlots
@@ -45,6 +45,7 @@ class Gateway:
     rate_limits: RateLimits
     keys: KeyStore
     audit: AuditLog
+    audit_trail: AuditTrail
     reports: ReportReader
     positions: PositionReader
     callbacks: CallbackArchive

@@ -1,10 +1,9 @@
 """The audit trail: who did what, when, to which device, and what came of it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import time_ns
-from typing import Literal, TypedDict, Unpack
+from typing import Literal, NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
 import msgspec
@@ -104,6 +103,27 @@ async def add(session: AsyncSession, row: NewAudit) -> None:
     await session.execute(insert(AuditRow).values(**values | ids))
 
 
+class AuditRecord(NamedTuple):
+    """An audit row as it is stored; members are columns of `audit`, see `NewAudit`."""
+
+    id: UUID
+    at: datetime
+    key_id: str
+    request_id: str
+    action: str
+    outcome: str
+    account: str | None
+    device: str | None
+    provider: str | None
+    billed: bool | None
+    report_id: UUID | None
+    session_id: UUID | None
+    subject: str | None
+
+
+_COLUMNS = [getattr(AuditRow, name) for name in AuditRecord._fields]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFilter:
     """Which rows are wanted; None does not restrict.
@@ -124,9 +144,9 @@ class AuditFilter:
     before: UUID | None = None
 
 
-async def page(session: AsyncSession, wanted: AuditFilter, limit: int) -> Sequence[AuditRow]:
+async def page(session: AsyncSession, wanted: AuditFilter, limit: int) -> list[AuditRecord]:
     """List rows, newest first."""
-    query = select(AuditRow).order_by(AuditRow.at.desc(), AuditRow.id.desc()).limit(limit)
+    query = select(*_COLUMNS).order_by(AuditRow.at.desc(), AuditRow.id.desc()).limit(limit)
     for column in ("key_id", "account", "action"):
         value = getattr(wanted, column)
         if value is not None:
@@ -141,7 +161,7 @@ async def page(session: AsyncSession, wanted: AuditFilter, limit: int) -> Sequen
         query = query.where(AuditRow.at < wanted.until)
     if wanted.before is not None:
         query = query.where(tuple_(AuditRow.at, AuditRow.id) < tuple_(instant_of(wanted.before), wanted.before))
-    return (await session.scalars(query)).all()
+    return [AuditRecord._make(row) for row in await session.execute(query)]
 
 
 async def _keys_of(session: AsyncSession, device: str) -> list[str]:

@@ -7,17 +7,15 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.access import Action, AuditFilter, AuditRecord
 from app.api import examples
 from app.api.gateway import gateway_of
-from app.api.parameters import Cursor, Limit, Since, Until, next_of, place_of, refuse_unknown
-from app.api.rendering import instant, json_response
+from app.api.parameters import Cursor, Limit, Since, Until, place_of, refuse_unknown
+from app.api.rendering import instant, listing_response
 from app.api.report_parameters import Account
 from app.api.schemas.base import Schema
 from app.errors import InvalidArgument
 from app.ids import public_id
-from app.storage import audit
-from app.storage.audit import Action, AuditFilter
-from app.storage.tables import AuditRow
 
 router = APIRouter(tags=["audit"])
 
@@ -93,15 +91,11 @@ async def list_audit(
         until=until,
         before=place_of(cursor),
     )
-    gateway = gateway_of(request)
-    await gateway.writer.drained()
-    async with gateway.database.session() as session:
-        rows = await audit.page(session, wanted, limit + 1)
-    written = [to_entry(row) for row in rows[:limit]]
-    return json_response({"entries": written, "next": next_of([row.id for row in rows], limit)})
+    found = await gateway_of(request).audit_trail.page(wanted, limit=limit)
+    return listing_response("entries", found, to_entry)
 
 
-def to_entry(row: AuditRow) -> dict[str, Any]:
+def to_entry(row: AuditRecord) -> dict[str, Any]:
     """Write an audit row."""
     return {
         "id": public_id(row.id),
