@@ -86,7 +86,7 @@ class GatewayApp(FastAPI):
 
     def stop_being_ready(self) -> None:
         """Let `/readyz` say from now on that no new work should be sent here, because the server is about to stop."""
-        self.state.gateway.stopping.set()
+        self.state.gateway.readiness.stop()
 
 
 def create_app(

@@ -14,7 +14,6 @@ import httpx
 from app.access import AuditLog, AuditTrail, Authenticator, KeyStore, RateLimits
 from app.api.access import Access
 from app.api.gateway import Gateway
-from app.api.gauges import Gauges
 from app.api.webhook import Webhook
 from app.callbacks.archive import CallbackArchive
 from app.callbacks.ingest import Ingest
@@ -23,6 +22,7 @@ from app.callbacks.tokens import CallbackTokens
 from app.devices.erase import Erase
 from app.embedded_postgres import EmbeddedPostgres
 from app.errors import Unavailable
+from app.health import Gauges, Readiness
 from app.listeners import ListenerRegistry, ListenerTest, ListenerUrls
 from app.locate import Locate
 from app.observability import metrics
@@ -168,7 +168,8 @@ async def build_use_cases(
         listeners=registry,
         listener_test=ListenerTest(providers, database, tokens, registry, urls=urls),
         erase=Erase(database, writer, periodic, locate),
-        gauges=Gauges(database, providers),
+        gauges=Gauges(database, providers, periodic.clock),
+        readiness=Readiness(database, writer),
         webhook=webhook,
         recorder=recorder,
     )

@@ -1,6 +1,5 @@
 """What the routes work with: one object, made in `wiring`, found through the application."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -8,13 +7,13 @@ from starlette.requests import ClientDisconnect, Request
 
 from app.access import AuditLog, AuditTrail, Authenticator, KeyStore, RateLimits
 from app.api.access import Access, check_scope
-from app.api.gauges import Gauges
 from app.api.report_streams import StreamSlots
 from app.api.webhook import Webhook
 from app.callbacks.archive import CallbackArchive
 from app.callbacks.replay import Replay
 from app.callbacks.tokens import CallbackTokens
 from app.devices.erase import Erase
+from app.health import Gauges, Readiness
 from app.listeners import ListenerRegistry, ListenerTest
 from app.locate import Locate
 from app.observability.tracing import Recorder
@@ -28,11 +27,7 @@ from app.storage.writer import Writer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """The wired gateway, as long as the application runs.
-
-    Attributes:
-        stopping: Set when the server is about to stop, so that no new work should be sent here.
-    """
+    """The wired gateway, as long as the application runs."""
 
     settings: Settings
     providers: Sequence[Provider]
@@ -55,10 +50,10 @@ class Gateway:
     listener_test: ListenerTest
     erase: Erase
     gauges: Gauges
+    readiness: Readiness
     webhook: Webhook
     recorder: Recorder | None = None
     streams: StreamSlots = field(default_factory=StreamSlots)
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def gateway_of(request: Request) -> Gateway:

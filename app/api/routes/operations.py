@@ -16,12 +16,8 @@ from app.errors import InvalidArgument, NotFound, Unavailable
 from app.listeners import Listener
 from app.observability.metrics import exposition
 from app.provider import Provider
-from app.storage.database import NOT_MIGRATED, in_recovery
-from app.storage.migrate import is_current
 
 router = APIRouter(tags=["operations"])
-
-_LONGEST_WAIT_S = 10.0
 
 
 @router.get("/healthz", summary="Liveness", response_description="The process is up")
@@ -41,17 +37,7 @@ async def readyz(request: Request) -> Response:
 
     A stopping process is not ready while it still serves, so that load balancers take it out.
     """
-    gateway = gateway_of(request)
-    if gateway.stopping.is_set():
-        raise Unavailable("The gateway is stopping.", retry_after_s=5)
-    if gateway.writer.oldest_wait_s() > _LONGEST_WAIT_S:
-        raise Unavailable("Callbacks wait too long for the database to store them.", retry_after_s=5)
-    async with gateway.database.session() as session:
-        if await in_recovery(session):
-            raise Unavailable("The database server is a standby.", retry_after_s=5)
-        migrated = await is_current(await session.connection())
-    if not migrated:
-        raise Unavailable(NOT_MIGRATED)
+    await gateway_of(request).readiness.check()
     return json_response({"status": "ready"})
 
 
@@ -67,8 +53,7 @@ async def metrics(request: Request) -> Response:
 
     They cover all processes of this server (`GATEWAY_WORKERS`), and some are read from the database.
     """
-    gateway = gateway_of(request)
-    await gateway.gauges.measure(gateway.periodic.clock())
+    await gateway_of(request).gauges.measure()
     return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,8 +1,8 @@
-"""Figures that are looked up when somebody asks for the metrics: pools, tokens, and what the database holds."""
+"""Figures that are looked up when the metrics are requested: pools, tokens, and what the database holds."""
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy.pool import QueuePool
 
@@ -18,14 +18,16 @@ _LOOK_FOR_S = 5
 
 
 class Gauges:
-    """Sets the gauges; the database is looked at every 15 seconds at most, however often somebody asks."""
+    """Sets the gauges; the database is queried every 15 seconds at most, however often the metrics are requested."""
 
-    def __init__(self, database: Database, providers: Sequence[Provider]) -> None:
+    def __init__(self, database: Database, providers: Sequence[Provider], clock: Callable[[], SessionClock]) -> None:
+        """Watch a database and some providers; `clock` returns what the counts of sessions depend on."""
         self._database = database
         self._providers = providers
+        self._clock = clock
         self._looked_at = -float("inf")
 
-    async def measure(self, clock: SessionClock) -> None:
+    async def measure(self) -> None:
         """Bring all gauges up to date; those of the database stay as they are while it is away."""
         await self.measure_process()
         if time.monotonic() - self._looked_at < _LOOK_EVERY_S:
@@ -33,7 +35,7 @@ class Gauges:
         self._looked_at = time.monotonic()
         try:
             async with asyncio.timeout(_LOOK_FOR_S):
-                await self._look(clock)
+                await self._look()
         except (Unavailable, TimeoutError):
             metrics.DATABASE_UP.set(0)
         else:
@@ -51,11 +53,11 @@ class Gauges:
             if health.token_age_s is not None:
                 metrics.TOKEN_AGE.labels(provider.name).set(health.token_age_s)
 
-    async def _look(self, clock: SessionClock) -> None:
+    async def _look(self) -> None:
         async with self._database.session() as session:
             states = await session_views.count_by_state(session)
             failed_stops = await session_views.failed_stops_of_open(session)
-            missing = await session_views.missing_of_open(session, clock)
+            missing = await session_views.missing_of_open(session, self._clock())
             quarantined = await callbacks.count_quarantined(session)
         for state in metrics.SESSION_STATES:
             metrics.SESSIONS.labels(state).set(states.get(state, 0))
