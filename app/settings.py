@@ -126,6 +126,10 @@ class Settings(BaseSettings):
     database_pool: Annotated[int, Field(ge=1, le=200)] = Field(
         default=10, description="database connections per process, beside the callback writer's own"
     )
+    delivery_allow: Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode] = Field(
+        default=(),
+        description="networks that events may be delivered to although they are private, over http too; commas between",
+    )
     retention_days: Annotated[int | None, Field(ge=0, le=36_500)] = Field(
         default=None,
         description="days that data is kept, where its kind has no number of its own; unset or 0: for good",
@@ -184,6 +188,16 @@ class Settings(BaseSettings):
     @classmethod
     def _has_no_trailing_slash(cls, value: str | None) -> str | None:
         return value.rstrip("/") if value else None
+
+    @field_validator("delivery_allow", mode="before")
+    @classmethod
+    def _to_networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
+        except ValueError:
+            raise ValueError("each must be a network such as 10.20.0.0/16, or a single address") from None
 
     @field_validator("listener_urls", mode="before")
     @classmethod

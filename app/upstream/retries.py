@@ -38,19 +38,21 @@ async def within(deadline: Deadline, provider: ProviderName, *, limit_s: float |
         raise late from error
 
 
-def retry_after_s(response: httpx.Response, *, now: datetime | None = None) -> float | None:
+def retry_after_s(
+    response: httpx.Response, *, now: datetime | None = None, longest_s: float = _LONGEST_RETRY_AFTER_S
+) -> float | None:
     """Read `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3); None when absent or unreadable.
 
-    Never more than an hour, whatever it says.
+    Never more than `longest_s`, by default an hour, whatever it says.
     """
     value = response.headers.get("retry-after", "").strip()
     if value.isdecimal():
-        return min(float(value), _LONGEST_RETRY_AFTER_S)
+        return min(float(value), longest_s)
     try:
         then = email.utils.parsedate_to_datetime(value).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    return min(max(0.0, (then - (now or datetime.now(UTC))).total_seconds()), _LONGEST_RETRY_AFTER_S)
+    return min(max(0.0, (then - (now or datetime.now(UTC))).total_seconds()), longest_s)
 
 
 def was_declined(response: httpx.Response) -> bool:
