@@ -13,7 +13,7 @@ import structlog
 from app.errors import GatewayError, Overloaded, Unavailable
 from app.listing import Listing
 from app.observability import metrics
-from app.storage import audit
+from app.storage import audit_pages
 from app.storage.audit import About, Action, Actor, AuditFilter, AuditRecord, NewAudit, new_row
 from app.storage.database import Database
 from app.storage.writer import Entry, Writer
@@ -89,8 +89,7 @@ class AuditTrail:
     async def page(self, wanted: AuditFilter, *, limit: int) -> Listing[AuditRecord]:
         """List the rows that match, newest first."""
         await self._writer.drained()
-        async with self._database.session() as session:
-            return Listing.of(await audit.page(session, wanted, limit + 1), limit)
+        return Listing.of(await audit_pages.page(self._database, wanted, limit + 1), limit)
 
 
 def _miss(row: NewAudit, error: Overloaded | Unavailable) -> None:

@@ -115,10 +115,3 @@ async def learn(session: AsyncSession, account: str, devices: Sequence[Device], 
             where=AliasRow.learned_at < learned.excluded.learned_at,
         )
     )
-
-
-async def keys_of(session: AsyncSession, identifier: str) -> list[str]:
-    """List every device key under which reports of an identifier or MDN may stand."""
-    mdns = await session.scalars(select(AliasRow.mdn).where(AliasRow.device == identifier))
-    devices = await session.scalars(select(AliasRow.device).where(AliasRow.mdn == identifier))
-    return [identifier, f"mdn:{identifier}", *devices, *(f"mdn:{mdn}" for mdn in mdns)]

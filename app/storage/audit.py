@@ -7,13 +7,11 @@ from typing import Literal, NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import insert, or_, select, tuple_
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.identifiers import readings
-from app.ids import from_milliseconds, instant_of, new_digits
-from app.storage import aliases
-from app.storage.tables import AuditRow, SessionDeviceRow
+from app.ids import from_milliseconds, new_digits
+from app.storage.tables import AuditRow
 
 Action = Literal[
     "locate",
@@ -121,9 +119,6 @@ class AuditRecord(NamedTuple):
     subject: str | None
 
 
-_COLUMNS = [getattr(AuditRow, name) for name in AuditRecord._fields]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFilter:
     """Which rows are wanted; None does not restrict.
@@ -142,33 +137,3 @@ class AuditFilter:
     since: datetime | None = None
     until: datetime | None = None
     before: UUID | None = None
-
-
-async def page(session: AsyncSession, wanted: AuditFilter, limit: int) -> list[AuditRecord]:
-    """List rows, newest first."""
-    query = select(*_COLUMNS).order_by(AuditRow.at.desc(), AuditRow.id.desc()).limit(limit)
-    for column in ("key_id", "account", "action"):
-        value = getattr(wanted, column)
-        if value is not None:
-            query = query.where(getattr(AuditRow, column) == value)
-    if wanted.device is not None:
-        keys = await _keys_of(session, wanted.device)
-        sessions = select(SessionDeviceRow.session_id).where(SessionDeviceRow.device.in_(keys))
-        query = query.where(or_(AuditRow.device.in_(keys), AuditRow.session_id.in_(sessions)))
-    if wanted.since is not None:
-        query = query.where(AuditRow.at >= wanted.since)
-    if wanted.until is not None:
-        query = query.where(AuditRow.at < wanted.until)
-    if wanted.before is not None:
-        query = query.where(tuple_(AuditRow.at, AuditRow.id) < tuple_(instant_of(wanted.before), wanted.before))
-    return [AuditRecord._make(row) for row in await session.execute(query)]
-
-
-async def _keys_of(session: AsyncSession, device: str) -> list[str]:
-    """List every device key that a text can mean; what stands there for an erased device is one, too."""
-    known = readings(device)
-    keys = [device, f"name:{known.name}"]
-    for identifier in (*known.ids, known.mdn):
-        if identifier is not None:
-            keys += await aliases.keys_of(session, identifier)
-    return keys

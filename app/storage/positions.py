@@ -15,7 +15,7 @@ class Wanted:
     """Whose latest fix is asked for.
 
     Attributes:
-        keys: Device keys under which the device may stand, see `aliases.keys_of`.
+        keys: Device keys under which the device may stand.
         since: Only fixes at or after this instant.
         accounts: Only fixes obtained for these accounts; empty text stands for none.
         provider: Only fixes of this provider.

@@ -234,7 +234,7 @@ class SessionDeviceRow(Base):
     __table_args__ = ({"postgresql_with": {"fillfactor": "60"}},)
 
     session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True)
-    device: Mapped[str] = mapped_column(primary_key=True)
+    device: Mapped[str] = mapped_column(primary_key=True, index=True)
     mdn: Mapped[str | None]
     received: Mapped[int] = mapped_column(server_default=text("0"))
     failed: Mapped[int] = mapped_column(server_default=text("0"))
@@ -358,6 +358,7 @@ class AuditRow(Base):
     __table_args__ = (
         Index("ix_audit_device", "device", "at", "id", postgresql_where=text("device IS NOT NULL")),
         Index("ix_audit_key", "key_id", "at", "id"),
+        Index("ix_audit_session", "session_id", "at", "id", postgresql_where=text("session_id IS NOT NULL")),
         {"postgresql_partition_by": "RANGE (at)"},
     )
 

@@ -109,16 +109,6 @@ async def test_no_device_is_completed_beyond_a_keys_reach(session: AsyncSession)
     assert await known(session, device(mdn=MDN), reach=narrow) == [(None, MDN)]
 
 
-async def test_every_key_of_a_device_is_named(session: AsyncSession) -> None:
-    await learn(session, (IMEI, MDN), (IMEI, OTHER_MDN))
-
-    by_identifier = await aliases.keys_of(session, IMEI)
-    by_number = await aliases.keys_of(session, OTHER_MDN)
-
-    assert set(by_identifier) >= {IMEI, f"mdn:{MDN}", f"mdn:{OTHER_MDN}"}
-    assert set(by_number) >= {IMEI, f"mdn:{OTHER_MDN}"}
-
-
 async def test_a_pair_that_comes_back_after_another_is_written_again(database: Database) -> None:
     async with Writer(database.connect).running() as writer:
         for at, imei in ((0, IMEI), (1, OTHER_IMEI), (2, IMEI)):
