@@ -7,7 +7,7 @@ import pydantic
 from starlette.requests import Request
 
 from app.errors import FieldError, InvalidArgument
-from app.storage.idempotency import Key
+from app.periodic import Key
 
 HEADER = "Idempotency-Key"
 

@@ -9,8 +9,7 @@ from app.api.rendering import instant
 from app.api.report_rendering import to_report
 from app.errors import GatewayError
 from app.ids import public_id
-from app.periodic import StopFailure, Stopped, StoredAnswer
-from app.storage.session_views import DeviceView, SessionView
+from app.periodic import DeviceView, SessionView, StopFailure, Stopped, StoredAnswer
 
 
 class SessionAnswerWriter:
@@ -21,7 +20,7 @@ class SessionAnswerWriter:
 
     def accepted(self, session: SessionView) -> StoredAnswer:
         """Write 202 with the session."""
-        return StoredAnswer(status=202, body=orjson.dumps(to_session(session)), session_id=session.row.id)
+        return StoredAnswer(status=202, body=orjson.dumps(to_session(session)), session_id=session.id)
 
     def refused(self, error: GatewayError) -> StoredAnswer:
         """Write the problem."""
@@ -30,7 +29,7 @@ class SessionAnswerWriter:
     def doubtful(self, error: GatewayError, session: SessionView) -> StoredAnswer:
         """Write the problem with the session, so that the caller can follow it."""
         problem = to_problem(error, self._request_id) | {"session": to_session(session)}
-        return StoredAnswer(status=status_of(error), body=orjson.dumps(problem), session_id=session.row.id)
+        return StoredAnswer(status=status_of(error), body=orjson.dumps(problem), session_id=session.id)
 
 
 def to_session(view: SessionView) -> dict[str, Any]:

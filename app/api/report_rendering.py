@@ -6,15 +6,12 @@ from typing import Any
 from app.api.rendering import instant
 from app.ids import public_id
 from app.reports import ReportRecord
-from app.storage.tables import ReportRow
-
-AnyReport = ReportRecord | ReportRow
 
 _session_id = lru_cache(maxsize=1024)(public_id)
 """Writing an id takes a quarter of the time of a report, and most reports of a page are of one session."""
 
 
-def to_report(row: AnyReport) -> dict[str, Any]:
+def to_report(row: ReportRecord) -> dict[str, Any]:
     """Write a report as it stands in lists."""
     return {
         "id": public_id(row.id),
@@ -34,12 +31,12 @@ def to_report(row: AnyReport) -> dict[str, Any]:
     }
 
 
-def _device(row: AnyReport) -> dict[str, str]:
+def _device(row: ReportRecord) -> dict[str, str]:
     written = {row.device_kind or "": row.device, "mdn": row.mdn, "name": row.name}
     return {name: value for name, value in written.items() if name and value is not None}
 
 
-def _location(row: AnyReport) -> dict[str, Any] | None:
+def _location(row: ReportRecord) -> dict[str, Any] | None:
     if row.status != "located":
         return None
     return {
@@ -54,7 +51,7 @@ def _location(row: AnyReport) -> dict[str, Any] | None:
     }
 
 
-def _error(row: AnyReport) -> dict[str, Any] | None:
+def _error(row: ReportRecord) -> dict[str, Any] | None:
     if row.error_type is None and row.error_info is None and row.status != "failed":
         return None
     return {
@@ -95,7 +92,7 @@ FLAT_MEMBERS = (
 """The columns of CSV in their order; new ones are added at the end."""
 
 
-def to_flat(row: AnyReport) -> dict[str, Any]:
+def to_flat(row: ReportRecord) -> dict[str, Any]:
     """Write a report on one level, with the same members whatever it says."""
     report = to_report(row)
     flat = dict.fromkeys(FLAT_MEMBERS)
@@ -107,7 +104,7 @@ def to_flat(row: AnyReport) -> dict[str, Any]:
     return flat
 
 
-def to_report_feature(row: AnyReport) -> dict[str, Any]:
+def to_report_feature(row: ReportRecord) -> dict[str, Any]:
     """Write a report as a GeoJSON Feature with flat properties; without a fix it has no geometry."""
     properties = to_flat(row)
     longitude, latitude = properties.pop("longitude"), properties.pop("latitude")

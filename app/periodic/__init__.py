@@ -1,8 +1,21 @@
 """Periodic location: starting, watching and stopping sessions, and giving early reports to theirs."""
 
 from app.periodic.answers import AnswerWriter, StoredAnswer
-from app.periodic.sessions import Periodic
+from app.periodic.sessions import Periodic, SessionDevices
 from app.periodic.stop import StopFailure, Stopped
 from app.periodic.unclaimed import UnclaimedTransactions
+from app.storage.idempotency import Key
+from app.storage.session_views import DeviceView, SessionView
 
-__all__ = ["AnswerWriter", "Periodic", "StopFailure", "Stopped", "StoredAnswer", "UnclaimedTransactions"]
+__all__ = [
+    "AnswerWriter",
+    "DeviceView",
+    "Key",
+    "Periodic",
+    "SessionDevices",
+    "SessionView",
+    "StopFailure",
+    "Stopped",
+    "StoredAnswer",
+    "UnclaimedTransactions",
+]

@@ -14,7 +14,7 @@ from app.periodic.context import SessionContext
 from app.provider import Tracker
 from app.storage import aliases, claims, idempotency, session_views, sessions
 from app.storage.idempotency import Key
-from app.storage.session_views import Counts, SessionView
+from app.storage.session_views import SessionView
 from app.storage.tables import SessionRow
 
 _RECORDING_S = 600
@@ -105,7 +105,7 @@ class SessionLedger:
     async def _view(self, db: AsyncSession, intent: Intent) -> SessionView:
         clock = self._parts.clock()
         await sessions.advance(db, clock, [intent.row.id])
-        return await session_views.view(db, intent.row.id, clock) or SessionView(row=intent.row, counts=Counts())
+        return await session_views.view(db, intent.row.id, clock) or SessionView.of(intent.row)
 
 
 def is_passing(error: GatewayError) -> bool:

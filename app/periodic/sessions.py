@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from app.access import Actor, AuditLog, meter_for
 from app.access.permissions import check_plan
 from app.caller import ANYONE, EVERYTHING, Caller, Reach
 from app.errors import NotFound
+from app.listing import Listing
 from app.model import AccountName, PeriodicPlan
 from app.periodic.answers import AnswerWriter, StoredAnswer, to_audited
 from app.periodic.claim import SessionClaims
@@ -31,6 +33,18 @@ from app.worker import Background, Job
 
 _LAST_TASKS_S = 20
 _NO_SESSION = "There is no session with this id or transaction id."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionDevices:
+    """A page of the devices of a session.
+
+    Attributes:
+        next: The last device, after which the next page begins; None on the last page.
+    """
+
+    devices: Sequence[DeviceView]
+    next: str | None
 
 
 class Periodic:
@@ -160,19 +174,20 @@ class Periodic:
 
     async def page(
         self, *, state: str | None, account: str | None, before: UUID | None, limit: int, reach: Reach = EVERYTHING
-    ) -> list[SessionView]:
+    ) -> Listing[SessionView]:
         """Show sessions, newest first."""
         await self._writer.drained()
         clock = self._parts.clock()
         async with self._parts.database.session() as db:
             await sessions.advance(db, clock)
-            return await session_views.page(
-                db, clock, state=state, account=account, before=before, limit=limit, reach=reach
+            found = await session_views.page(
+                db, clock, state=state, account=account, before=before, limit=limit + 1, reach=reach
             )
+        return Listing.of(found, limit)
 
     async def devices(
-        self, reference: str, *, after: str | None, limit: int, reach: Reach = EVERYTHING
-    ) -> list[DeviceView]:
+        self, reference: str, *, after: str | None, limit: int, caller: Caller = ANYONE, request_id: str = ""
+    ) -> SessionDevices:
         """Show the devices of a session, in the order of their IMEIs.
 
         Raises:
@@ -181,11 +196,28 @@ class Periodic:
         await self._writer.drained()
         clock = self._parts.clock()
         async with self._parts.database.session() as db:
-            key = await sessions.id_of(db, reference, reach)
+            key = await sessions.id_of(db, reference, caller.reach)
             if key is None:
                 raise NotFound(_NO_SESSION)
             await sessions.advance(db, clock, [key])
-            return await session_views.devices(db, key, clock, after=after, limit=limit)
+            found = await session_views.devices(db, key, clock, after=after, limit=limit + 1)
+        shown = found[:limit]
+        self._record_shown(shown, _actor(caller, request_id))
+        return SessionDevices(devices=shown, next=shown[-1].row.device if len(found) > limit else None)
+
+    def _record_shown(self, shown: Sequence[DeviceView], by: Actor) -> None:
+        """Leave an audit row about the last fixes that are shown; its devices are found by the session."""
+        located = [view for view in shown if view.last is not None]
+        if located:
+            self._audit.record(
+                by,
+                "reports.read",
+                "shown",
+                account=located[0].last.account if located[0].last else None,
+                device=located[0].row.device if len(located) == 1 else None,
+                session_id=located[0].row.session_id.hex,
+                subject=f"{len(located)} reports of {len(located)} devices",
+            )
 
     def clock(self) -> SessionClock:
         """Give what states and counts depend on, as of now."""

@@ -31,7 +31,7 @@ from app.periodic.ledger import Accepted, Intent, SessionLedger
 from app.provider import Provider
 from app.storage import aliases, idempotency, session_views, sessions
 from app.storage.idempotency import Key
-from app.storage.session_views import Counts, SessionView
+from app.storage.session_views import SessionView
 from app.storage.tables import IdempotencyRow, SessionRow
 from app.storage.writer import AliasPair, Entry, Writer
 from app.worker import Background
@@ -186,13 +186,12 @@ class SessionStart:
     ) -> StoredAnswer | GatewayError:
         """Tell what is known while the database is away; the recording goes on in the background."""
         log.warning("outcome of a start waits for the database", error=type(cause).__name__)
-        view = SessionView(row=intent.row, counts=Counts())
         if isinstance(outcome, Accepted):
             sessions.mark_active(intent.row, outcome.transaction_id, outcome.at)
-            return intent.words.accepted(view)
+            return intent.words.accepted(SessionView.of(intent.row))
         if isinstance(outcome, OutcomeUnknown):
             intent.row.state = "unknown"
-            return intent.words.doubtful(outcome, view)
+            return intent.words.doubtful(outcome, SessionView.of(intent.row))
         return outcome
 
 

@@ -9,6 +9,8 @@ from sqlalchemy.orm import aliased
 
 from app.caller import EVERYTHING, Reach
 from app.storage.reach import sessions_within
+from app.storage.reports.records import ReportRecord
+from app.storage.session_records import SessionDeviceRecord, SessionRecord
 from app.storage.sessions import SessionClock, grace_s
 from app.storage.tables import ReportRow, SessionDeviceRow, SessionRow
 
@@ -30,12 +32,25 @@ class Counts:
     ended: int = 0
 
 
+NONE_YET = Counts()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionView:
     """A session and how it stands."""
 
-    row: SessionRow
+    row: SessionRecord
     counts: Counts
+
+    @property
+    def id(self) -> UUID:
+        """The session's id."""
+        return self.row.id
+
+    @classmethod
+    def of(cls, row: SessionRow, counts: Counts = NONE_YET) -> "SessionView":
+        """Describe a session by its row; without counts, it is one that has just been requested."""
+        return cls(row=SessionRecord.of(row), counts=counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +63,11 @@ class DeviceView:
         last_error: Its latest report of a failure.
     """
 
-    row: SessionDeviceRow
+    row: SessionDeviceRecord
     state: str
     counts: Counts
-    last: ReportRow | None
-    last_error: ReportRow | None
+    last: ReportRecord | None
+    last_error: ReportRecord | None
 
 
 async def view(db: AsyncSession, key: UUID, clock: SessionClock) -> SessionView | None:
@@ -105,10 +120,10 @@ async def devices(
         wanted = wanted.where(SessionDeviceRow.device > after)
     return [
         DeviceView(
-            row=device,
+            row=SessionDeviceRecord.of(device),
             state=_device_state(device, state),
-            last=report,
-            last_error=error,
+            last=None if report is None else ReportRecord.of(report),
+            last_error=None if error is None else ReportRecord.of(error),
             counts=Counts(received=device.received, failed=device.failed, due=due, missing=missing, ended=ended),
         )
         for device, state, report, error, due, missing, ended in await db.execute(wanted)
@@ -146,11 +161,9 @@ async def _views(db: AsyncSession, wanted: Select[UUID], clock: SessionClock) ->
         .execution_options(populate_existing=True)
     )
     return [
-        SessionView(
-            row=row,
-            counts=Counts(
-                received=int(received), failed=int(failed), due=int(due), missing=int(missing), ended=int(ended)
-            ),
+        SessionView.of(
+            row,
+            Counts(received=int(received), failed=int(failed), due=int(due), missing=int(missing), ended=int(ended)),
         )
         for row, received, failed, due, missing, ended in rows
     ]

@@ -77,7 +77,7 @@ async def test_early_reports_teach_the_session_its_mdns(stage: Stage) -> None:
 
     session = await stage.start(plan(1, with_mdn=False))
 
-    (device,) = await stage.periodic.devices(session["id"], after=None, limit=10)
+    (device,) = (await stage.periodic.devices(session["id"], after=None, limit=10)).devices
     assert device.row.mdn == MDNS[0]
 
 
@@ -119,7 +119,7 @@ async def test_a_session_left_behind_is_adopted_when_its_call_cannot_last_any_lo
 
     await stage.report("t-7")
     await stage.settle()
-    too_early = await stage.periodic.page(state=None, account=None, before=None, limit=10)
+    too_early = (await stage.periodic.page(state=None, account=None, before=None, limit=10)).entries
     stage.clock.forward(seconds=41)
     await stage.report("t-7", number=1)
     await stage.settle()

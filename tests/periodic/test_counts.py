@@ -95,7 +95,7 @@ async def test_devices_tell_their_counts_and_their_last_fix(stage: Stage) -> Non
     await stage.report("start-1", 1, number=1)
     await stage.report("start-1", 1, number=0, at=stage.clock.at.replace(hour=11))
 
-    silent, talking = await stage.periodic.devices(session["id"], after=None, limit=10)
+    silent, talking = (await stage.periodic.devices(session["id"], after=None, limit=10)).devices
 
     assert (silent.row.device, silent.last, silent.counts.missing) == (IMEIS[0], None, 2)
     assert (talking.counts.received, talking.counts.due, talking.counts.missing) == (2, 2, 0)
@@ -131,7 +131,7 @@ async def test_a_fix_that_may_not_be_believed_counts_and_is_nobodys_last(stage: 
     if first == "known":
         await stage.report("start-1", flags=("time_unreadable",))
 
-    [device] = await stage.periodic.devices(session["id"], after=None, limit=10)
+    [device] = (await stage.periodic.devices(session["id"], after=None, limit=10)).devices
 
     assert (device.counts.received, device.last) == (1, None)
 
@@ -139,7 +139,7 @@ async def test_a_fix_that_may_not_be_believed_counts_and_is_nobodys_last(stage: 
 async def test_devices_are_paged_by_imei(stage: Stage) -> None:
     session = await stage.start(plan(3))
 
-    page = await stage.periodic.devices(session["id"], after=IMEIS[0], limit=1)
+    page = (await stage.periodic.devices(session["id"], after=IMEIS[0], limit=1)).devices
 
     assert [view.row.device for view in page] == [IMEIS[1]]
 
@@ -151,7 +151,7 @@ async def test_a_page_of_sessions_has_the_counts_of_each(stage: Stage) -> None:
         await stage.report(f"start-{number + 1}", number)
     await stage.report("start-3", 2, number=1)
 
-    page = await stage.periodic.page(state=None, account=None, before=None, limit=10)
+    page = (await stage.periodic.page(state=None, account=None, before=None, limit=10)).entries
 
     assert [(view.row.transaction_id, view.counts.received) for view in page] == [
         ("start-3", 2),
@@ -165,10 +165,10 @@ async def test_sessions_are_paged_and_filtered(stage: Stage) -> None:
         stage.clock.forward(seconds=1)
         await stage.start(plan(first=number, account="other" if number == 1 else "mine"))
 
-    first = await stage.periodic.page(state=None, account=None, before=None, limit=2)
-    second = await stage.periodic.page(state=None, account=None, before=first[-1].row.id, limit=2)
-    other = await stage.periodic.page(state="active", account="other", before=None, limit=2)
-    none = await stage.periodic.page(state="stopped", account=None, before=None, limit=2)
+    first = (await stage.periodic.page(state=None, account=None, before=None, limit=2)).entries
+    second = (await stage.periodic.page(state=None, account=None, before=first[-1].row.id, limit=2)).entries
+    other = (await stage.periodic.page(state="active", account="other", before=None, limit=2)).entries
+    none = (await stage.periodic.page(state="stopped", account=None, before=None, limit=2)).entries
 
     assert [view.row.transaction_id for view in first + second] == ["start-3", "start-2", "start-1"]
     assert [view.row.transaction_id for view in other] == ["start-2"]
@@ -216,7 +216,7 @@ async def test_the_clock_moves_sessions_that_nobody_looks_at(stage: Stage) -> No
     await stage.periodic.advance()
     await stage.replica().advance()
 
-    (view,) = await stage.periodic.page(state="completed", account=None, before=None, limit=10)
+    (view,) = (await stage.periodic.page(state="completed", account=None, before=None, limit=10)).entries
     assert view.row.ended_at == stage.clock.at
 
 
@@ -242,7 +242,7 @@ async def test_what_a_clock_that_was_ahead_has_ended_goes_on_even_if_nobody_look
     stage.clock.forward(hours=-1)
     await stage.sweep()
 
-    (view,) = await stage.periodic.page(state="stopping", account=None, before=None, limit=10)
+    (view,) = (await stage.periodic.page(state="stopping", account=None, before=None, limit=10)).entries
     assert view.row.ended_at is None
 
 

@@ -22,7 +22,7 @@ async def test_a_device_that_was_given_up_says_so_and_why(stage: Stage) -> None:
     session = await stage.start(plan(2))
     await stage.report("start-1", 0, given_up=True)
 
-    ended, other = await stage.periodic.devices(session["id"], after=None, limit=10)
+    ended, other = (await stage.periodic.devices(session["id"], after=None, limit=10)).devices
 
     assert (ended.state, other.state) == ("ended", "active")
     assert ended.last_error is not None
@@ -46,7 +46,7 @@ async def test_a_device_that_reports_again_was_not_given_up(stage: Stage) -> Non
 
     await stage.report("start-1", 0, number=1)
 
-    device, _ = await stage.periodic.devices(session["id"], after=None, limit=10)
+    device, _ = (await stage.periodic.devices(session["id"], after=None, limit=10)).devices
     assert (device.state, device.counts.ended) == ("active", 0)
 
 
@@ -55,7 +55,7 @@ async def test_a_failure_that_may_pass_ends_no_device(stage: Stage) -> None:
 
     await stage.report("start-1", 0, failed=True)
 
-    (device,) = await stage.periodic.devices(session["id"], after=None, limit=10)
+    (device,) = (await stage.periodic.devices(session["id"], after=None, limit=10)).devices
     assert (device.state, device.counts.failed) == ("active", 1)
 
 
@@ -66,7 +66,7 @@ async def test_what_failed_to_stop_goes_on_and_can_be_stopped_again(stage: Stage
     await stage.report("stop-1", 1, type="stopped", failed=True)
 
     assert (await stage.show("start-1"))["state"] == "active"
-    _, going_on = await stage.periodic.devices(session["id"], after=None, limit=10)
+    _, going_on = (await stage.periodic.devices(session["id"], after=None, limit=10)).devices
     assert (going_on.state, going_on.row.stop_requested_at) == ("active", None)
     assert going_on.row.stop_failed_at is not None
     again = await stage.stop("start-1")

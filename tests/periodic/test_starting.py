@@ -106,7 +106,7 @@ async def test_ten_thousand_devices_are_one_call_and_one_session(stage: Stage, t
 
     assert len(tracker.starts[0].devices) == 10_000
     assert session["reports"]["expected"] == 60_000
-    assert len(await stage.periodic.devices(session["id"], after=None, limit=1001)) == 1001
+    assert len((await stage.periodic.devices(session["id"], after=None, limit=1001)).devices) == 1001
 
 
 async def test_a_definite_refusal_fails_the_session_and_keeps_the_problem(stage: Stage, tracker: StubTracker) -> None:
@@ -115,7 +115,7 @@ async def test_a_definite_refusal_fails_the_session_and_keeps_the_problem(stage:
     problem = await stage.start()
 
     assert problem["code"] == "CONSENT_REQUIRED"
-    (kept,) = await stage.periodic.page(state="failed", account=None, before=None, limit=10)
+    (kept,) = (await stage.periodic.page(state="failed", account=None, before=None, limit=10)).entries
     assert kept.row.problem is not None
     assert kept.row.problem["code"] == "CONSENT_REQUIRED"
 

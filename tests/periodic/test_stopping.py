@@ -195,7 +195,7 @@ async def test_a_session_under_way_to_begin_cannot_be_stopped(stage: Stage, trac
     refusals = []
 
     async def stop_too_early(plan: PeriodicPlan) -> TransactionId:
-        (view,) = await stage.periodic.page(state="requested", account=None, before=None, limit=1)
+        (view,) = (await stage.periodic.page(state="requested", account=None, before=None, limit=1)).entries
         with pytest.raises(IncompatibleState) as caught:
             await stage.stop(public_id(view.row.id))
         refusals.append(caught.value.code)

@@ -1,6 +1,5 @@
 """`/periodic`: sessions in which devices are located again and again."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -9,14 +8,14 @@ from starlette.responses import Response
 
 from app import errors
 from app.api import examples
-from app.api.access import actor_of, caller_of
+from app.api.access import caller_of
 from app.api.body import JsonRoute
 from app.api.gateway import gateway_of, request_id_of
 from app.api.idempotency_key import HEADER, key_of
-from app.api.parameters import Cursor, Limit, next_of, place_of, refuse_unknown
+from app.api.parameters import Cursor, Limit, place_of, refuse_unknown
 from app.api.periodic_rendering import SessionAnswerWriter, to_session, to_session_device, to_stopped
 from app.api.problems import MEDIA_TYPE
-from app.api.rendering import json_response
+from app.api.rendering import json_response, listing_response
 from app.api.report_parameters import (
     Account,
     BoxText,
@@ -38,7 +37,6 @@ from app.api.schemas.reports import REPORTS_RESPONSES, ReportsAnswer
 from app.ids import public_id
 from app.periodic import StoredAnswer
 from app.reports import ReportFilter
-from app.storage.session_views import DeviceView
 
 router = APIRouter(tags=["periodic"])
 _starts = APIRouter(route_class=JsonRoute)
@@ -149,15 +147,10 @@ async def list_periodic(
 ) -> Response:
     """List sessions with their counts."""
     refuse_unknown(request, ("state", "account", "cursor", "limit"))
-    views = await gateway_of(request).periodic.page(
-        state=state,
-        account=account,
-        before=place_of(cursor),
-        limit=limit + 1,
-        reach=caller_of(request).reach,
+    found = await gateway_of(request).periodic.page(
+        state=state, account=account, before=place_of(cursor), limit=limit, reach=caller_of(request).reach
     )
-    written = [to_session(view) for view in views[:limit]]
-    return json_response({"sessions": written, "next": next_of([view.row.id for view in views], limit)})
+    return listing_response("sessions", found, to_session)
 
 
 @router.get("/periodic/{reference}", summary="One session", response_model=schemas.SessionAnswer, responses=_READING)
@@ -181,26 +174,10 @@ async def list_periodic_devices(
 ) -> Response:
     """List the devices of a session with their counts and last fix, ordered by IMEI."""
     refuse_unknown(request, ("cursor", "limit"))
-    reach = caller_of(request).reach
-    views = await gateway_of(request).periodic.devices(reference, after=cursor, limit=limit + 1, reach=reach)
-    shown, following = views[:limit], views[limit - 1].row.device if len(views) > limit else None
-    _record_shown(request, shown)
-    return json_response({"devices": [to_session_device(view) for view in shown], "next": following})
-
-
-def _record_shown(request: Request, shown: Sequence[DeviceView]) -> None:
-    """Leave an audit row about the last fixes that are shown; its devices are found by the session."""
-    located = [view for view in shown if view.last is not None]
-    if located:
-        gateway_of(request).audit.record(
-            actor_of(request),
-            "reports.read",
-            "shown",
-            account=located[0].last.account if located[0].last else None,
-            device=located[0].row.device if len(located) == 1 else None,
-            session_id=located[0].row.session_id.hex,
-            subject=f"{len(located)} reports of {len(located)} devices",
-        )
+    found = await gateway_of(request).periodic.devices(
+        reference, after=cursor, limit=limit, caller=caller_of(request), request_id=request_id_of(request)
+    )
+    return json_response({"devices": [to_session_device(view) for view in found.devices], "next": found.next})
 
 
 @router.get(

@@ -4,6 +4,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from app.storage.tables import ReportRow
+
 
 class ReportRecord(NamedTuple):
     """One row of `reports`; the members are its columns, as `tables.ReportRow` describes them."""
@@ -35,6 +37,11 @@ class ReportRecord(NamedTuple):
     callback_id: UUID | None
     raw: str | None
     qos_met: bool | None
+
+    @classmethod
+    def of(cls, row: ReportRow) -> "ReportRecord":
+        """Copy a mapped row."""
+        return cls._make(getattr(row, name) for name in cls._fields)
 
 
 COLUMNS = ", ".join(f"r.{name}" for name in ReportRecord._fields)
