@@ -1,28 +1,40 @@
-"""Reports by the million: CSV and newline-delimited JSON, written while they are read."""
+"""Reports by the million: sent in any format that can be written while the reports are read."""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing, contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
 
-import orjson
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.api.csv_rows import to_csv_rows
-from app.api.report_rendering import FLAT_MEMBERS, to_flat, to_report
 from app.errors import Overloaded, Unavailable
 from app.reports import ReportRecord
 
-CSV = "text/csv"
-NDJSON = "application/x-ndjson"
 MOST_STREAMS_PER_KEY = 4
 MOST_STREAMS = 32
 """How many streams a process sends at a time; each of them holds a database connection and a snapshot."""
 
 _ROWS_AT_ONCE = 150
 
-Batches = AsyncGenerator[list[ReportRecord], None]
+Batches: TypeAlias = AsyncGenerator[list[ReportRecord], None]
+Slices: TypeAlias = AsyncIterator[Sequence[ReportRecord]]
+"""Reports in small portions, so that writing one portion keeps no other request waiting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """A file format of reports.
+
+    Attributes:
+        write: Turns slices of reports into the bytes of a whole file, while they come.
+    """
+
+    media_type: str
+    file_name: str
+    write: Callable[[Slices], AsyncGenerator[bytes, None]]
 
 
 class StreamSlots:
@@ -52,22 +64,6 @@ class StreamSlots:
             self._taken -= Counter([key_id])
 
 
-def stream(
-    batches: Batches, media_type: str, slot: AbstractContextManager[None], check: Callable[[], Awaitable[None]]
-) -> "ReportStream":
-    """Answer with all reports of the batches, as CSV or NDJSON.
-
-    Args:
-        slot: Entered while the stream lasts.
-        check: Called after each batch; what it raises breaks the stream off.
-    """
-    if media_type == CSV:
-        header = to_csv_rows([FLAT_MEMBERS])
-        chunks = _chunks(batches, header, to_csv, check)
-        return ReportStream(batches, chunks, f"{CSV}; charset=utf-8; header=present", "reports.csv", slot)
-    return ReportStream(batches, _chunks(batches, b"", to_ndjson, check), NDJSON, "reports.ndjson", slot)
-
-
 class ReportStream(StreamingResponse):
     """A response of unknown length that lets go of the database whatever happens to it.
 
@@ -78,16 +74,22 @@ class ReportStream(StreamingResponse):
     def __init__(
         self,
         batches: Batches,
-        chunks: AsyncGenerator[bytes, None],
-        media_type: str,
-        file_name: str,
+        to: Format,
         slot: AbstractContextManager[None],
+        check: Callable[[], Awaitable[None]],
     ) -> None:
-        headers = {"Vary": "Accept", "Content-Disposition": f'attachment; filename="{file_name}"'}
+        """Make a response of all reports of the batches.
+
+        Args:
+            slot: Entered while the stream lasts.
+            check: Called after each batch; what it raises breaks the stream off.
+        """
+        headers = {"Vary": "Accept", "Content-Disposition": f'attachment; filename="{to.file_name}"'}
         self._batches = batches
-        self._chunks = chunks
+        self._slices = _slices(batches, check)
+        self._write = to.write
         self._slot = slot
-        super().__init__(self._chunks, headers=headers, media_type=media_type)
+        super().__init__(self._slices, headers=headers, media_type=to.media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response.
@@ -97,42 +99,32 @@ class ReportStream(StreamingResponse):
             Unavailable: Too many streams are being sent already, or the database is away.
         """
         with self._slot:
-            async with aclosing(self._batches), aclosing(self._chunks):
+            async with aclosing(self._batches), aclosing(self._slices):
                 await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
         """Send the chunks; the server cuts off a client that does not take them."""
-        first = await anext(self._chunks, b"")
+        first = await anext(self._slices, [])
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": first, "more_body": True})
-        async for chunk in self._chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        async with aclosing(self._write(_put_back(first, self._slices))) as chunks:
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _chunks(
-    batches: Batches,
-    header: bytes,
-    render: Callable[[Sequence[ReportRecord]], bytes],
-    check: Callable[[], Awaitable[None]],
-) -> AsyncGenerator[bytes, None]:
-    pending = header
+async def _slices(
+    batches: Batches, check: Callable[[], Awaitable[None]]
+) -> AsyncGenerator[Sequence[ReportRecord], None]:
     async for batch in batches:
         for start in range(0, len(batch), _ROWS_AT_ONCE):
-            yield pending + render(batch[start : start + _ROWS_AT_ONCE])
-            pending = b""
+            yield batch[start : start + _ROWS_AT_ONCE]
             # Sending does not wait as long as the client keeps up; others want their turn, too.
             await asyncio.sleep(0)
         await check()
-    if pending:
-        yield pending
 
 
-def to_ndjson(records: Sequence[ReportRecord]) -> bytes:
-    """Write each report as one line of JSON."""
-    return b"".join(orjson.dumps(to_report(record), option=orjson.OPT_APPEND_NEWLINE) for record in records)
-
-
-def to_csv(records: Sequence[ReportRecord]) -> bytes:
-    """Write each report as one row."""
-    return to_csv_rows([flat[name] for name in FLAT_MEMBERS] for flat in map(to_flat, records))
+async def _put_back(first: Sequence[ReportRecord], slices: Slices) -> Slices:
+    if first:
+        yield first
+    async for one in slices:
+        yield one

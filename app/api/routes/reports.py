@@ -14,6 +14,7 @@ from app.api.negotiation import preferred
 from app.api.parameters import Cursor, id_of, refuse_unknown
 from app.api.rendering import GEOJSON, JSON, instant
 from app.api.report_answers import answered, listed
+from app.api.report_formats import FORMATS
 from app.api.report_parameters import (
     Account,
     BoxText,
@@ -39,7 +40,7 @@ from app.api.report_parameters import (
     session_id_of,
 )
 from app.api.report_rendering import to_report
-from app.api.report_streams import CSV, NDJSON, stream
+from app.api.report_streams import ReportStream
 from app.api.routes.callbacks import raw_body
 from app.api.schemas import reports as schemas
 from app.ids import public_id
@@ -121,14 +122,14 @@ async def answer_reports(request: Request, wanted: ReportFilter, *, cursor: str 
         NotAcceptable, InvalidArgument: The caller takes none of the media types, or the cursor is none of ours.
         Unavailable: The database is away.
     """
-    media_type = preferred(request.headers.get("accept"), (JSON, GEOJSON, CSV, NDJSON))
+    media_type = preferred(request.headers.get("accept"), (JSON, GEOJSON, *FORMATS))
     after = after_of(cursor)
     gateway, by = gateway_of(request), actor_of(request)
     wanted = replace(wanted, reach=caller_of(request).reach)
-    if media_type in (CSV, NDJSON):
+    if (to := FORMATS.get(media_type)) is not None:
         exported = await gateway.reports.export(wanted, by, media_type=media_type, after=after, limit=limit)
         slot = gateway.streams.slot(by.key_id)
-        return stream(exported, media_type, slot, partial(check_still_permitted, request))
+        return ReportStream(exported, to, slot, partial(check_still_permitted, request))
     page = await gateway.reports.page(wanted, by, after=after, limit=limit or PAGE)
     return listed("reports", page.reports, public_id(page.next.id) if page.next else None, media_type)
 

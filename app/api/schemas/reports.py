@@ -8,8 +8,8 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 from app.api import examples
 from app.api.answers import LocationAnswer, Next, Timestamp
 from app.api.rendering import GEOJSON
+from app.api.report_formats import CSV, NDJSON
 from app.api.report_rendering import FLAT_MEMBERS
-from app.api.report_streams import CSV, NDJSON
 from app.api.schemas.operations import CallbackBodyAnswer
 from app.errors import InvalidArgument, NotAcceptable, NotFound
 from app.model import ReportStatus, ReportType

@@ -1,0 +1,35 @@
+"""Reports as files: CSV and newline-delimited JSON."""
+
+from collections.abc import AsyncGenerator, Sequence
+
+import orjson
+
+from app.api.csv_rows import to_csv_rows
+from app.api.report_rendering import FLAT_MEMBERS, to_flat, to_report
+from app.api.report_streams import Format, Slices
+from app.reports import ReportRecord
+
+CSV = "text/csv"
+NDJSON = "application/x-ndjson"
+
+
+async def _write_csv(slices: Slices) -> AsyncGenerator[bytes, None]:
+    yield to_csv_rows([FLAT_MEMBERS])
+    async for records in slices:
+        yield _to_csv(records)
+
+
+def _to_csv(records: Sequence[ReportRecord]) -> bytes:
+    return to_csv_rows([flat[name] for name in FLAT_MEMBERS] for flat in map(to_flat, records))
+
+
+async def _write_ndjson(slices: Slices) -> AsyncGenerator[bytes, None]:
+    async for records in slices:
+        yield b"".join(orjson.dumps(to_report(record), option=orjson.OPT_APPEND_NEWLINE) for record in records)
+
+
+FORMATS = {
+    CSV: Format(media_type=f"{CSV}; charset=utf-8; header=present", file_name="reports.csv", write=_write_csv),
+    NDJSON: Format(media_type=NDJSON, file_name="reports.ndjson", write=_write_ndjson),
+}
+"""By the media type that callers ask for."""
