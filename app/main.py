@@ -30,6 +30,7 @@ from app.api.routes import (
     periodic,
     positions,
     reports,
+    tracks,
 )
 from app.api.webhook import Webhook
 from app.observability import logs
@@ -53,6 +54,7 @@ ROUTERS = (
     periodic.router,
     reports.router,
     positions.router,
+    tracks.router,
     callbacks.router,
     listeners.router,
     operations.router,

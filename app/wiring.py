@@ -19,7 +19,7 @@ from app.callbacks.archive import CallbackArchive
 from app.callbacks.ingest import Ingest
 from app.callbacks.replay import Replay
 from app.callbacks.tokens import CallbackTokens
-from app.devices.erase import Erase
+from app.devices import Erase, Tracks
 from app.embedded_postgres import EmbeddedPostgres
 from app.errors import Unavailable
 from app.health import Gauges, Readiness
@@ -162,6 +162,7 @@ async def build_use_cases(
         audit_trail=AuditTrail(database, writer),
         reports=ReportReader(database, writer, audit),
         positions=PositionReader(database, writer, audit),
+        tracks=Tracks(database, writer),
         callbacks=CallbackArchive(database, writer, audit, tokens),
         replay=Replay(database, writer, tokens),
         tokens=tokens,

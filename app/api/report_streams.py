@@ -87,9 +87,10 @@ class ReportStream(StreamingResponse):
         headers = {"Vary": "Accept", "Content-Disposition": f'attachment; filename="{to.file_name}"'}
         self._batches = batches
         self._slices = _slices(batches, check)
-        self._write = to.write
+        self._first: Sequence[ReportRecord] = []
+        self._chunks = to.write(self._all())
         self._slot = slot
-        super().__init__(self._slices, headers=headers, media_type=to.media_type)
+        super().__init__(self._chunks, headers=headers, media_type=to.media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response.
@@ -99,17 +100,22 @@ class ReportStream(StreamingResponse):
             Unavailable: Too many streams are being sent already, or the database is away.
         """
         with self._slot:
-            async with aclosing(self._batches), aclosing(self._slices):
+            async with aclosing(self._batches), aclosing(self._slices), aclosing(self._chunks):
                 await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
         """Send the chunks; the server cuts off a client that does not take them."""
-        first = await anext(self._slices, [])
+        self._first = await anext(self._slices, [])
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with aclosing(self._write(_put_back(first, self._slices))) as chunks:
-            async for chunk in chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        async for chunk in self._chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _all(self) -> Slices:
+        if self._first:
+            yield self._first
+        async for records in self._slices:
+            yield records
 
 
 async def _slices(
@@ -121,10 +127,3 @@ async def _slices(
             # Sending does not wait as long as the client keeps up; others want their turn, too.
             await asyncio.sleep(0)
         await check()
-
-
-async def _put_back(first: Sequence[ReportRecord], slices: Slices) -> Slices:
-    if first:
-        yield first
-    async for one in slices:
-        yield one

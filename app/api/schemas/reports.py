@@ -11,6 +11,7 @@ from app.api.rendering import GEOJSON
 from app.api.report_formats import CSV, NDJSON
 from app.api.report_rendering import FLAT_MEMBERS
 from app.api.schemas.operations import CallbackBodyAnswer
+from app.api.track_formats import GPX, KML
 from app.errors import InvalidArgument, NotAcceptable, NotFound
 from app.model import ReportStatus, ReportType
 from app.plausibility import DOUBTS
@@ -81,6 +82,13 @@ class PositionsAnswer(TypedDict):
     next: Next
 
 
+class TrackAnswer(TypedDict):
+    """The located reports of a device, oldest fix first."""
+
+    track: list[ReportAnswer]
+    next: Next
+
+
 class ReportCallbackAnswer(CallbackBodyAnswer):
     """A callback as received."""
 
@@ -130,6 +138,19 @@ _FEATURE = {
     "geometry": {"type": "Point", "coordinates": [-71.26483, 42.09551]},
     "properties": {"imei": "990001123456782", "accuracy": 35.0, "timestamp": "2024-05-17T14:30:05Z"},
 }
+_TRACK_FEATURE = {
+    "type": "Feature",
+    "geometry": {"type": "LineString", "coordinates": [[-71.26483, 42.09551], [-71.26502, 42.09604]]},
+    "properties": {
+        "name": "990001123456782",
+        "coordinateProperties": {
+            "times": ["2024-05-17T14:30:05Z", "2024-05-17T14:35:05Z"],
+            "accuracies": [35.0, 20.0],
+            "sources": ["network", "network"],
+        },
+    },
+    "next": None,
+}
 _FEATURE_CONTENT = {"schema": {"type": "object", "title": "GeoJSON Feature"}, "example": _FEATURE}
 _COLLECTION_CONTENT = {
     "schema": {"type": "object", "title": "GeoJSON FeatureCollection"},
@@ -169,4 +190,16 @@ POSITIONS_RESPONSES = {
         {"application/json": {"example": {"positions": [_REPORT], "next": None}}, GEOJSON: _COLLECTION_CONTENT},
     ),
     **_LISTING,
+}
+TRACK_RESPONSES = {
+    **_answers(
+        "The track of the device",
+        {
+            "application/json": {"example": {"track": [_REPORT], "next": None}},
+            GEOJSON: {"schema": {"type": "object", "title": "GeoJSON Feature"}, "example": _TRACK_FEATURE},
+            GPX: {"schema": {"type": "string"}},
+            KML: {"schema": {"type": "string"}},
+        },
+    ),
+    **_READING,
 }
