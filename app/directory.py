@@ -75,7 +75,7 @@ class DeviceDirectory:
         if not found:
             return
         try:
-            async with self._database.session() as session:
+            async with self._database.transaction() as session:
                 await aliases.learn(session, account, found, self._database.clock.now())
         except Unavailable as error:
             log.warning("device list not remembered", code=error.code)

@@ -9,6 +9,7 @@
     │   └── IncompatibleState, IdempotencyKeyReused, IdempotencyInProgress
     ├── Overloaded, Unavailable our own limits and our own database
     │   ├── RateExceeded                           the key's requests in a minute
+    │   ├── TransactionConflict                    two transactions of ours were in each other's way
     │   ├── DatabaseUnusable                       it cannot be reached, refuses us, or is not migrated
     │   ├── SettingsInvalid, AddressUnusable       the gateway cannot start
     │   └── NoGateway, GatewayTimeout              nothing answers the command line
@@ -263,6 +264,10 @@ class Unavailable(GatewayError):
     code = "UNAVAILABLE"
     title = "The gateway cannot do that right now"
     retryable = True
+
+
+class TransactionConflict(Unavailable):
+    """Another transaction got in the way of ours, of which nothing was kept; trying again may help at once."""
 
 
 class DatabaseUnusable(Unavailable):

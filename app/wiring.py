@@ -32,7 +32,7 @@ from app.provider import Provider, ProviderModule
 from app.reports import PositionReader, ReportReader
 from app.settings import Settings
 from app.storage import partitions, retention
-from app.storage.database import AWAY, UNMIGRATED, Database
+from app.storage.database import Database
 from app.storage.migrate import upgrade
 from app.storage.seal import Seal
 from app.storage.vault import DatabaseVault
@@ -92,10 +92,16 @@ async def open_storage(settings: Settings, stack: AsyncExitStack, recorder: Reco
     with contextlib.suppress(Unavailable):
         await database.compare_clocks()
     unclaimed = UnclaimedTransactions()
-    writer = Writer(database.connect, unclaimed=unclaimed.note, bound=settings.callback_queue, recorder=recorder)
+    writer = Writer(
+        database.connect,
+        pending=database.pending,
+        unclaimed=unclaimed.note,
+        bound=settings.callback_queue,
+        recorder=recorder,
+    )
     await stack.enter_async_context(writer.running())
-    with contextlib.suppress(*AWAY, *UNMIGRATED):
-        await _keep_partitions(database)
+    with contextlib.suppress(Unavailable):
+        await partitions.keep(database)
     seal = Seal(settings.encryption_key.get_secret_value() if settings.encryption_key else None)
     return Storage(database=database, writer=writer, seal=seal, unclaimed=unclaimed)
 
@@ -159,11 +165,11 @@ async def build_use_cases(
         rate_limits=RateLimits(database),
         keys=KeyStore(database, authenticator.forget),
         audit=audit,
-        audit_trail=AuditTrail(database, writer),
-        reports=ReportReader(database, writer, audit),
-        positions=PositionReader(database, writer, audit),
-        tracks=Tracks(database, writer),
-        callbacks=CallbackArchive(database, writer, audit, tokens),
+        audit_trail=AuditTrail(database),
+        reports=ReportReader(database, audit),
+        positions=PositionReader(database, audit),
+        tracks=Tracks(database),
+        callbacks=CallbackArchive(database, audit, tokens),
         replay=Replay(database, writer, tokens),
         tokens=tokens,
         listeners=registry,
@@ -184,7 +190,7 @@ async def start_jobs(gateway: Gateway, stack: AsyncExitStack) -> None:
         Job(name="API keys", every_s=_FOLLOW_KEYS_EVERY_S, run=gateway.authenticator.follow),
         Job(name="clock", every_s=_COMPARE_CLOCKS_EVERY_S, run=database.compare_clocks),
         Job(name="daily budgets", every_s=3600, run=gateway.rate_limits.forget_old),
-        Job(name="partitions", every_s=3600, run=lambda: _keep_partitions(database)),
+        Job(name="partitions", every_s=3600, run=lambda: partitions.keep(database)),
         Job(name="retention", every_s=_RETENTION_EVERY_S, run=lambda: retention.run(database, settings.retention())),
         Job(name="callback addresses", every_s=10, run=gateway.tokens.refresh),
         Job(name="listener check", every_s=30, run=gateway.listeners.check),
@@ -201,11 +207,3 @@ async def _database_url(settings: Settings, stack: AsyncExitStack) -> str:
     await upgrade(server.url)
     await stack.enter_async_context(server.watched())
     return server.url
-
-
-async def _keep_partitions(database: Database) -> None:
-    connection = await database.connect()
-    try:
-        await partitions.keep_ready(connection, await connection.fetchval("SELECT clock_timestamp()"))
-    finally:
-        await connection.close()

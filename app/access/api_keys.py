@@ -64,9 +64,8 @@ class KeyStore:
             created_at=now,
             expires_at=plan.expires_at,
         )
-        async with self._database.session() as session:
-            session.add(row)
-            await session.flush()
+        async with self._database.transaction() as session:
+            await keys.add(session, row)
             await keys.announce(session)
             await audit.add(session, _entry(by, "key.create", row.id))
         self._changed()
@@ -74,7 +73,7 @@ class KeyStore:
 
     async def page(self, *, before: UUID | None, limit: int) -> Sequence[KeyRow]:
         """List keys, newest first, revoked ones included."""
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             return await keys.page(session, before=before, limit=limit)
 
     async def find(self, key_id: UUID) -> KeyRow:
@@ -83,8 +82,8 @@ class KeyStore:
         Raises:
             NotFound: There is none with this id.
         """
-        async with self._database.session() as session:
-            return _found(await session.get(KeyRow, key_id))
+        async with self._database.transaction() as session:
+            return _found(await keys.find(session, key_id))
 
     async def rotate(self, key_id: UUID, by: Actor) -> NewKey:
         """Replace a key's text by a new one; the old one is refused from now on, limits and records go on.
@@ -94,7 +93,7 @@ class KeyStore:
             IncompatibleState: It is revoked.
         """
         key, prefix = _new_key()
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             row = _found(await keys.locked(session, key_id))
             if row.revoked_at is not None:
                 raise IncompatibleState("A revoked key stays revoked; make a new one.")
@@ -110,7 +109,7 @@ class KeyStore:
         Raises:
             NotFound: There is no such key.
         """
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             row = _found(await keys.locked(session, key_id))
             if row.revoked_at is None:
                 row.revoked_at = datetime.now(UTC)

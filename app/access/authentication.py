@@ -13,7 +13,8 @@ from app.caller import BOOTSTRAP, Caller
 from app.errors import Unavailable
 from app.storage import keys
 from app.storage.connections import Connection
-from app.storage.database import AWAY, UNMIGRATED, Database
+from app.storage.database import Database
+from app.storage.notifications import listening, notify
 
 log = structlog.get_logger()
 
@@ -29,7 +30,6 @@ _DEAF = (
     "notifications of the database do not arrive, so every key is looked up; where GATEWAY_DATABASE_URL leads to a "
     "pooler, set GATEWAY_DATABASE_DIRECT_URL"
 )
-_LOST = (*AWAY, *UNMIGRATED, TimeoutError)
 
 
 def digest_of(key: str) -> bytes:
@@ -81,13 +81,13 @@ class Authenticator:
             if digest in self._unknown:
                 return None
         # Those who try keys must not take all connections from those who have one.
-        async with self._lookups, self._database.session() as session:
+        async with self._lookups, self._database.transaction() as session:
             caller = await keys.holder(session, digest)
         if caller is None and self._known is known and len(self._unknown) < _MOST_UNKNOWN:
             self._unknown.add(digest)
         return caller
 
-    def forget(self, *_: object) -> None:
+    def forget(self) -> None:
         """Forget the copy, because a key has changed."""
         self._known = None
         self._unknown.clear()
@@ -95,20 +95,15 @@ class Authenticator:
 
     async def follow(self) -> None:
         """Listen for changes until the database goes away."""
+        channels = {keys.CHANNEL: self.forget, self._own_channel: self._heard.set}
         try:
-            connection = await self._database.connect()
-        except _LOST:
-            return
-        try:
-            await connection.add_listener(keys.CHANNEL, self.forget)
-            await connection.add_listener(self._own_channel, self._hear)
-            while await self._hears_itself():
-                await self._learn(connection)
-        except _LOST:
+            async with listening(self._database, channels) as connection:
+                while await self._hears_itself():
+                    await self._learn(connection)
+        except Unavailable:
             return
         finally:
             self.forget()
-            connection.terminate()
 
     async def _learn(self, connection: Connection) -> None:
         """Read all keys, and trust in them until something changes."""
@@ -127,17 +122,14 @@ class Authenticator:
                 return
             self._trusted_until = started + _TRUSTED_S
 
-    def _hear(self, *_: object) -> None:
-        self._heard.set()
-
     async def _hears_itself(self) -> bool:
         """Tell whether notifications arrive here; a pooler that shares connections between transactions drops them."""
         self._heard.clear()
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
                 # Over another connection, as every change of a key comes.
-                async with self._database.session() as session:
-                    await keys.notify(session, self._own_channel)
+                async with self._database.transaction() as session:
+                    await notify(session, self._own_channel)
                 await self._heard.wait()
         except (TimeoutError, Unavailable):
             if not self._is_deaf:

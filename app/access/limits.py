@@ -55,7 +55,7 @@ class RateLimits:
         quota = caller.rate_per_minute
         if quota is None:
             return None
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             count = await limits.count_request(session, caller.key_id)
         return Rate(
             quota=quota,
@@ -66,7 +66,7 @@ class RateLimits:
 
     async def forget_old(self) -> None:
         """Forget counts of days that are long over."""
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             await limits.forget_old(session)
 
 
@@ -87,7 +87,7 @@ class _DailyMeter:
 
     async def reserve(self, fixes: int) -> date:
         """Count fixes, all or none."""
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             day = await limits.reserve(session, self._key_id, fixes, self._limit)
             if day is not None:
                 return day
@@ -103,7 +103,7 @@ class _DailyMeter:
     async def give_back(self, day: date, fixes: int) -> None:
         """Take back what was not billed; where that fails, the key has less to spend than it might."""
         try:
-            async with self._database.session() as session:
+            async with self._database.transaction() as session:
                 await limits.give_back(session, self._key_id, day, fixes)
         except Unavailable:
             log.warning("fixes not given back", key=self._key_id, count=fixes)

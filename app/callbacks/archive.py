@@ -16,22 +16,19 @@ from app.listing import Listing
 from app.storage import callbacks
 from app.storage.callbacks import CallbackFilter, StoredCallback
 from app.storage.database import Database
-from app.storage.writer import Writer
 
 
 class CallbackArchive:
     """Reads stored callbacks."""
 
-    def __init__(self, database: Database, writer: Writer, audit: AuditLog, addresses: CallbackTokens) -> None:
+    def __init__(self, database: Database, audit: AuditLog, addresses: CallbackTokens) -> None:
         self._database = database
-        self._writer = writer
         self._audit = audit
         self._addresses = addresses
 
     async def page(self, wanted: CallbackFilter, by: Actor, *, limit: int) -> Listing[StoredCallback]:
         """List the callbacks that match, newest first."""
-        await self._writer.drained()
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             found = await callbacks.page(session, wanted, limit + 1)
         listing = Listing.of(found, limit)
         self._record(listing.entries, by)
@@ -43,8 +40,7 @@ class CallbackArchive:
         Raises:
             NotFound: There is no such callback.
         """
-        await self._writer.drained()
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             found = await callbacks.find(session, key, reach)
         if found is None:
             raise NotFound("There is no such callback.")

@@ -68,8 +68,7 @@ class Replay:
             NotFound: There is no such callback.
             Unavailable: The reports could not be stored; nothing has changed.
         """
-        await self._writer.drained()
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             row = await callbacks.find(session, key, reach)
         if row is None:
             raise NotFound("There is no such callback.")
@@ -85,12 +84,11 @@ class Replay:
             check: Called before each page; what it raises ends the replay.
             limit: Replay at most this many; go on behind the `last` of the answer.
         """
-        await self._writer.drained()
         stored = quarantined = 0
         while True:
             await check()
             left = _PAGE if limit is None else min(_PAGE, limit - stored - quarantined)
-            async with self._database.session() as session:
+            async with self._database.reading() as session:
                 rows = await callbacks.page(session, wanted, left)
             replayed = await self._replay(rows)
             in_page = sum(one.state == "stored" for one in replayed)
@@ -103,14 +101,14 @@ class Replay:
 
     async def count(self, wanted: CallbackFilter) -> int | None:
         """Count the callbacks that match; None for a million or more."""
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             found = await callbacks.count(session, wanted, _MOST_COUNTED)
         return found if found < _MOST_COUNTED else None
 
     async def _replay(self, rows: Sequence[StoredCallback]) -> list[Replayed]:
         # Together they share commits, as callbacks do that arrive together.
         replayed = await asyncio.gather(*map(self._store_reports, rows))
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             for one in replayed:
                 if one.reason == _NOT_READ:
                     continue

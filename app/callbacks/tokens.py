@@ -113,7 +113,7 @@ class CallbackTokens:
         Raises:
             Unavailable: The database cannot be asked.
         """
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             rows = await listeners.every(session)
         addresses = [address for address in map(self._to_address, rows) if address is not None]
         known = self._fixed | {address.token_digest: address for address in addresses}

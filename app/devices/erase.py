@@ -1,8 +1,6 @@
 """Erase a device: stop what still reports on it, then remove everything that is kept of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 
 import structlog
 
@@ -11,7 +9,7 @@ from app.locate import Locate
 from app.periodic import Periodic
 from app.storage import erasure
 from app.storage.connections import Connection
-from app.storage.database import Database, reaching
+from app.storage.database import Database
 from app.storage.erasure import OnStep, Traces
 from app.storage.writer import Writer
 
@@ -19,7 +17,6 @@ log = structlog.get_logger()
 
 _LAST_WORD_S = 10
 _LOOK_EVERY_S = 0.2
-_STILL_REPORTING = "SELECT count(*) FROM session_devices WHERE device = ANY ($1) AND stopped_at IS NULL"
 
 
 class Erase:
@@ -48,24 +45,14 @@ class Erase:
             IncompatibleState: It is in a session that cannot be stopped, and would report on.
             Unavailable: The database is away; erasing again does the rest.
         """
-        await self._writer.drained()
-        async with self._connected() as connection:
+        async with self._database.connection(after_writes=True) as connection:
             traces = await erasure.traces_of(connection, identifier)
             await self._stop(connection, traces, force=force)
-            await self._writer.drained()
+            await self._database.pending.settled()
             # What was answered before is also remembered here and there in this process.
             self._writer.forget_aliases()
             self._locate.forget()
             return await erasure.erase(connection, traces, known_as=known_as, on_step=on_step)
-
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Connection]:
-        with reaching():
-            connection = await self._database.connect()
-            try:
-                yield connection
-            finally:
-                connection.terminate()
 
     async def _stop(self, connection: Connection, traces: Traces, *, force: bool) -> None:
         at_work = await erasure.sessions_at_work(connection, traces)
@@ -76,7 +63,7 @@ class Erase:
                 "try again, or erase it nevertheless with ?force=true."
             )
         if len(at_work) > failures:
-            await self._hear_last_word(connection, traces.keys)
+            await self._hear_last_word(connection, traces)
 
     async def _fails_to_stop(self, session: str, mdn: str | None) -> bool:
         try:
@@ -85,9 +72,9 @@ class Erase:
             log.warning("session not stopped for an erasure", code=error.code)
             return True
 
-    async def _hear_last_word(self, connection: Connection, keys: Sequence[str]) -> None:
+    async def _hear_last_word(self, connection: Connection, traces: Traces) -> None:
         """Wait a little for what the provider posts about the stop, which would bring the device back."""
         for _ in range(round(self._last_word_s / _LOOK_EVERY_S)):
-            if not await connection.fetchval(_STILL_REPORTING, list(keys)):
+            if not await erasure.is_reporting(connection, traces):
                 return
             await asyncio.sleep(_LOOK_EVERY_S)

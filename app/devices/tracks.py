@@ -9,15 +9,13 @@ from app.identifiers import Readings, readings
 from app.reports import ReportFilter
 from app.storage import reports
 from app.storage.database import Database
-from app.storage.writer import Writer
 
 
 class Tracks:
     """Finds the reports that a device's track is made of."""
 
-    def __init__(self, database: Database, writer: Writer) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._writer = writer
 
     async def find(
         self, identifier: str, *, reach: Reach, since: datetime | None = None, until: datetime | None = None
@@ -30,7 +28,6 @@ class Tracks:
         Returns:
             None if no device with this identifier is known.
         """
-        await self._writer.drained()
         # No text in the database holds a NUL, and none may be sent to it.
         for any_of_device in _filters(readings(identifier.replace("\x00", "")), reach):
             if (await reports.page(self._database, any_of_device, limit=1)).reports:

@@ -4,8 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from sqlalchemy.pool import QueuePool
-
 from app.errors import Unavailable
 from app.observability import metrics
 from app.provider import Provider
@@ -43,10 +41,9 @@ class Gauges:
 
     async def measure_process(self) -> None:
         """Bring the gauges of this process up to date; a job, where another process may be asked for them."""
-        pool = self._database.engine.pool
-        if isinstance(pool, QueuePool):
-            metrics.POOL_IN_USE.set(pool.checkedout())
-            metrics.POOL_SIZE.set(pool.size())
+        in_use, size = self._database.connections_in_use()
+        metrics.POOL_IN_USE.set(in_use)
+        metrics.POOL_SIZE.set(size)
         for provider in self._providers:
             health = provider.health()
             metrics.PROVIDER_READY.labels(provider.name).set(health.state == "ready")
@@ -54,7 +51,7 @@ class Gauges:
                 metrics.TOKEN_AGE.labels(provider.name).set(health.token_age_s)
 
     async def _look(self) -> None:
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             states = await session_views.count_by_state(session)
             failed_stops = await session_views.failed_stops_of_open(session)
             missing = await session_views.missing_of_open(session, self._clock())

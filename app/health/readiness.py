@@ -1,7 +1,8 @@
 """Whether new work should be sent to this process."""
 
 from app.errors import Unavailable
-from app.storage.database import NOT_MIGRATED, Database, in_recovery
+from app.storage.database import Database, in_recovery
+from app.storage.driver_errors import NOT_MIGRATED
 from app.storage.migrate import is_current
 from app.storage.writer import Writer
 
@@ -30,7 +31,7 @@ class Readiness:
             raise Unavailable("The gateway is stopping.", retry_after_s=5)
         if self._writer.oldest_wait_s() > _LONGEST_WAIT_S:
             raise Unavailable("Callbacks wait too long for the database to store them.", retry_after_s=5)
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             if await in_recovery(session):
                 raise Unavailable("The database server is a standby.", retry_after_s=5)
             migrated = await is_current(await session.connection())

@@ -72,7 +72,7 @@ class ListenerRegistry:
 
     async def every(self) -> list[Listener]:
         """List the listeners: those registered by the gateway, and those fixed by the settings."""
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             managed = [to_listener(row) for row in await listeners.every(session)]
         taken = {(one.account, one.service) for one in managed}
         fixed = [self._fixed_listener(provider) for provider in self._providers]
@@ -107,12 +107,12 @@ class ListenerRegistry:
         provider, abilities = self._responsible(service)
         token = self._fixed_token(provider, account, service) or secrets.token_urlsafe(_TOKEN_BYTES)
         kept = {"provider": provider.name, "account": account, "service": service, "token": token}
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             row = await listeners.reserve(session, **kept)
             row.url = address = self._urls.check(url or self._url_for(provider.name, row.token), is_admin=is_admin)
         registration = await abilities.register(account, service, address, deadline=Deadline.after(_CALL_S))
         log.info("listener registered", provider=provider.name, service=service, headers=registration.header_names)
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             row = await listeners.reserve(session, **kept)
             row.registered_at = row.checked_at = datetime.now(UTC)
             row.header_names = list(registration.header_names)
@@ -133,20 +133,20 @@ class ListenerRegistry:
         _, abilities = self._responsible(service)
         await self.find(account, service)
         await abilities.remove(account, service, deadline=Deadline.after(_CALL_S))
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             await listeners.forget(session, account, service)
         await self._addresses.refresh()
 
     async def check(self) -> None:
         """Compare the registrations that were not checked for a while with what the provider says."""
         now = datetime.now(UTC)
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             due = [to_listener(row) for row in await listeners.claim_due(session, now, now - _CHECK_EVERY)]
         for listener in due:
             problem = await self._problem_of(listener)
             if problem is not None:
                 log.warning("listener problem", provider=listener.provider, service=listener.service, problem=problem)
-            async with self._database.session() as session:
+            async with self._database.transaction() as session:
                 await listeners.note_check(session, listener.account or "", listener.service, problem)
 
     async def _problem_of(self, listener: Listener) -> str | None:

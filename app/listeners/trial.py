@@ -82,7 +82,7 @@ class ListenerTest:
         headers = {"content-type": "application/json", **(reader.sign(body, secret) if secret else {})}
         started = time.perf_counter()
         status, detail = await self._post(listener.provider, url, body, headers)
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             arrived = await listeners.has_arrived(session, transaction_id)
         if not arrived and status is not None and status < 300:  # noqa: PLR2004 -- any success
             detail = "something answered, and it was not this gateway: the callback is not in its database"

@@ -52,8 +52,7 @@ class KnownFixes:
                 alike.setdefault((account, search.caller.reach), []).append(search)
         if not alike:
             return
-        await self._writer.drained()
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             for (account, reach), searches in alike.items():
                 devices = [search.query.device for search in searches]
                 _complete(searches, await aliases.completed(session, account, devices, reach))
@@ -83,9 +82,8 @@ class KnownFixes:
         asked = [(search, wanted) for search in group if (wanted := self._wanted(search, default_account)) is not None]
         if not asked:
             return
-        await self._writer.drained()
         try:
-            async with self._database.session() as session:
+            async with self._database.reading() as session:
                 rows = await positions.latest(session, [wanted for _, wanted in asked])
         except Unavailable:
             # Without the store the provider can still be asked; it costs at most what it would have cost anyway.

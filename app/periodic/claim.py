@@ -52,7 +52,7 @@ class SessionClaims:
         """Give reports to the sessions that their transactions belong to."""
 
         async def once() -> None:
-            async with self._parts.database.session() as db:
+            async with self._parts.database.transaction() as db:
                 await claims.claim(db, transaction_ids)
 
         await persistently(once, for_s=_PATIENCE_S)
@@ -60,7 +60,7 @@ class SessionClaims:
     async def sweep(self) -> None:
         """Settle what a process that died had no time for, and what a clock that has been put back had ended."""
         now = self._parts.now()
-        async with self._parts.database.session() as db:
+        async with self._parts.database.transaction() as db:
             await sessions.advance(db, self._parts.clock(), is_thorough=True)
             recent = await sessions.recent_transactions(db, now - _RECENT)
             waiting = await claims.is_any_session_unknown(db)
@@ -72,7 +72,7 @@ class SessionClaims:
 
     async def _adopt(self, transaction_ids: Sequence[str]) -> list[str]:
         adopted = []
-        async with self._parts.database.session() as db:
+        async with self._parts.database.transaction() as db:
             await sessions.advance(db, self._parts.clock())
             if not await claims.is_any_session_unknown(db):
                 return []
@@ -83,7 +83,6 @@ class SessionClaims:
                 transaction_id = TransactionId(stranger.transaction_id)
                 if chosen is not None and await sessions.link_transaction(db, chosen.row.id, transaction_id, "start"):
                     sessions.mark_active(chosen.row, transaction_id, chosen.row.created_at)
-                    await db.flush()
                     await claims.claim(db, [transaction_id])
                     adopted.append(stranger.transaction_id)
         if adopted:

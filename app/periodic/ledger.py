@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import GatewayError, OutcomeUnknown, ProviderMisconfigured, ProviderNotConfigured
 from app.model import PeriodicPlan, TransactionId
@@ -13,6 +12,7 @@ from app.periodic.background import persistently
 from app.periodic.context import SessionContext
 from app.provider import Tracker
 from app.storage import aliases, claims, idempotency, session_views, sessions
+from app.storage.database import Transaction
 from app.storage.idempotency import Key
 from app.storage.session_views import SessionView
 from app.storage.tables import SessionRow
@@ -67,14 +67,14 @@ class SessionLedger:
         return await self._record_refused(intent, outcome)
 
     async def _record_accepted(self, intent: Intent, accepted: Accepted) -> StoredAnswer:
-        async with self._parts.database.session() as db:
+        async with self._parts.database.transaction() as db:
             row = await sessions.locked(db, intent.row.id)
             if row is not None:
                 sessions.mark_active(row, accepted.transaction_id, accepted.at)
                 await sessions.link_transaction(db, row.id, accepted.transaction_id, "start")
             await aliases.learn(db, intent.row.account, intent.plan.devices, accepted.at)
         # Only now can reports be found that were committed while nobody knew their session.
-        async with self._parts.database.session() as db:
+        async with self._parts.database.transaction() as db:
             await claims.claim(db, [accepted.transaction_id])
             view = await self._view(db, intent)
             answer = intent.words.accepted(view)
@@ -83,14 +83,14 @@ class SessionLedger:
 
     async def _record_unknown(self, intent: Intent, error: OutcomeUnknown) -> StoredAnswer:
         problem = orjson.loads(intent.words.refused(error).body)
-        async with self._parts.database.session() as db:
+        async with self._parts.database.transaction() as db:
             await sessions.mark_unknown(db, intent.row.id, problem)
             view = await self._view(db, intent)
         return intent.words.doubtful(error, view)
 
     async def _record_refused(self, intent: Intent, error: GatewayError) -> StoredAnswer | GatewayError:
         answer = intent.words.refused(error)
-        async with self._parts.database.session() as db:
+        async with self._parts.database.transaction() as db:
             await sessions.mark_failed(db, intent.row.id, orjson.loads(answer.body), self._parts.now())
             if intent.key is not None and is_passing(error):
                 await idempotency.free(db, intent.key, intent.row.id)
@@ -98,11 +98,11 @@ class SessionLedger:
                 await self._keep(db, intent, answer)
         return error if is_passing(error) else answer
 
-    async def _keep(self, db: AsyncSession, intent: Intent, answer: StoredAnswer) -> None:
+    async def _keep(self, db: Transaction, intent: Intent, answer: StoredAnswer) -> None:
         if intent.key is not None:
             await idempotency.keep_answer(db, intent.key, intent.row.id, status=answer.status, body=answer.body)
 
-    async def _view(self, db: AsyncSession, intent: Intent) -> SessionView:
+    async def _view(self, db: Transaction, intent: Intent) -> SessionView:
         clock = self._parts.clock()
         await sessions.advance(db, clock, [intent.row.id])
         return await session_views.view(db, intent.row.id, clock) or SessionView.of(intent.row)

@@ -148,7 +148,7 @@ class Periodic:
         Raises:
             NotFound: There is none within reach.
         """
-        async with self._parts.database.session() as db:
+        async with self._parts.database.transaction() as db:
             key = await sessions.id_of(db, reference, reach)
         if key is None:
             raise NotFound(_NO_SESSION)
@@ -160,9 +160,8 @@ class Periodic:
         Raises:
             NotFound: There is none.
         """
-        await self._writer.drained()
         clock = self._parts.clock()
-        async with self._parts.database.session() as db:
+        async with self._parts.database.transaction(after_writes=True) as db:
             key = await sessions.id_of(db, reference, reach)
             view = None
             if key is not None:
@@ -176,9 +175,8 @@ class Periodic:
         self, *, state: str | None, account: str | None, before: UUID | None, limit: int, reach: Reach = EVERYTHING
     ) -> Listing[SessionView]:
         """Show sessions, newest first."""
-        await self._writer.drained()
         clock = self._parts.clock()
-        async with self._parts.database.session() as db:
+        async with self._parts.database.transaction(after_writes=True) as db:
             await sessions.advance(db, clock)
             found = await session_views.page(
                 db, clock, state=state, account=account, before=before, limit=limit + 1, reach=reach
@@ -193,9 +191,8 @@ class Periodic:
         Raises:
             NotFound: There is no such session.
         """
-        await self._writer.drained()
         clock = self._parts.clock()
-        async with self._parts.database.session() as db:
+        async with self._parts.database.transaction(after_writes=True) as db:
             key = await sessions.id_of(db, reference, caller.reach)
             if key is None:
                 raise NotFound(_NO_SESSION)
@@ -225,11 +222,11 @@ class Periodic:
 
     async def advance(self) -> None:
         """Move all sessions on as their reports and the clock say."""
-        async with self._parts.database.session() as db:
+        async with self._parts.database.transaction() as db:
             await sessions.advance(db, self._parts.clock())
 
     async def _forget_old_keys(self) -> None:
-        async with self._parts.database.session() as db:
+        async with self._parts.database.transaction() as db:
             await idempotency.forget_old(db)
 
 

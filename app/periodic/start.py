@@ -69,14 +69,13 @@ class SessionStart:
         """
         provider, tracker = self._parts.tracking()
         if any(device.mdn is None for device in plan.devices):
-            await self._writer.drained()
             plan = await self._completed(provider, plan, reach)
         intent = Intent(row=self._to_row(plan, provider.name), plan=plan, tracker=tracker, key=key, words=words)
         return await asyncio.shield(self._background.begin(self._start(intent)))
 
     async def _completed(self, provider: Provider, plan: PeriodicPlan, reach: Reach) -> PeriodicPlan:
         """Take MDNs that are not given from the account's alias book, else from the provider's device list."""
-        async with self._parts.database.session() as db:
+        async with self._parts.database.reading() as db:
             devices = await aliases.completed(db, plan.account, plan.devices, reach)
         deadline = Deadline.after(START_LIMIT_S)
         devices = await self._directory.complete(provider, plan.account, devices, reach, deadline)
@@ -123,7 +122,7 @@ class SessionStart:
     async def _commit(self, intent: Intent) -> IdempotencyRow | None:
         """Commit the intent, or return what its key was used for before."""
         row, plan = intent.row, intent.plan
-        async with self._parts.database.session() as db:
+        async with self._parts.database.transaction() as db:
             if intent.key is not None:
                 earlier = await idempotency.reserve(db, intent.key, row.id)
                 if earlier is not None:
@@ -142,7 +141,7 @@ class SessionStart:
             return StoredAnswer(status=earlier.status, body=earlier.answer, session_id=session_id)
         assert earlier.session_id is not None
         clock = self._parts.clock()
-        async with self._parts.database.session() as db:
+        async with self._parts.database.transaction() as db:
             await sessions.advance(db, clock, [earlier.session_id])
             view = await session_views.view(db, earlier.session_id, clock)
         if view is None or view.row.state == "requested":

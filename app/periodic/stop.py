@@ -88,7 +88,7 @@ class SessionStop:
             if wanted.devices:
                 accepted = await self._call(row, wanted)
             clock = self._parts.clock()
-            async with self._parts.database.session() as db:
+            async with self._parts.database.transaction() as db:
                 await sessions.advance(db, clock, [key])
                 view = await session_views.view(db, key, clock)
         assert view is not None
@@ -109,9 +109,9 @@ class SessionStop:
 
     async def _select(self, key: UUID, mdns: Sequence[str]) -> tuple[SessionRow, _Wanted]:
         wanted = _Wanted()
-        async with self._parts.database.session() as db:
+        async with self._parts.database.transaction() as db:
             await sessions.advance(db, self._parts.clock(), [key])
-            row = await db.get(SessionRow, key, populate_existing=True)
+            row = await sessions.find(db, key)
             if row is None:
                 raise NotFound("There is no such session.")
             if row.state in ("requested", "unknown"):
@@ -182,7 +182,7 @@ class SessionStop:
         return None
 
     async def _record(self, key: UUID, stop_id: TransactionId, devices: Mapping[str, str]) -> None:
-        async with self._parts.database.session() as db:
+        async with self._parts.database.transaction() as db:
             await sessions.locked(db, key)
             await sessions.link_transaction(db, key, stop_id, "stop")
             await sessions.note_stops(db, key, devices, self._parts.now())

@@ -9,20 +9,17 @@ from app.reports.audited import record_read
 from app.storage import reports
 from app.storage.database import Database
 from app.storage.reports import Box, Holder, Positions, ReportRecord
-from app.storage.writer import Writer
 
 
 class PositionReader:
     """Reads the latest positions of devices; no provider is asked."""
 
-    def __init__(self, database: Database, writer: Writer, audit: AuditLog) -> None:
+    def __init__(self, database: Database, audit: AuditLog) -> None:
         self._database = database
-        self._writer = writer
         self._audit = audit
 
     async def latest(self, identifier: str, by: Actor, *, reach: Reach) -> ReportRecord | None:
         """Find the report with the latest fix of a device, by any of its identifiers or the caller's name for it."""
-        await self._writer.drained()
         # No text in the database holds a NUL, and none may be sent to it.
         known = readings(identifier.replace("\x00", ""))
         report = None
@@ -49,7 +46,6 @@ class PositionReader:
         self, by: Actor, *, reach: Reach, box: Box | None, account: str | None, after: Holder | None, limit: int
     ) -> Positions:
         """Read the latest positions of the devices that come after one, in an order that holds while devices move."""
-        await self._writer.drained()
         found = await reports.positions_page(
             self._database, box=box, account=account, after=after, limit=limit, reach=reach
         )

@@ -12,7 +12,6 @@ from app.storage import callbacks, reports
 from app.storage.callbacks import StoredCallback
 from app.storage.database import Database
 from app.storage.reports import Page, Place, ReportFilter, ReportRecord
-from app.storage.writer import Writer
 
 PAGE = 100
 
@@ -32,9 +31,8 @@ class ReportWithSource:
 class ReportReader:
     """Reads stored reports."""
 
-    def __init__(self, database: Database, writer: Writer, audit: AuditLog) -> None:
+    def __init__(self, database: Database, audit: AuditLog) -> None:
         self._database = database
-        self._writer = writer
         self._audit = audit
 
     async def page(self, wanted: ReportFilter, by: Actor, *, after: Place | None = None, limit: int = PAGE) -> Page:
@@ -43,7 +41,6 @@ class ReportReader:
         Raises:
             Unavailable: The database cannot be reached.
         """
-        await self._writer.drained()
         page = await reports.page(self._database, wanted, after=after, limit=limit)
         record_read(self._audit, by, page.reports)
         return page
@@ -56,7 +53,6 @@ class ReportReader:
         Raises:
             Unavailable, Overloaded: The audit row cannot be committed.
         """
-        await self._writer.drained()
         named = (wanted.device_id, wanted.mdn and f"mdn:{wanted.mdn}", wanted.name and f"name:{wanted.name}")
         device = next(filter(None, named), None)
         await self._audit.commit(
@@ -70,14 +66,13 @@ class ReportReader:
         Raises:
             NotFound: There is no such report.
         """
-        await self._writer.drained()
         report = await reports.find(self._database, key, reach=reach)
         if report is None:
             raise NotFound("There is no such report.")
         source = None
         # A callback may tell of other devices, too.
         if report.callback_id is not None and reach.devices is None:
-            async with self._database.session() as session:
+            async with self._database.reading() as session:
                 source = await callbacks.find(session, report.callback_id, reach)
         record_read(self._audit, by, [report], report_id=key.hex)
         return ReportWithSource(report=report, callback=source)

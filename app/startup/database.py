@@ -14,7 +14,7 @@ from app.embedded_postgres import EmbeddedPostgres
 from app.errors import DatabaseUnusable
 from app.settings import Settings
 from app.storage.connections import Connector
-from app.storage.database import NOT_MIGRATED
+from app.storage.driver_errors import NOT_MIGRATED
 from app.storage.migrate import upgrade
 from app.storage.revisions import is_older
 from app.storage.urls import Target, target_of

@@ -61,7 +61,7 @@ def _to_database(settings: Settings, target: Target, state: DatabaseState | Data
 async def _listeners(url: str, providers: Sequence[Provider]) -> list[dict[str, Any]]:
     database = Database(url, pool_size=1)
     try:
-        async with database.session() as session:
+        async with database.transaction() as session:
             registered = [_to_listener(row) for row in await listeners.every(session)]
     finally:
         await database.aclose()

@@ -67,6 +67,7 @@ async def claim(db: AsyncSession, transaction_ids: Sequence[str]) -> int:
 
     Only reports that this statement itself turns are counted, so that whoever comes second counts none.
     """
+    await db.flush()
     claimed: int = (await db.execute(_CLAIM, {"ids": list(transaction_ids)})).scalar_one()
     return claimed
 

@@ -14,6 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from app.storage.driver_errors import UNUSABLE_HOST
 from app.storage.urls import Target, targets_of
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -26,7 +27,6 @@ _SILENT_S = 30.0
 """For how long a host that did not answer in time is tried last."""
 _SILENT_TIMEOUT_S = 0.5
 """How long to wait for such a host. In the middle of a failover all others refuse, and one of them soon will not."""
-_LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class _PooledConnection(asyncpg.Connection):
@@ -72,7 +72,7 @@ class Connector:
         for target in sorted(self._attempts, key=self._is_silent):
             try:
                 return await self._try(target, options)
-            except _LOST as cause:
+            except UNUSABLE_HOST as cause:
                 # A host that is up and refuses tells more than one that is down.
                 error = cause if error is None or isinstance(error, OSError) else error
         assert error is not None

@@ -1,46 +1,27 @@
 """Connections to Postgres: an engine for ordinary work, and plain connections for the writer, readers and streams."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import time_ns
+from typing import TypeAlias
 
 import asyncpg
 import structlog
 from sqlalchemy import func, select
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.pool import QueuePool
 
-from app.errors import Unavailable
 from app.observability import metrics
 from app.storage.clock import TOLERATED_SKEW, DatabaseClock
 from app.storage.connections import Connection, Connector, is_standby
+from app.storage.driver_errors import CONNECTION_LOST, failure_of, translated
+from app.storage.pending import PendingWrites
 
 log = structlog.get_logger()
 
-AWAY = (
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # what asyncpg may raise when the server dies in the middle of an answer
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,  # too many connections, among others
-    asyncpg.InvalidAuthorizationSpecificationError,  # the password has been changed, for us or by us
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.ReadOnlySQLTransactionError,
-)
-"""What the driver raises when the database is away, full, or another one than it was."""
+Transaction: TypeAlias = AsyncSession
+"""A transaction that is open; functions of `storage` take it, use cases only hand it on."""
 
-UNMIGRATED = (
-    asyncpg.UndefinedTableError,
-    asyncpg.UndefinedColumnError,
-    asyncpg.UndefinedFunctionError,
-    asyncpg.UndefinedObjectError,
-)
-"""What a statement of ours raises when the database lacks what the migrations make."""
-NOT_MIGRATED = "The database has not been migrated; run: location-gateway migrate"
-
-_CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError)
 _READERS = 5
 _COMMAND_TIMEOUT_S = 30
 _READING_PLANS = ("enable_seqscan = off", "enable_hashjoin = off", "enable_mergejoin = off", "jit = off")
@@ -49,7 +30,12 @@ _ONE_PLAN = "plan_cache_mode = force_generic_plan"
 
 
 class Database:
-    """Opens sessions and connections on one Postgres database; `aclose` ends them."""
+    """Opens transactions and connections on one Postgres database; `aclose` ends them.
+
+    Attributes:
+        clock: The database's clock, as it was compared last.
+        pending: What the writer of this process has not committed yet; reading waits for it.
+    """
 
     def __init__(
         self, url: str, *, direct_url: str | None = None, pool_size: int = 10, pool_timeout_s: float = 10
@@ -73,6 +59,7 @@ class Database:
         self._readers: asyncpg.Pool[asyncpg.Record] | None = None
         self._pool_timeout_s = pool_timeout_s
         self.clock = DatabaseClock()
+        self.pending = PendingWrites()
 
     async def compare_clocks(self) -> None:
         """Compare this machine's clock with the database's, so that `clock` tells the database's time.
@@ -81,49 +68,87 @@ class Database:
             Unavailable: The database cannot be reached.
         """
         asked_ms = time_ns() // 1_000_000
-        (row,) = await self.fetch("SELECT clock_timestamp() AS now")
+        (row,) = await self._fetch("SELECT clock_timestamp() AS now")
         self.clock.compare(row["now"], asked_ms=asked_ms, answered_ms=time_ns() // 1_000_000)
         metrics.CLOCK_SKEW.set(self.clock.skew.total_seconds())
         if abs(self.clock.skew) > TOLERATED_SKEW:
             log.error("this machine's clock is wrong", seconds_ahead_of_database=self.clock.skew.total_seconds())
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[AsyncSession]:
-        """Open a session whose transaction commits when the block ends well, and rolls back otherwise.
+    async def transaction(self, *, after_writes: bool = False) -> AsyncIterator[Transaction]:
+        """Open a transaction that commits when the block ends well, and rolls back otherwise.
+
+        Args:
+            after_writes: Wait first until everything that this process has accepted is stored.
+
+        Raises:
+            Unavailable: The database cannot be reached, or went away, or all connections are in use.
+            TransactionConflict: Another transaction got in the way.
+        """
+        if after_writes:
+            await self.pending.settled()
+        with translated():
+            try:
+                async with self._sessions.begin() as session:
+                    yield session
+            except Exception as error:
+                if failure_of(error) == "read_only":
+                    # Its address leads to another server soon; a connection that is kept never does.
+                    await self._renew()
+                raise
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Transaction]:
+        """Open a transaction that only reads, and finds everything that this process has accepted before.
 
         Raises:
             Unavailable: The database cannot be reached, or went away, or all connections are in use.
         """
-        try:
-            with reaching():
-                async with self._sessions.begin() as session:
-                    yield session
-        except NoConnectionFree as error:
-            raise Unavailable("All database connections are in use.", retry_after_s=1) from error
-        except Unavailable as error:
-            if _is_read_only(error):
-                # Its address leads to another server soon; a connection that is kept never does.
-                await self._renew()
-            raise
+        async with self.transaction(after_writes=True) as session:
+            yield session
 
     async def connect(self) -> Connection:
         """Open a plain connection outside the pool and past any pooler; the caller closes it."""
         return await self._direct.connect()
 
+    @asynccontextmanager
+    async def connection(self, *, after_writes: bool = False) -> AsyncIterator[Connection]:
+        """Open a plain connection outside the pool and past any pooler, and end it when the block ends.
+
+        Args:
+            after_writes: Wait first until everything that this process has accepted is stored.
+
+        Raises:
+            Unavailable: The database cannot be reached, or went away.
+        """
+        if after_writes:
+            await self.pending.settled()
+        with translated():
+            connection = await self.connect()
+            try:
+                yield connection
+            finally:
+                # Works at once, even while a statement runs and the task is being cancelled.
+                connection.terminate()
+
     async def fetch(self, statement: str, *arguments: object) -> "list[asyncpg.Record]":
-        """Run one statement that only reads, on a plain connection; costs a third of a session.
+        """Run one statement that only reads, as `reading` does, on a plain connection; costs a third of that.
 
         Raises:
             Unavailable: The database cannot be reached, or does not answer, or all connections are in use.
         """
-        with reaching():
-            try:
-                return await self._fetch(statement, arguments)
-            except _CONNECTION_LOST:
-                # The server was restarted since the connection was last used; reading twice does no harm.
-                return await self._fetch(statement, arguments)
+        await self.pending.settled()
+        return await self._fetch(statement, *arguments)
 
-    async def _fetch(self, statement: str, arguments: "tuple[object, ...]") -> "list[asyncpg.Record]":
+    async def _fetch(self, statement: str, *arguments: object) -> "list[asyncpg.Record]":
+        with translated():
+            try:
+                return await self._fetch_once(statement, arguments)
+            except CONNECTION_LOST:
+                # The server was restarted since the connection was last used; reading twice does no harm.
+                return await self._fetch_once(statement, arguments)
+
+    async def _fetch_once(self, statement: str, arguments: "tuple[object, ...]") -> "list[asyncpg.Record]":
         if self._readers is None:
             self._readers = asyncpg.create_pool(
                 connect=self._connector.connect,
@@ -144,6 +169,12 @@ class Database:
             async with connection.transaction():
                 await connection.execute("; ".join(f"SET LOCAL {setting}" for setting in _READING_PLANS))
                 return await connection.fetch(statement, *arguments)
+
+    def connections_in_use(self) -> tuple[int, int]:
+        """Count the pool's connections: those in use, and all there may be."""
+        pool = self.engine.pool
+        assert isinstance(pool, QueuePool)
+        return pool.checkedout(), pool.size()
 
     async def _renew(self) -> None:
         """Let all connections that are kept be opened anew."""
@@ -166,37 +197,6 @@ async def _keep_as_it_is(_: object) -> None:
     """Leave out what a pool does to clean up a returned connection, which takes a round trip; readers leave no dirt."""
 
 
-@contextmanager
-def reaching() -> Iterator[None]:
-    """Raise what the driver, or the engine above it, raises when the database cannot do its work as `Unavailable`.
-
-    Raises:
-        Unavailable: The database cannot be reached, is too busy, or has not been migrated.
-    """
-    try:
-        yield
-    except DBAPIError as error:
-        cause = error.orig.__cause__ if error.orig is not None else None
-        if not error.connection_invalidated and not isinstance(cause, (*AWAY, *UNMIGRATED)):
-            raise
-        raise _unavailable(cause) from error
-    except (*AWAY, *UNMIGRATED, TimeoutError) as error:
-        raise _unavailable(error) from error
-
-
-async def in_recovery(session: AsyncSession) -> bool:
+async def in_recovery(db: Transaction) -> bool:
     """Tell whether the server is a standby, which takes no changes."""
-    return bool(await session.scalar(select(func.pg_is_in_recovery())))
-
-
-def _is_read_only(error: Unavailable) -> bool:
-    cause = error.__cause__
-    if isinstance(cause, DBAPIError) and cause.orig is not None:
-        cause = cause.orig.__cause__
-    return isinstance(cause, asyncpg.ReadOnlySQLTransactionError)
-
-
-def _unavailable(cause: BaseException | None) -> Unavailable:
-    if isinstance(cause, UNMIGRATED):
-        return Unavailable(NOT_MIGRATED, retry_after_s=5)
-    return Unavailable("The database cannot be reached, or is too busy.", retry_after_s=5)
+    return bool(await db.scalar(select(func.pg_is_in_recovery())))

@@ -110,6 +110,14 @@ async def sessions_at_work(connection: Connection, traces: Traces) -> list[tuple
     return [(public_id(row["id"]), row["mdn"]) for row in rows]
 
 
+async def is_reporting(connection: Connection, traces: Traces) -> bool:
+    """Tell whether the device still reports in any session."""
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM session_devices WHERE device = ANY ($1) AND stopped_at IS NULL)", list(traces.keys)
+    )
+    return found
+
+
 async def erase(
     connection: Connection, traces: Traces, *, known_as: str, on_step: OnStep = lambda _done, _total: None
 ) -> dict[str, int]:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, text
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.caller import Caller, Reach
 from app.identifiers import canonical_patterns
 from app.ids import public_id
 from app.storage.connections import Connection
+from app.storage.notifications import notify
 from app.storage.tables import KeyRow
 
 CHANNEL = "gateway_keys"
@@ -88,6 +89,17 @@ async def page(session: AsyncSession, *, before: UUID | None, limit: int) -> Seq
     return (await session.scalars(query if before is None else query.where(KeyRow.id < before))).all()
 
 
+async def add(session: AsyncSession, row: KeyRow) -> None:
+    """Add a key."""
+    session.add(row)
+    await session.flush()
+
+
+async def find(session: AsyncSession, key: UUID) -> KeyRow | None:
+    """Fetch a key."""
+    return await session.get(KeyRow, key)
+
+
 async def locked(session: AsyncSession, key: UUID) -> KeyRow | None:
     """Fetch a key, and keep others from changing it until the transaction ends."""
     return await session.get(KeyRow, key, with_for_update=True, populate_existing=True)
@@ -96,8 +108,3 @@ async def locked(session: AsyncSession, key: UUID) -> KeyRow | None:
 async def announce(session: AsyncSession) -> None:
     """Tell all processes that keys have changed, once this transaction is committed."""
     await notify(session, CHANNEL)
-
-
-async def notify(session: AsyncSession, channel: str) -> None:
-    """Notify those who listen to a channel, once this transaction is committed."""
-    await session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": channel})

@@ -5,11 +5,22 @@ from datetime import UTC, date, datetime, timedelta
 
 from app.ids import EPOCH
 from app.storage.connections import Connection
+from app.storage.database import Database
 
 PARTITIONED = {"reports": "at", "callbacks": "received_at", "audit": "at"}
 DAYS_BEHIND = 1
 DAYS_AHEAD = 3
 _LOCK = 0x6C6F_6361_7465_0001
+
+
+async def keep(database: Database) -> None:
+    """Make the partitions of the days around the database's present that are missing.
+
+    Raises:
+        Unavailable: The database cannot be reached, or has not been migrated.
+    """
+    async with database.connection() as connection:
+        await keep_ready(connection, await connection.fetchval("SELECT clock_timestamp()"))
 
 
 async def keep_ready(connection: "Connection", now: datetime) -> list[str]:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import asyncpg
 import structlog
 
 from app.observability import metrics
@@ -13,6 +12,7 @@ from app.storage import partitions
 from app.storage.clock import TOLERATED_SKEW
 from app.storage.connections import Connection
 from app.storage.database import Database
+from app.storage.driver_errors import LockNotAvailable
 
 log = structlog.get_logger()
 
@@ -78,12 +78,9 @@ async def run(
     if abs(database.clock.skew) > TOLERATED_SKEW:
         log.error("nothing deleted: clocks differ", seconds_ahead_of_database=database.clock.skew.total_seconds())
         return {}
-    connection = await database.connect()
-    try:
+    async with database.connection() as connection:
         now = await _present(connection, database.clock.watched_for())
         removed = await carry_out(connection, ages, now, on_step=on_step)
-    finally:
-        connection.terminate()
     for table, count in removed.items():
         metrics.RETIRED.labels(table).inc(count)
     if removed:
@@ -155,7 +152,7 @@ async def _drop(connection: Connection, name: str) -> bool:
         async with connection.transaction():
             await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'")
             await connection.execute(f"DROP TABLE {name}")
-    except asyncpg.LockNotAvailableError:
+    except LockNotAvailable:
         return False
     return True
 

@@ -81,6 +81,11 @@ async def id_of(db: AsyncSession, reference: str, reach: Reach = EVERYTHING) -> 
     return newest
 
 
+async def find(db: AsyncSession, key: UUID) -> SessionRow | None:
+    """Fetch a session as it is now."""
+    return await db.get(SessionRow, key, populate_existing=True)
+
+
 async def locked(db: AsyncSession, key: UUID) -> SessionRow | None:
     """Fetch a session as it is now, and keep others from changing it until the transaction ends."""
     return await db.get(SessionRow, key, with_for_update=True, populate_existing=True)

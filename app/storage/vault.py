@@ -27,7 +27,7 @@ class DatabaseVault:
         Raises:
             Unavailable: The database cannot be reached.
         """
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             sealed = await session.scalar(
                 select(SecretRow.sealed).where(SecretRow.provider == provider, SecretRow.name == name)
             )
@@ -40,11 +40,11 @@ class DatabaseVault:
         Raises:
             Unavailable: The database cannot be reached.
         """
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             new = insert(SecretRow).values(provider=provider, name=name, sealed=None, updated_at=datetime.now(UTC))
             await session.execute(new.on_conflict_do_nothing())
         failure: BaseException | None = None
-        async with self._database.session() as session:
+        async with self._database.transaction() as session:
             place = select(SecretRow).where(SecretRow.provider == provider, SecretRow.name == name).with_for_update()
             row = (await session.scalars(place)).one()
             try:

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from app.main import create_app
-from app.storage.database import NOT_MIGRATED
+from app.storage.driver_errors import NOT_MIGRATED
 from tests.support.gateways import asking, settings
 from tests.support.vendors import DEVICE
 

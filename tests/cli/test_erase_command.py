@@ -31,7 +31,7 @@ async def erase(*arguments: str, address: str, folder: Path) -> tuple[int, str]:
 
 
 async def reports_in(database: Database) -> int:
-    async with database.session() as session:
+    async with database.transaction() as session:
         found: int = await session.scalar(text("SELECT count(*) FROM reports"))
     return found
 

@@ -101,7 +101,7 @@ async def test_what_was_accepted_before_sigterm_is_answered_and_stored(
             statuses = [await status(connection) for connection in (*questions, *callbacks)]
             code = await asyncio.to_thread(program.process.wait, 60)
 
-    async with database.session() as session:
+    async with database.transaction() as session:
         stored = await session.scalar(text("SELECT count(*) FROM callbacks"))
         located = await session.scalar(text("SELECT count(*) FROM reports WHERE provider = 'cloudlocate'"))
     assert set(statuses) == {b"200"}

@@ -23,7 +23,7 @@ def clock() -> HandClock:
 async def stage(database: Database, tracker: StubTracker, clock: HandClock) -> AsyncIterator[Stage]:
     """The use case with a stub provider, a real database, and a clock of the test's own."""
     unclaimed = UnclaimedTransactions()
-    async with Writer(database.connect, unclaimed=unclaimed.note).running() as writer:
+    async with Writer(database.connect, pending=database.pending, unclaimed=unclaimed.note).running() as writer:
         stage = Stage(database, writer, tracker, clock, unclaimed)
         async with stage.periodic.running():
             yield stage

@@ -23,7 +23,7 @@ async def start_unknown(stage: Stage, wanted: PeriodicPlan | None = None) -> dic
 
 
 async def claimed(stage: Stage) -> int | None:
-    async with stage.database.session() as db:
+    async with stage.database.transaction() as db:
         return await db.scalar(select(func.count()).where(ReportRow.session_id.is_not(None)))
 
 
@@ -50,7 +50,7 @@ async def test_a_callback_before_the_reply_belongs_to_the_session(stage: Stage, 
 async def test_a_report_that_missed_the_reply_is_claimed_by_the_writers_hook(stage: Stage) -> None:
     await stage.report("start-1")
     await stage.start()
-    async with stage.database.session() as db:
+    async with stage.database.transaction() as db:
         row = await db.scalar(select(ReportRow))
         assert row is not None
         row.session_id = None
@@ -246,7 +246,7 @@ async def test_many_processes_adopt_a_transaction_once(stage: Stage) -> None:
 
     await asyncio.gather(*(job.run() for job in jobs))
 
-    async with stage.database.session() as db:
+    async with stage.database.transaction() as db:
         active = list(await db.scalars(select(SessionRow.transaction_id).where(SessionRow.state == "active")))
     assert active == ["t-1"]
     assert (await stage.show("t-1"))["reports"]["received"] == 1
@@ -269,7 +269,7 @@ async def test_late_claims_of_an_ended_session_are_flagged(stage: Stage) -> None
     await stage.report("t-1", number=0)
     await stage.settle()
     assert (await stage.show(session["id"]))["state"] == "completed"
-    async with stage.database.session() as db:
+    async with stage.database.transaction() as db:
         row = await db.scalar(select(ReportRow))
         assert row is not None
         row.session_id = None
@@ -278,6 +278,6 @@ async def test_late_claims_of_an_ended_session_are_flagged(stage: Stage) -> None
 
     await stage.sweep()
 
-    async with stage.database.session() as db:
+    async with stage.database.transaction() as db:
         flags = await db.scalars(select(ReportRow.flags).order_by(ReportRow.received_at))
         assert [flag or [] for flag in flags] == [[], ["after_end", "late"]]

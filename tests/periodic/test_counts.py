@@ -108,16 +108,16 @@ async def test_a_report_that_is_claimed_after_the_end_is_late(stage: Stage) -> N
     stage.clock.forward(days=1)
     await stage.show("start-1")
     stage.clock.forward(days=1)
-    async with stage.database.session() as db:
+    async with stage.database.transaction() as db:
         await db.execute(update(SessionTransactionRow).values(transaction_id="elsewhere"))
     await stage.report("start-1", flags=("odd",))
     await stage.report("start-1", number=1, flags=("late",))
 
-    async with stage.database.session() as db:
+    async with stage.database.transaction() as db:
         await db.execute(update(SessionTransactionRow).values(transaction_id="start-1"))
         await claims.claim(db, ["start-1"])
 
-    async with stage.database.session() as db:
+    async with stage.database.transaction() as db:
         flags = list(await db.scalars(select(ReportRow.flags).order_by(ReportRow.at)))
     assert flags == [["odd", "after_end", "late"], ["late", "after_end"]]
 
@@ -268,5 +268,5 @@ async def test_a_report_after_the_end_is_stored_counted_and_flagged_but_reopens_
     session = await stage.show("start-1")
     assert (session["state"], session["endedAt"]) == ("completed", ended["endedAt"])
     assert session["reports"]["received"] == 1
-    async with stage.database.session() as db:
+    async with stage.database.transaction() as db:
         assert list(await db.scalars(select(ReportRow.flags))) == [["after_end", "late"]]

@@ -69,7 +69,7 @@ async def wire(database_url: str) -> AsyncIterator[Wire]:
 @pytest.fixture
 async def stage(wire: Wire, tracker: StubTracker, clock: HandClock) -> AsyncIterator[Stage]:
     database = Database(wire.url)
-    async with Writer(database.connect).running() as writer:
+    async with Writer(database.connect, pending=database.pending).running() as writer:
         stage = Stage(database, writer, tracker, clock, UnclaimedTransactions())
         async with stage.periodic.running():
             yield stage

@@ -33,7 +33,7 @@ LOST = OutcomeUnknown("No answer came.", provider="thingspace", may_have_been_re
 
 
 async def states(stage: Stage) -> Counter[str]:
-    async with stage.database.session() as db:
+    async with stage.database.transaction() as db:
         return Counter(await db.scalars(select(SessionRow.state)))
 
 
@@ -96,7 +96,7 @@ async def test_mdns_are_completed_from_the_alias_book(stage: Stage, tracker: Stu
 async def test_given_pairs_are_learned(stage: Stage) -> None:
     await stage.start(plan(2))
 
-    async with stage.database.session() as db:
+    async with stage.database.transaction() as db:
         pairs = (await db.execute(select(AliasRow.device, AliasRow.mdn))).all()
     assert set(pairs) == {(IMEIS[0], MDNS[0]), (IMEIS[1], MDNS[1])}
 
@@ -192,7 +192,7 @@ async def test_a_caller_who_goes_away_does_not_stop_the_recording(stage: Stage, 
 
 async def test_a_start_left_behind_by_a_dead_process_becomes_unknown(stage: Stage, tracker: StubTracker) -> None:
     session = await stage.start()
-    async with stage.database.session() as db:
+    async with stage.database.transaction() as db:
         await db.execute(update(SessionRow).values(state="requested", transaction_id=None, started_at=None))
 
     stage.clock.forward(seconds=30)
@@ -277,7 +277,7 @@ async def test_a_replica_whose_clock_is_ahead_starts_nothing_a_second_time(stage
 
 
 async def let_keys_age(stage: Stage, *, hours: int) -> None:
-    async with stage.database.session() as db:
+    async with stage.database.transaction() as db:
         await db.execute(update(IdempotencyRow).values(created_at=IdempotencyRow.created_at - timedelta(hours=hours)))
 
 
@@ -288,7 +288,7 @@ async def test_old_keys_are_forgotten(stage: Stage) -> None:
 
     await next(job for job in stage.periodic.jobs() if job.name == "idempotency keys").run()
 
-    async with stage.database.session() as db:
+    async with stage.database.transaction() as db:
         assert list(await db.scalars(select(IdempotencyRow.key))) == ["young"]
 
 

@@ -110,29 +110,29 @@ async def test_no_device_is_completed_beyond_a_keys_reach(session: AsyncSession)
 
 
 async def test_a_pair_that_comes_back_after_another_is_written_again(database: Database) -> None:
-    async with Writer(database.connect).running() as writer:
+    async with Writer(database.connect, pending=database.pending).running() as writer:
         for at, imei in ((0, IMEI), (1, OTHER_IMEI), (2, IMEI)):
             await writer.submit(Entry(reports=(located(NOON + timedelta(minutes=at), imei=imei),)))
 
-    async with database.session() as session:
+    async with database.transaction() as session:
         assert await known(session, device(mdn=MDN)) == [(IMEI, MDN)]
 
 
 async def test_a_refused_pair_is_forgotten_until_it_is_said_again(database: Database) -> None:
-    async with Writer(database.connect).running() as writer:
+    async with Writer(database.connect, pending=database.pending).running() as writer:
         await writer.submit(Entry(reports=(located(),)))
         await writer.submit(Entry(refused=(AliasPair(ACCOUNT, IMEI, MDN),)))
-        async with database.session() as session:
+        async with database.transaction() as session:
             forgotten = await known(session, device(IMEI))
         await writer.submit(Entry(reports=(located(NOON + timedelta(minutes=1)),)))
 
-    async with database.session() as session:
+    async with database.transaction() as session:
         assert (forgotten, await known(session, device(IMEI))) == ([(IMEI, None)], [(IMEI, MDN)])
 
 
 async def test_what_nobody_vouches_for_teaches_nothing(database: Database) -> None:
-    async with Writer(database.connect).running() as writer:
+    async with Writer(database.connect, pending=database.pending).running() as writer:
         await writer.submit(Entry(reports=(located(is_vouched=False),)))
 
-    async with database.session() as session:
+    async with database.transaction() as session:
         assert await known(session, device(IMEI)) == [(IMEI, None)]

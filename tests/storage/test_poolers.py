@@ -65,7 +65,7 @@ async def test_nothing_is_left_on_servers_that_others_use_next(
     with pooler(database_url, tmp_path, free_port, "transaction", pool_size=1) as url:
         database = Database(url, direct_url=database_url)
         await database.fetch("SELECT 1")
-        async with database.session() as session:
+        async with database.transaction() as session:
             plans = await session.scalar(text("SELECT current_setting('enable_seqscan')"))
             statements = await session.scalar(text("SELECT count(*) FROM pg_prepared_statements WHERE name <> ''"))
         await database.aclose()

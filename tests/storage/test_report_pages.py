@@ -144,7 +144,7 @@ async def test_a_device_and_a_transaction_together_find_what_matches_both(databa
 
 async def test_a_session_finds_the_reports_of_all_its_transactions(database: Database) -> None:
     session_id = UUID(bytes=new_id(NOON).bytes)
-    async with database.session() as session:
+    async with database.transaction() as session:
         await session.execute(
             text(
                 "INSERT INTO sessions (id, provider, account, state, interval_s, start_delay_s, max_age_s,"

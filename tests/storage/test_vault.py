@@ -61,7 +61,7 @@ async def test_the_database_sees_no_secret(vault: DatabaseVault, database: Datab
     async with vault.locked(PROVIDER, "bearer", sealed_with=MATERIAL) as slot:
         await slot.put(b"very secret token")
 
-    async with database.session() as session:
+    async with database.transaction() as session:
         sealed = await session.scalar(text("SELECT sealed FROM provider_secrets"))
     assert b"secret" not in bytes(sealed)
 
@@ -135,10 +135,10 @@ async def test_without_a_database_it_says_so(free_port: int) -> None:
 
 async def test_when_all_connections_are_in_use_it_says_so(database_url: str) -> None:
     database = Database(database_url, pool_size=1, pool_timeout_s=0.05)
-    async with database.session() as session:
+    async with database.transaction() as session:
         await session.execute(text("SELECT 1"))
         with pytest.raises(Unavailable) as refused:
-            async with database.session() as second:
+            async with database.transaction() as second:
                 await second.execute(text("SELECT 1"))
     await database.aclose()
 

@@ -48,14 +48,14 @@ def undated(words: str, *, received_at: Any = NOON) -> NewReport:
 
 
 async def count(database: Database, table: str, where: str = "true") -> int:
-    async with database.session() as session:
+    async with database.transaction() as session:
         found = await session.scalar(text(f"SELECT count(*) FROM {table} WHERE {where}"))  # noqa: S608 -- ours
     assert isinstance(found, int)
     return found
 
 
 async def test_what_is_done_is_committed(database: Database) -> None:
-    async with Writer(database.connect).running() as writer:
+    async with Writer(database.connect, pending=database.pending).running() as writer:
         await writer.submit(entry(located()))
 
         assert await count(database, "reports") == await count(database, "callbacks") == 1
@@ -157,7 +157,7 @@ class Listener:
 
 async def test_all_who_wait_are_told_even_if_one_of_them_cannot_bear_it(database: Database) -> None:
     heard: list[str] = []
-    async with Writer(database.connect).running() as writer:
+    async with Writer(database.connect, pending=database.pending).running() as writer:
         for breaks in (False, True, False):
             stored = writer.submit(entry(located()), waiting=Listener(heard, breaks=breaks))
         await stored
@@ -189,7 +189,7 @@ async def test_a_lone_entry_waits_for_nobody(database: Database) -> None:
 
 
 async def test_ten_times_the_same_is_one_report_and_ten_callbacks(database: Database) -> None:
-    async with Writer(database.connect).running() as writer:
+    async with Writer(database.connect, pending=database.pending).running() as writer:
         together = [writer.submit(entry(located())) for _ in range(5)]
         await asyncio.gather(*together)
         for _ in range(5):
@@ -199,7 +199,7 @@ async def test_ten_times_the_same_is_one_report_and_ten_callbacks(database: Data
 
 
 async def test_a_repetition_without_a_time_is_dated_by_its_first_arrival(database: Database) -> None:
-    async with Writer(database.connect).running() as writer:
+    async with Writer(database.connect, pending=database.pending).running() as writer:
         await asyncio.gather(*(writer.submit(entry(undated("a"))) for _ in range(3)))
         await writer.submit(entry(undated("a", received_at=NOON + timedelta(days=3))))
         await writer.submit(entry(undated("b", received_at=NOON + timedelta(days=3))))
@@ -210,12 +210,12 @@ async def test_a_repetition_without_a_time_is_dated_by_its_first_arrival(databas
 
 async def test_the_latest_position_follows_the_time_of_the_fix(database: Database) -> None:
     newest, oldest = NOON, NOON - timedelta(hours=1)
-    async with Writer(database.connect).running() as writer:
+    async with Writer(database.connect, pending=database.pending).running() as writer:
         await writer.submit(entry(located(newest, latitude=2.0)))
         await writer.submit(entry(located(oldest, latitude=1.0)))
         await writer.submit(entry(failed(newest + timedelta(hours=1))))
 
-    async with database.session() as session:
+    async with database.transaction() as session:
         [row] = await positions.latest(session, [positions.Wanted(keys=[IMEI], since=NOON - timedelta(days=1))])
     assert row is not None
     assert (row.at, row.latitude) == (newest, 2.0)
@@ -225,11 +225,11 @@ async def test_the_latest_position_follows_the_time_of_the_fix(database: Databas
 async def test_a_fix_from_the_future_does_not_hide_later_ones(database: Database, ahead: timedelta) -> None:
     future = located(NOON + ahead)
     future.received_at = NOON
-    async with Writer(database.connect).running() as writer:
+    async with Writer(database.connect, pending=database.pending).running() as writer:
         await writer.submit(entry(future))
         await writer.submit(entry(located(NOON, latitude=1.0)))
 
-    async with database.session() as session:
+    async with database.transaction() as session:
         [row] = await positions.latest(session, [positions.Wanted(keys=[IMEI], since=NOON - timedelta(days=1))])
     assert row is not None
     assert row.at == NOON
@@ -257,21 +257,21 @@ async def test_a_fix_from_the_future_does_not_hide_later_ones(database: Database
     ],
 )
 async def test_an_arrival_out_of_time_is_flagged(database: Database, row: NewReport, flags: list[str] | None) -> None:
-    async with Writer(database.connect).running() as writer:
+    async with Writer(database.connect, pending=database.pending).running() as writer:
         await writer.submit(entry(row))
 
-    async with database.session() as session:
+    async with database.transaction() as session:
         assert (await session.scalars(select(ReportRow.flags))).one() == flags
 
 
 async def test_reports_teach_which_number_belongs_to_which_device(database: Database) -> None:
-    async with Writer(database.connect).running() as writer:
+    async with Writer(database.connect, pending=database.pending).running() as writer:
         await writer.submit(entry(located()))
         by_number = located(NOON + timedelta(minutes=1), imei=None)
         await writer.submit(entry(by_number))
 
     assert await count(database, "reports", f"device = '{IMEI}'") == 2
-    async with database.session() as session:
+    async with database.transaction() as session:
         assert await aliases.current(session, ACCOUNT, ids=[IMEI]) == [(IMEI, "imei", MDN)]
 
 
@@ -289,7 +289,7 @@ async def test_what_the_database_cannot_take_is_quarantined_and_its_neighbours_a
     database: Database, poison: NewReport
 ) -> None:
     good = [entry(located(NOON - timedelta(seconds=n))) for n in range(20)]
-    async with Writer(database.connect).running() as writer:
+    async with Writer(database.connect, pending=database.pending).running() as writer:
         entries = [*good[:10], entry(poison, body=b"\x00raw\xff"), *good[10:]]
         await asyncio.gather(*[writer.submit(one) for one in entries])
 
@@ -300,7 +300,7 @@ async def test_what_the_database_cannot_take_is_quarantined_and_its_neighbours_a
 
 
 async def test_a_fix_that_cannot_be_stored_does_not_take_its_neighbours_along(database: Database) -> None:
-    async with Writer(database.connect).running() as writer:
+    async with Writer(database.connect, pending=database.pending).running() as writer:
         poisoned = writer.submit(Entry(reports=(located(transaction="a\x00b"),)))
         writer.submit(entry(located(NOON - timedelta(seconds=1))))
         writer.submit(entry(located(NOON - timedelta(seconds=2))))
@@ -354,7 +354,7 @@ async def test_what_nobody_foresaw_fails_one_batch_and_not_the_writer(database: 
 
 
 async def test_beyond_its_bound_nothing_more_is_taken(database: Database) -> None:
-    async with Writer(database.connect, bound=5).running() as writer:
+    async with Writer(database.connect, pending=database.pending, bound=5).running() as writer:
         accepted = [writer.submit(entry(located(NOON - timedelta(seconds=n)))) for n in range(5)]
         with pytest.raises(Overloaded) as refused:
             writer.submit(entry(located()))
@@ -367,25 +367,16 @@ async def test_beyond_its_bound_nothing_more_is_taken(database: Database) -> Non
 
 
 async def test_leaving_stores_what_was_accepted(database: Database) -> None:
-    async with Writer(database.connect).running() as writer:
+    async with Writer(database.connect, pending=database.pending).running() as writer:
         accepted = [writer.submit(entry(located(NOON - timedelta(seconds=n)))) for n in range(300)]
 
     assert all(one.done() and one.exception() is None for one in accepted)
     assert await count(database, "reports") == 300
 
 
-async def test_drained_means_that_earlier_entries_can_be_read(database: Database) -> None:
-    async with Writer(database.connect).running() as writer:
-        writer.submit(entry(located()))
-
-        await writer.drained()
-
-        assert await count(database, "reports") == 1
-
-
 async def test_unknown_transactions_are_told(database: Database) -> None:
     told: list[str] = []
-    async with Writer(database.connect, unclaimed=told.extend).running() as writer:
+    async with Writer(database.connect, pending=database.pending, unclaimed=told.extend).running() as writer:
         await writer.submit(entry(located(transaction="t-9")))
         await writer.submit(entry(located(transaction=None)))
 
@@ -393,7 +384,10 @@ async def test_unknown_transactions_are_told(database: Database) -> None:
 
 
 async def test_writers_on_one_database_store_the_same_reports_once(database: Database) -> None:
-    async with Writer(database.connect).running() as one, Writer(database.connect).running() as other:
+    async with (
+        Writer(database.connect, pending=database.pending).running() as one,
+        Writer(database.connect, pending=database.pending).running() as other,
+    ):
         await asyncio.gather(
             *[
                 writer.submit(entry(located(NOON - timedelta(seconds=n), mdn=str(int(MDN) + n % 7))))

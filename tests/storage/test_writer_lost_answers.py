@@ -80,7 +80,7 @@ class Counts(NamedTuple):
 
 async def counts(database: Database) -> Counts:
     """Count everything that an entry adds to."""
-    async with database.session() as session:
+    async with database.transaction() as session:
         found = await session.execute(
             text(
                 "SELECT (SELECT count(*) FROM reports), (SELECT count(*) FROM callbacks), "
@@ -92,7 +92,7 @@ async def counts(database: Database) -> Counts:
 
 async def vanish(database: Database) -> None:
     """Take back what was stored, as a crash does with what is not flushed."""
-    async with database.session() as session:
+    async with database.transaction() as session:
         for statement in (
             "DELETE FROM reports",
             "DELETE FROM callbacks",
@@ -154,7 +154,7 @@ async def with_session(database: Database) -> None:
         f"INSERT INTO session_devices (session_id, device) VALUES (:key, '{IMEI}')",  # noqa: S608 -- ours
         "INSERT INTO session_transactions (transaction_id, session_id, kind) VALUES ('t-1', :key, 'start')",
     )
-    async with database.session() as session:
+    async with database.transaction() as session:
         for statement in statements:
             await session.execute(text(statement), key)
 
@@ -263,7 +263,7 @@ async def test_what_a_crash_took_before_the_answer_is_stored_again_once(
     await asyncio.gather(*submitted(writer, 20))
 
     assert await counts(database) == (20, 20, 20)
-    async with database.session() as session:
+    async with database.transaction() as session:
         taught = (await session.execute(text("SELECT device, mdn FROM account_aliases"))).all()
     assert [tuple(row) for row in taught] == [(IMEI, MDN)]
 
@@ -342,7 +342,7 @@ async def test_what_was_found_there_is_flushed_before_anybody_is_told(durable: E
     await asyncio.to_thread(durable.start)
 
     database = Database(durable.url)
-    async with database.session() as session:
+    async with database.transaction() as session:
         stored = await session.scalar(text("SELECT count(*) FROM reports"))
     await database.aclose()
     assert wire.stored == [20, 20]

@@ -64,7 +64,7 @@ def as_any_other(row: NewSimpleFix) -> Entry:
 
 async def kept(database: Database) -> list[list[Any]]:
     """Read everything that callbacks leave behind."""
-    async with database.session() as session:
+    async with database.transaction() as session:
         return [[tuple(row) for row in await session.execute(text(statement))] for statement in KEPT]
 
 
@@ -79,13 +79,13 @@ async def begin_session(database: Database, ended_at: str | None) -> None:
         "INSERT INTO session_transactions (transaction_id, session_id, kind) VALUES ('t-1', :id, 'start')",
     )
     given = {"id": SESSION, "account": ACCOUNT, "ended_at": ended_at, "device": IMEI}
-    async with database.session() as session:
+    async with database.transaction() as session:
         for statement in statements:
             await session.execute(text(statement), given)
 
 
 async def store(database: Database, entries: Sequence[Entry]) -> None:
-    async with Writer(database.connect).running() as writer:
+    async with Writer(database.connect, pending=database.pending).running() as writer:
         await asyncio.gather(*(writer.submit(entry) for entry in entries))
 
 
@@ -98,7 +98,7 @@ async def test_an_ordinary_callback_leaves_the_same_behind_as_any_other(
     await store(database, [Entry(ordinary=row) for row in rows])
     short = await kept(database)
 
-    async with database.session() as session:
+    async with database.transaction() as session:
         await session.execute(text("TRUNCATE reports, callbacks, positions, account_aliases, sessions CASCADE"))
     await begin_session(database, ended_at)
     await store(database, [as_any_other(row) for row in rows])
@@ -142,8 +142,8 @@ async def test_writers_that_store_the_same_at_once_store_it_once(database: Datab
     rows = [ordinary(number) for number in range(200)]
 
     async with (
-        Writer(database.connect, batch_limit=20).running() as one,
-        Writer(database.connect, batch_limit=20).running() as other,
+        Writer(database.connect, pending=database.pending, batch_limit=20).running() as one,
+        Writer(database.connect, pending=database.pending, batch_limit=20).running() as other,
     ):
         for start in range(0, 200, 20):
             again = [ordinary(number) for number in reversed(range(start, start + 20))]

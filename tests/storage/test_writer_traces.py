@@ -17,7 +17,7 @@ async def test_a_commit_is_recorded_until_it_is_durable(database: Database) -> N
     recording = Recording()
     request = recording.recorder.request("POST")
 
-    async with Writer(database.connect, recorder=recording.recorder).running() as writer:
+    async with Writer(database.connect, pending=database.pending, recorder=recording.recorder).running() as writer:
         stored = [
             writer.submit(Entry(reports=(located(NOON + timedelta(seconds=number)),)), request) for number in range(20)
         ]

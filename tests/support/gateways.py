@@ -63,9 +63,9 @@ def in_background(serve: Callable[[], AbstractAsyncContextManager[str]]) -> Iter
 async def emptied(app: FastAPI) -> None:
     """Forget the reports, callbacks, listeners and sessions of a running gateway; tokens stay."""
     gateway = app.state.gateway
-    await gateway.writer.drained()
+    await gateway.database.pending.settled()
     gateway.writer.forget_aliases()
-    async with gateway.database.session() as session:
+    async with gateway.database.transaction() as session:
         for table in (
             "reports",
             "undated_reports",

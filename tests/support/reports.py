@@ -99,7 +99,7 @@ def in_full(row: NewSimpleFix) -> tuple[NewReport, NewCallback]:
 
 async def store(database: Database, *rows: NewReport, callback: NewCallback | None = None, body: bytes = b"") -> None:
     """Commit rows, in one go."""
-    async with Writer(database.connect).running() as writer:
+    async with Writer(database.connect, pending=database.pending).running() as writer:
         await writer.submit(Entry(reports=rows, callback=callback, body=body))
 
 

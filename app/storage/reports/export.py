@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 
-from app.storage.database import Database, reaching
+from app.storage.database import Database
 from app.storage.reports import statements
 from app.storage.reports.filters import Place, ReportFilter
 from app.storage.reports.records import ReportRecord
@@ -23,18 +23,11 @@ async def export(
     Raises:
         Unavailable: The database cannot be reached, or went away; what came before is not all.
     """
-    connection = None
-    try:
-        with reaching():
-            connection = await database.connect()
-            await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            # The first row should come at once: read along the indexes rather than sort millions of rows first.
-            await connection.execute("SET LOCAL enable_sort = off; SET LOCAL jit = off")
-            cursor = await connection.cursor(*statements.everything(wanted, after, limit))
-            while records := await cursor.fetch(BATCH, timeout=_FETCH_TIMEOUT_S):
-                yield [ReportRecord._make(record.values()) for record in records]
-            await connection.close()
-    finally:
-        # Works at once, even while a query runs and the reader is being cancelled.
-        if connection is not None:
-            connection.terminate()
+    async with database.connection(after_writes=True) as connection:
+        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        # The first row should come at once: read along the indexes rather than sort millions of rows first.
+        await connection.execute("SET LOCAL enable_sort = off; SET LOCAL jit = off")
+        cursor = await connection.cursor(*statements.everything(wanted, after, limit))
+        while records := await cursor.fetch(BATCH, timeout=_FETCH_TIMEOUT_S):
+            yield [ReportRecord._make(record.values()) for record in records]
+        await connection.close()

@@ -14,6 +14,7 @@ from app.errors import Overloaded, Unavailable
 from app.observability import metrics
 from app.observability.tracing import Commit, Recorder, Trace
 from app.storage.connections import Connection
+from app.storage.pending import PendingWrites
 from app.storage.writer.aliases import KnownAliases
 from app.storage.writer.entries import AliasPair, Batch, CommitListener, Entry, Stored
 from app.storage.writer.storing import Store
@@ -45,6 +46,7 @@ class Writer:
         self,
         connect: Callable[[], Awaitable[Connection]],
         *,
+        pending: PendingWrites | None = None,
         unclaimed: Callable[[list[str]], None] = lambda _: None,
         bound: int = 20_000,
         batch_limit: int = 512,
@@ -56,6 +58,7 @@ class Writer:
 
         Args:
             connect: Opens a connection; asked again after each loss.
+            pending: What is not committed yet, as readers see it: `Database.pending`.
             unclaimed: Called after a commit with transaction ids that belong to no known session.
             bound: How many entries may wait; more are refused.
             batch_limit: How many entries share a commit at most.
@@ -63,6 +66,7 @@ class Writer:
             statement_timeout_s: After so long a statement counts as lost.
             recorder: Makes a span of each commit; None: nobody does.
         """
+        self._pending = pending or PendingWrites()
         self._bound = bound
         self._batch_limit = batch_limit
         self._recorder = recorder
@@ -95,7 +99,7 @@ class Writer:
             yield self
         finally:
             with contextlib.suppress(Unavailable):
-                await self.drained()
+                await self._pending.settled()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -129,6 +133,7 @@ class Writer:
             begun = Batch(done)
             self._waiting.append(begun)
             self._open[begun] = None
+            self._pending.add(done)
             self._wake.set()
         batch = self._waiting[-1]
         batch.entries.append(entry)
@@ -156,11 +161,6 @@ class Writer:
     def oldest_wait_s(self) -> float:
         """Return for how long the oldest entry that is not stored yet has waited, in seconds."""
         return max((time.perf_counter() - batch.begun_at for batch in self._open), default=0.0)
-
-    async def drained(self) -> None:
-        """Wait until everything queued before this call is committed or refused."""
-        if self._open:
-            await asyncio.wait([batch.done for batch in self._open])
 
     def forget_aliases(self, pairs: Iterable[AliasPair] | None = None) -> None:
         """Forget that pairs, or all, are written down, so that they are written again; the database is not touched."""
@@ -251,6 +251,7 @@ class Writer:
         if batch.commit is not None:
             batch.commit.end(error.code if error else None)
         del self._open[batch]
+        self._pending.remove(batch.done)
         self._queued -= len(batch.entries)
         metrics.QUEUED.set(self._queued)
 

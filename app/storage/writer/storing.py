@@ -10,12 +10,12 @@ import asyncpg
 import msgspec
 import structlog
 
-from app.errors import Unavailable
+from app.errors import TransactionConflict, Unavailable
 from app.observability import metrics
 from app.plausibility import IDENTIFIER_UNREADABLE
 from app.storage.audit import NewAudit
 from app.storage.connections import Connection
-from app.storage.database import NOT_MIGRATED, UNMIGRATED
+from app.storage.driver_errors import NOT_MIGRATED, failure_of
 from app.storage.rows import NewCallback, NewReport, NewSimpleFix, report_id_of_hash
 from app.storage.writer import arguments
 from app.storage.writer.aliases import KnownAliases, NewAlias
@@ -24,22 +24,6 @@ from app.storage.writer.statements import DATE_UNDATED, FLUSH, FORGET_REFUSED, N
 
 log = structlog.get_logger()
 
-AWAY = (
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # what asyncpg may raise when the server dies in the middle of an answer
-    asyncpg.PostgresError,
-    TimeoutError,
-)
-"""What a statement that is known to be sound raises when the database is away, or as good as away."""
-
-_UNSTORABLE = (
-    asyncpg.DataError,
-    asyncpg.IntegrityConstraintViolationError,
-    asyncpg.ProgramLimitExceededError,
-    UnicodeEncodeError,
-)
-_TRY_AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _MOST_TRIES = 4
 _FLUSHES = 3
 _MEASURED_EVERY_S = 60.0
@@ -111,36 +95,45 @@ class Store:
             Unstorable: The database cannot take one of the entries, which has no callback to be quarantined.
             Unavailable: The database has been away for too long, or has not been migrated.
         """
-        tries = 0
-        is_surprised = False
+        tries = surprises = 0
         while True:
             tries += 1
             try:
                 async with asyncio.timeout(self._statement_timeout_s):
                     await self._store(await self._connected(), entries, is_repeated=is_repeated)
-            except _UNSTORABLE as error:
-                await self._keep_apart(entries, error, is_repeated=is_repeated)
-                return
-            except UNMIGRATED as error:
-                raise Unavailable(NOT_MIGRATED, retry_after_s=5) from error
-            except _TRY_AGAIN as error:
-                if tries >= _MOST_TRIES:
-                    raise Unavailable("The database is too busy.", retry_after_s=1) from error
-            except AWAY as error:
-                # Nobody knows whether it was committed before the connection was lost.
-                is_repeated = True
-                await self._wait_for_database(error)
-            except Exception as error:
-                # What libraries raise while a server dies is no closed list; if it is due to the entries, a new
-                # connection raises it again.
-                if is_surprised:
-                    raise
-                is_surprised = is_repeated = True
-                log.warning("storing failed, once more on a new connection", error=type(error).__name__)
-                self.drop()
+            except Exception as error:  # noqa: BLE001 -- raised again where it is nothing to recover from
+                failure = failure_of(error)
+                if failure in {"unstorable", "duplicate"}:
+                    await self._keep_apart(entries, error, is_repeated=is_repeated)
+                    return
+                surprises += failure is None
+                await self._recover(error, tries=tries, surprises=surprises)
+                # It may have been committed before the connection was lost; after a conflict nothing is.
+                is_repeated = is_repeated or failure != "conflict"
             else:
                 self.away_since = None
                 return
+
+    async def _recover(self, error: Exception, *, tries: int, surprises: int) -> None:
+        """Get ready for another try; raise where that is of no use.
+
+        Raises:
+            Unavailable: The database has been away for too long, or is too busy, or has not been migrated.
+        """
+        match failure_of(error):
+            case "unmigrated":
+                raise Unavailable(NOT_MIGRATED, retry_after_s=5) from error
+            case "conflict" if tries >= _MOST_TRIES:
+                raise TransactionConflict("The database is too busy.", retry_after_s=1) from error
+            case "away" | "read_only" | "refused":
+                await self._wait_for_database(error)
+            case None:
+                # What libraries raise while a server dies is no closed list; if it is due to the entries, a new
+                # connection raises it again.
+                if surprises > 1:
+                    raise error
+                log.warning("storing failed, once more on a new connection", error=type(error).__name__)
+                self.drop()
 
     async def probe(self) -> None:
         """Look whether the database is back."""
@@ -185,7 +178,7 @@ class Store:
 
     async def _keep_apart(self, entries: list[Entry], error: Exception, *, is_repeated: bool) -> None:
         """Find the entry that the database cannot take, and keep its raw bytes in quarantine instead."""
-        if isinstance(error, asyncpg.UniqueViolationError) and not is_repeated:
+        if failure_of(error) == "duplicate" and not is_repeated:
             # It can take it, but has it already. Where something comes twice, more is likely to.
             self._expects_repetitions_until = time.monotonic() + _REPETITIONS_EXPECTED_S
             await self.keep(entries, is_repeated=True)
