@@ -65,6 +65,9 @@ class Settings(BaseSettings):
         default=None,
         description="the same database past a pooler in transaction mode, for what needs a connection of its own",
     )
+    database_read_url: SecretStr | None = Field(
+        default=None, description="hot standbys of the same database, for pages and exports; the primary stands in"
+    )
     data_dir: Path = Field(default=Path(".data"), description="where embedded Postgres keeps its files")
     postgres_bin: Path | None = Field(
         default=None, description="folder with Postgres programs to use instead of the packaged ones"

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import httpx
+from pydantic import SecretStr
 
 from app.access import AuditLog, AuditTrail, Authenticator, KeyStore, RateLimits
 from app.api.access import Access
@@ -85,7 +86,8 @@ async def open_storage(settings: Settings, stack: AsyncExitStack, recorder: Reco
     """Open the configured database, or start the embedded one, and start the writer."""
     database = Database(
         await _database_url(settings, stack),
-        direct_url=settings.database_direct_url.get_secret_value() if settings.database_direct_url else None,
+        direct_url=_secret(settings.database_direct_url),
+        read_url=_secret(settings.database_read_url),
         pool_size=settings.database_pool,
     )
     stack.push_async_callback(database.aclose)
@@ -102,7 +104,7 @@ async def open_storage(settings: Settings, stack: AsyncExitStack, recorder: Reco
     await stack.enter_async_context(writer.running())
     with contextlib.suppress(Unavailable):
         await partitions.keep(database)
-    seal = Seal(settings.encryption_key.get_secret_value() if settings.encryption_key else None)
+    seal = Seal(_secret(settings.encryption_key))
     return Storage(database=database, writer=writer, seal=seal, unclaimed=unclaimed)
 
 
@@ -145,7 +147,7 @@ async def build_use_cases(
     tokens = CallbackTokens(providers, database, storage.seal)
     urls = ListenerUrls(public=settings.public_url, allowed=settings.listener_urls)
     registry = ListenerRegistry(providers, database, storage.seal, tokens, urls=urls)
-    authenticator = Authenticator(database, settings.api_key.get_secret_value() if settings.api_key else None)
+    authenticator = Authenticator(database, _secret(settings.api_key))
     webhook = Webhook(
         Ingest(writer, database.clock.now_ms),
         tokens,
@@ -198,6 +200,10 @@ async def start_jobs(gateway: Gateway, stack: AsyncExitStack) -> None:
     if metrics.SHARED_FOLDER in os.environ:
         jobs.append(Job(name="gauges", every_s=5, run=gateway.gauges.measure_process))
     await stack.enter_async_context(running(jobs))
+
+
+def _secret(setting: SecretStr | None) -> str | None:
+    return setting.get_secret_value() if setting is not None else None
 
 
 async def _database_url(settings: Settings, stack: AsyncExitStack) -> str:

@@ -28,8 +28,7 @@ class CallbackArchive:
 
     async def page(self, wanted: CallbackFilter, by: Actor, *, limit: int) -> Listing[StoredCallback]:
         """List the callbacks that match, newest first."""
-        async with self._database.reading() as session:
-            found = await callbacks.page(session, wanted, limit + 1)
+        found = await self._database.read(lambda db: callbacks.page(db, wanted, limit + 1))
         listing = Listing.of(found, limit)
         self._record(listing.entries, by)
         return listing
@@ -40,8 +39,7 @@ class CallbackArchive:
         Raises:
             NotFound: There is no such callback.
         """
-        async with self._database.reading() as session:
-            found = await callbacks.find(session, key, reach)
+        found = await self._database.read(lambda db: callbacks.find(db, key, reach))
         if found is None:
             raise NotFound("There is no such callback.")
         self._record([found], by)

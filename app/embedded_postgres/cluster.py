@@ -17,6 +17,8 @@ _NAME = "gateway"
 _PASSWORD_FILE = "gateway.password"  # noqa: S105 -- a file's name
 _ACCESS = "local all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n"
 _READY_LINES = 8
+_READY = ("ready", "standby")
+"""What a server that takes connections calls itself; a standby takes those that only read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,7 @@ class Cluster:
                 pid=int(lines[0]),
                 port=int(lines[3]),
                 socket_dir=self.path / lines[4],
-                is_ready=status.strip() == "ready",
+                is_ready=status.strip() in _READY,
             )
         except (FileNotFoundError, IndexError, ValueError):
             return None

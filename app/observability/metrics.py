@@ -98,6 +98,12 @@ POOL_SIZE = Gauge(
     registry=REGISTRY,
     multiprocess_mode="livesum",
 )
+READS = Counter(
+    "gateway_reads",
+    "Readings that a standby could answer, by the server that did; none without a standby.",
+    ("server",),
+    registry=REGISTRY,
+)
 CLOCK_SKEW = Gauge(
     "gateway_clock_skew_seconds",
     "How far this machine's clock is ahead of the database's.",

@@ -163,10 +163,10 @@ class Periodic:
         clock = self._parts.clock()
         async with self._parts.database.transaction(after_writes=True) as db:
             key = await sessions.id_of(db, reference, reach)
-            view = None
-            if key is not None:
-                await sessions.advance(db, clock, [key])
-                view = await session_views.view(db, key, clock)
+            if key is None:
+                raise NotFound(_NO_SESSION)
+            await sessions.advance(db, clock, [key])
+        view = await self._parts.database.read(lambda db: session_views.view(db, key, clock))
         if view is None:
             raise NotFound(_NO_SESSION)
         return view
@@ -178,9 +178,11 @@ class Periodic:
         clock = self._parts.clock()
         async with self._parts.database.transaction(after_writes=True) as db:
             await sessions.advance(db, clock)
-            found = await session_views.page(
+        found = await self._parts.database.read(
+            lambda db: session_views.page(
                 db, clock, state=state, account=account, before=before, limit=limit + 1, reach=reach
             )
+        )
         return Listing.of(found, limit)
 
     async def devices(
@@ -197,7 +199,9 @@ class Periodic:
             if key is None:
                 raise NotFound(_NO_SESSION)
             await sessions.advance(db, clock, [key])
-            found = await session_views.devices(db, key, clock, after=after, limit=limit + 1)
+        found = await self._parts.database.read(
+            lambda db: session_views.devices(db, key, clock, after=after, limit=limit + 1)
+        )
         shown = found[:limit]
         self._record_shown(shown, _actor(caller, request_id))
         return SessionDevices(devices=shown, next=shown[-1].row.device if len(found) > limit else None)

@@ -71,8 +71,7 @@ class ReportReader:
             raise NotFound("There is no such report.")
         source = None
         # A callback may tell of other devices, too.
-        if report.callback_id is not None and reach.devices is None:
-            async with self._database.reading() as session:
-                source = await callbacks.find(session, report.callback_id, reach)
+        if (callback := report.callback_id) is not None and reach.devices is None:
+            source = await self._database.read(lambda db: callbacks.find(db, callback, reach))
         record_read(self._audit, by, [report], report_id=key.hex)
         return ReportWithSource(report=report, callback=source)

@@ -47,7 +47,11 @@ def refusal(problems: Sequence[str]) -> SettingsInvalid:
 
 def database_problem(settings: Settings) -> str | None:
     """Describe what is wrong with the database URLs, without repeating them."""
-    urls = {"GATEWAY_DATABASE_URL": settings.database_url, "GATEWAY_DATABASE_DIRECT_URL": settings.database_direct_url}
+    urls = {
+        "GATEWAY_DATABASE_URL": settings.database_url,
+        "GATEWAY_DATABASE_DIRECT_URL": settings.database_direct_url,
+        "GATEWAY_DATABASE_READ_URL": settings.database_read_url,
+    }
     for name, url in urls.items():
         try:
             to_dsn(url.get_secret_value() if url else "postgresql://")
@@ -55,6 +59,8 @@ def database_problem(settings: Settings) -> str | None:
             return f"{name}: {error}"
     if settings.database_url is None and settings.database_direct_url is not None:
         return "GATEWAY_DATABASE_DIRECT_URL: set GATEWAY_DATABASE_URL as well, to the pooler"
+    if settings.database_url is None and settings.database_read_url is not None:
+        return "GATEWAY_DATABASE_READ_URL: set GATEWAY_DATABASE_URL as well, to the primary"
     return None
 
 

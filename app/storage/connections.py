@@ -43,7 +43,7 @@ class Connector:
 
     Args:
         url: Of libpq's forms, with one host or several.
-        role: What the server must be where the URL does not say: `primary`, `standby` or `any`.
+        role: What the server must be where the URL does not say: `primary` or `standby`.
         is_pooled: A pooler is in between that gives every transaction another server connection, so that nothing may
             be kept on it: neither prepared statements nor settings.
     """
@@ -55,6 +55,7 @@ class Connector:
         self._timeout_s = _CONNECT_TIMEOUT_OF_EACH_S if self._has_several_hosts else _CONNECT_TIMEOUT_S
         self._silent_until: dict[str, float] = {}
         self.is_pooled = is_pooled
+        self.role = role
 
     async def connect(self, *_: object, **options: Any) -> Connection:
         """Open a plain connection to the first host that plays the role which the URL asks for.
@@ -128,7 +129,8 @@ class Connector:
             },
             **options,
         )
-        event.listen(engine.sync_engine, "checkout", _refuse_standby)
+        if self.role == "primary":
+            event.listen(engine.sync_engine, "checkout", _refuse_standby)
         return engine
 
     def _creator(self, command_timeout_s: float | None) -> Callable[..., Any]:

@@ -1,9 +1,9 @@
 """Connections to Postgres: an engine for ordinary work, and plain connections for the writer, readers and streams."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from time import time_ns
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import asyncpg
 import structlog
@@ -13,20 +13,19 @@ from sqlalchemy.pool import QueuePool
 
 from app.observability import metrics
 from app.storage.clock import TOLERATED_SKEW, DatabaseClock
-from app.storage.connections import Connection, Connector, is_standby
+from app.storage.connections import Connection, Connector
 from app.storage.driver_errors import CONNECTION_LOST, failure_of, translated
 from app.storage.pending import PendingWrites
+from app.storage.readers import Readers
+from app.storage.standby import BEGIN, POSITION, Standby, StandbyAway, terminated_on_failure
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 Transaction: TypeAlias = AsyncSession
 """A transaction that is open; functions of `storage` take it, use cases only hand it on."""
 
-_READERS = 5
 _COMMAND_TIMEOUT_S = 30
-_READING_PLANS = ("enable_seqscan = off", "enable_hashjoin = off", "enable_mergejoin = off", "jit = off")
-_ONE_PLAN = "plan_cache_mode = force_generic_plan"
-"""Planning for dozens of partitions takes longer than reading a page: one plan along the indexes serves for good."""
 
 
 class Database:
@@ -38,15 +37,23 @@ class Database:
     """
 
     def __init__(
-        self, url: str, *, direct_url: str | None = None, pool_size: int = 10, pool_timeout_s: float = 10
+        self,
+        url: str,
+        *,
+        direct_url: str | None = None,
+        read_url: str | None = None,
+        pool_size: int = 10,
+        pool_timeout_s: float = 10,
     ) -> None:
         """Prepare a pool; nothing is connected until the first use.
 
         Args:
             direct_url: Leads past a pooler that `url` leads to, for what needs a connection of its own. Where it is
                 given, nothing is kept on the other connections from one transaction to the next.
+            read_url: Leads to hot standbys that answer what only reads.
         """
-        self._connector = Connector(url, is_pooled=direct_url is not None)
+        is_pooled = direct_url is not None
+        self._connector = Connector(url, is_pooled=is_pooled)
         self._direct = Connector(direct_url) if direct_url is not None else self._connector
         self.engine: AsyncEngine = self._connector.create_engine(
             pool_size=pool_size,
@@ -56,8 +63,13 @@ class Database:
             command_timeout_s=_COMMAND_TIMEOUT_S,
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
-        self._readers: asyncpg.Pool[asyncpg.Record] | None = None
-        self._pool_timeout_s = pool_timeout_s
+        self._readers = Readers(self._connector, timeout_s=pool_timeout_s, command_timeout_s=_COMMAND_TIMEOUT_S)
+        self._standby: Standby | None = None
+        if read_url is not None:
+            connector = Connector(read_url, is_pooled=is_pooled, role="standby")
+            self._standby = Standby(
+                connector, self._position, pool_size=pool_size, command_timeout_s=_COMMAND_TIMEOUT_S
+            )
         self.clock = DatabaseClock()
         self.pending = PendingWrites()
 
@@ -99,13 +111,31 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Transaction]:
-        """Open a transaction that only reads, and finds everything that this process has accepted before.
+        """Open a transaction on the primary that only reads, and finds everything that this process accepted before.
 
         Raises:
             Unavailable: The database cannot be reached, or went away, or all connections are in use.
         """
         async with self.transaction(after_writes=True) as session:
             yield session
+
+    async def read(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Do work that only reads, as `reading` does, on a standby where there is one.
+
+        It finds what any process has committed before; `standby` says how.
+
+        Args:
+            work: May be done a second time, on the primary, after the standby has failed.
+
+        Raises:
+            Unavailable: The database cannot be reached, or went away, or all connections are in use.
+        """
+        await self.pending.settled()
+        if self._standby is not None:
+            with suppress(StandbyAway):
+                return await self._standby.read(work)
+        async with self.transaction() as session:
+            return await work(session)
 
     async def connect(self) -> Connection:
         """Open a plain connection outside the pool and past any pooler; the caller closes it."""
@@ -131,16 +161,55 @@ class Database:
                 # Works at once, even while a statement runs and the task is being cancelled.
                 connection.terminate()
 
+    @asynccontextmanager
+    async def long_reading(self, begin: Callable[[Connection], Awaitable[T]]) -> AsyncIterator[T]:
+        """Open a connection in a transaction that only reads, as `read` does, and end it when the block ends.
+
+        Args:
+            begin: The first work; may be done a second time, on the primary, after the standby has failed. What it
+                returns is given to the block; a standby that fails later is as good as a database that does.
+
+        Raises:
+            Unavailable: The database cannot be reached, or went away.
+        """
+        await self.pending.settled()
+        with translated():
+            connection, begun = await self._begin(begin)
+            try:
+                yield begun
+                await connection.close()
+            finally:
+                # Works at once, even while a statement runs and the task is being cancelled.
+                connection.terminate()
+
+    async def _begin(self, begin: Callable[[Connection], Awaitable[T]]) -> tuple[Connection, T]:
+        if self._standby is not None:
+            with suppress(StandbyAway):
+                return await self._standby.begin(begin)
+        connection = await self.connect()
+        with terminated_on_failure(connection):
+            await connection.execute(BEGIN)
+            return connection, await begin(connection)
+
     async def fetch(self, statement: str, *arguments: object) -> "list[asyncpg.Record]":
-        """Run one statement that only reads, as `reading` does, on a plain connection; costs a third of that.
+        """Run one statement that only reads, as `read` does, on a plain connection; costs a third of that.
 
         Raises:
             Unavailable: The database cannot be reached, or does not answer, or all connections are in use.
         """
         await self.pending.settled()
+        if self._standby is not None:
+            with suppress(StandbyAway):
+                return await self._standby.fetch(statement, *arguments)
         return await self._fetch(statement, *arguments)
 
+    async def _position(self) -> str:
+        (row,) = await self._fetch(POSITION)
+        position: str = row["position"]
+        return position
+
     async def _fetch(self, statement: str, *arguments: object) -> "list[asyncpg.Record]":
+        """Run one statement that only reads, on the primary."""
         with translated():
             try:
                 return await self._fetch_once(statement, arguments)
@@ -149,26 +218,8 @@ class Database:
                 return await self._fetch_once(statement, arguments)
 
     async def _fetch_once(self, statement: str, arguments: "tuple[object, ...]") -> "list[asyncpg.Record]":
-        if self._readers is None:
-            self._readers = asyncpg.create_pool(
-                connect=self._connector.connect,
-                min_size=0,
-                max_size=_READERS,
-                init=None if self._connector.is_pooled else _plan_by_index,
-                reset=_keep_as_it_is,
-                command_timeout=_COMMAND_TIMEOUT_S,
-            )
-        # Does nothing but the first time.
-        await self._readers
-        async with self._readers.acquire(timeout=self._pool_timeout_s) as connection:
-            if is_standby(connection):
-                connection.terminate()
-                raise asyncpg.InterfaceError("the server has become a standby")
-            if not self._connector.is_pooled:
-                return await connection.fetch(statement, *arguments)
-            async with connection.transaction():
-                await connection.execute("; ".join(f"SET LOCAL {setting}" for setting in _READING_PLANS))
-                return await connection.fetch(statement, *arguments)
+        async with self._readers.connection() as connection:
+            return await connection.fetch(statement, *arguments)
 
     def connections_in_use(self) -> tuple[int, int]:
         """Count the pool's connections: those in use, and all there may be."""
@@ -179,22 +230,14 @@ class Database:
     async def _renew(self) -> None:
         """Let all connections that are kept be opened anew."""
         await self.engine.dispose()
-        if self._readers is not None:
-            await self._readers.expire_connections()
+        await self._readers.renew()
 
     async def aclose(self) -> None:
         """Close the pools."""
         await self.engine.dispose()
-        if self._readers is not None:
-            await self._readers.close()
-
-
-async def _plan_by_index(connection: Connection) -> None:
-    await connection.execute("; ".join(f"SET {setting}" for setting in (*_READING_PLANS, _ONE_PLAN)))
-
-
-async def _keep_as_it_is(_: object) -> None:
-    """Leave out what a pool does to clean up a returned connection, which takes a round trip; readers leave no dirt."""
+        await self._readers.aclose()
+        if self._standby is not None:
+            await self._standby.aclose()
 
 
 async def in_recovery(db: Transaction) -> bool:

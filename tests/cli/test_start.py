@@ -128,6 +128,7 @@ def test_a_data_directory_that_cannot_be_used_is_explained(tmp_path: Path) -> No
         pytest.param({"THINGSPACE_TIMEOUT_S": "soon"}, id="of a provider"),
         pytest.param({"GATEWAY_DATABASE_URL": "mysql://hidden-word@db/x"}, id="of the database"),
         pytest.param({"GATEWAY_DATABASE_DIRECT_URL": "postgresql://hidden-word@db/x"}, id="past a pooler that is none"),
+        pytest.param({"GATEWAY_DATABASE_READ_URL": "postgresql://hidden-word@db/x"}, id="standby of no primary"),
     ],
 )
 def test_settings_that_are_not_valid_are_named(environment: dict[str, str], tmp_path: Path) -> None:

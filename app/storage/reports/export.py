@@ -1,7 +1,11 @@
 """Everything that matches, in constant memory: a server-side cursor on a connection of its own."""
 
 from collections.abc import AsyncGenerator
+from typing import TypeAlias
 
+import asyncpg
+
+from app.storage.connections import Connection
 from app.storage.database import Database
 from app.storage.reports import statements
 from app.storage.reports.filters import Place, ReportFilter
@@ -9,6 +13,8 @@ from app.storage.reports.records import ReportRecord
 
 BATCH = 1000
 _FETCH_TIMEOUT_S = 300
+
+Cursor: TypeAlias = "asyncpg.cursor.Cursor[asyncpg.Record]"
 
 
 async def export(
@@ -23,11 +29,15 @@ async def export(
     Raises:
         Unavailable: The database cannot be reached, or went away; what came before is not all.
     """
-    async with database.connection(after_writes=True) as connection:
-        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    async def begin(connection: Connection) -> tuple[Cursor, list[asyncpg.Record]]:
         # The first row should come at once: read along the indexes rather than sort millions of rows first.
         await connection.execute("SET LOCAL enable_sort = off; SET LOCAL jit = off")
         cursor = await connection.cursor(*statements.everything(wanted, after, limit))
-        while records := await cursor.fetch(BATCH, timeout=_FETCH_TIMEOUT_S):
+        return cursor, await cursor.fetch(BATCH, timeout=_FETCH_TIMEOUT_S)
+
+    async with database.long_reading(begin) as (cursor, first):
+        records = first
+        while records:
             yield [ReportRecord._make(record.values()) for record in records]
-        await connection.close()
+            records = await cursor.fetch(BATCH, timeout=_FETCH_TIMEOUT_S)
