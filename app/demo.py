@@ -195,6 +195,7 @@ Simulator, with a list of the faults it can play: [bold]{simulator_url}/[/bold]
   curl -s {gateway_url}/periodic/{session} -H "Authorization: Bearer $KEY"
   curl -s '{gateway_url}/reports?limit=3' -H "Authorization: Bearer $KEY"
 
+The fleet on a map: [bold]{gateway_url}/map[/bold] (it asks for the key: {key})
 Ctrl-C stops everything.
 """
 

@@ -32,6 +32,7 @@ from app.api.routes import (
     reports,
     tracks,
 )
+from app.api.routes.map import add_map
 from app.api.webhook import Webhook
 from app.observability import logs
 from app.observability.tracing import CURRENT, Recorder, exporting
@@ -43,6 +44,8 @@ from app.wiring import open_gateway
 DESCRIPTION = """
 Asks one question, *where is this device?*, of two location services: **u-blox CloudLocate** works from the device's own
 measurements, **Verizon ThingSpace** from its identifiers.
+
+To see where the devices are, open the [map](map).
 
 To try it, go to [/docs](docs), press **Authorize**, enter your API key, open `POST /locate`, choose an example and
 press **Execute**. Errors are RFC 9457 problem documents: `code` is stable, `retryable` tells whether the same request
@@ -128,6 +131,7 @@ def create_app(
     routes = [context.original_route for router in ROUTERS for context in iter_route_contexts(router.routes)]
     openapi.add_document(app, routes)
     docs.add_docs(app)
+    add_map(app, settings.map_style_url)
     add_error_handlers(app, routes)
     middleware = Middleware(Compression(partial(FastAPI.__call__, app)), direct_routes(ROUTERS))
     app.state.middleware = with_cors(middleware, settings.allowed_origins)

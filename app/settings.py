@@ -88,6 +88,10 @@ class Settings(BaseSettings):
         default=None,
         description="origins whose pages may use the API from a browser, separated by commas, or *; unset: none",
     )
+    map_style_url: str | None = Field(
+        default=None,
+        description="a MapLibre style for the map, which then loads from its host; unset: an outline of the world",
+    )
     recent_seconds: Annotated[int, Field(ge=0)] = Field(
         default=300, description="a stored fix this young answers when maxAge is absent"
     )
@@ -185,6 +189,16 @@ class Settings(BaseSettings):
             is_origin = parts.scheme in {"http", "https"} and parts.hostname and parts.geturl() == _origin_of(parts)
             if origin.strip() not in {"", "*"} and not is_origin:
                 raise ValueError("each origin must be like https://map.example.com, without a path, or *")
+        return value
+
+    @field_validator("map_style_url")
+    @classmethod
+    def _is_absolute(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "")
+        # It stands in a policy, where blanks, commas and semicolons would end it.
+        is_plain = parts.hostname and not set(parts.netloc) & set(" ,;'\"")
+        if value is not None and not (parts.scheme in {"http", "https"} and is_plain):
+            raise ValueError("must be an address like https://tiles.example.com/style.json")
         return value
 
     @field_validator("public_url")

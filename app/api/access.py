@@ -10,8 +10,8 @@ from app.caller import ANYONE, Caller
 from app.errors import PermissionDenied, Unauthenticated
 from app.settings import Settings
 
-_OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/openapi.json", "/favicon.ico"})
-_OPEN_PREFIXES = ("/docs", "/redoc", "/docs-assets/", "/callbacks/thingspace/")
+_OPEN_PATHS = frozenset({"/", "/map", "/healthz", "/readyz", "/openapi.json", "/favicon.ico"})
+_OPEN_PREFIXES = ("/docs", "/redoc", "/docs-assets/", "/map-assets/", "/callbacks/thingspace/")
 
 ANY_KEY: frozenset[str] = frozenset()
 _ADMIN = frozenset({"admin"})

@@ -11,6 +11,7 @@ def start_block(summary: dict[str, Any]) -> Lines:
     host = "" if summary["host"] in summary["address"] else f", listening on {summary['host']}"
     yield "Address", summary["address"] + host
     yield "Docs", summary["docs"]
+    yield "Map", summary["map"]
     if summary["publicUrl"]:
         yield "Public URL", summary["publicUrl"]
     yield "Database", _database(summary["database"])

@@ -31,6 +31,7 @@ async def summarise(settings: Settings, url: str, state: DatabaseState | Databas
         "address": address,
         "host": settings.host,
         "docs": f"{address}/docs",
+        "map": f"{address}/map",
         "publicUrl": settings.public_url,
         "database": _to_database(settings, target_of(url), state),
         "auth": _to_auth(settings),

@@ -50,12 +50,21 @@ async def test_documentation_and_health_are_open(gateway: httpx.AsyncClient, pat
     assert response.status_code == 200
 
 
-async def test_the_root_leads_to_the_documentation_without_a_key_and_without_an_absolute_address(
+async def test_the_page_of_the_map_and_its_assets_are_open(gateway: httpx.AsyncClient) -> None:
+    page = await gateway.get("/map", headers={"Authorization": ""})
+    asset = await gateway.get("/map-assets/none.js", headers={"Authorization": ""})
+
+    # Where npm could not be reached, the page is not built, and says so.
+    assert page.status_code == 200 or "not built" in page.json()["detail"]
+    assert asset.status_code == 404
+
+
+async def test_the_root_leads_to_the_map_without_a_key_and_without_an_absolute_address(
     gateway: httpx.AsyncClient,
 ) -> None:
     response = await gateway.get("/", headers={"Authorization": ""})
 
-    assert (response.status_code, response.headers["location"]) == (307, "docs")
+    assert (response.status_code, response.headers["location"]) == (307, "map")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ SUMMARY: dict[str, Any] = {
     "address": "http://127.0.0.1:8080",
     "host": "127.0.0.1",
     "docs": "http://127.0.0.1:8080/docs",
+    "map": "http://127.0.0.1:8080/map",
     "publicUrl": None,
     "database": {
         "address": "db.example:5432",

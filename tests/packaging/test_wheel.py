@@ -13,6 +13,7 @@ from hatchling.builders.wheel import WheelBuilder
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from app.map.page import BUILT, read_page
 from tests.support.locks import PROJECT, ROOT
 from tests.support.servers import running
 
@@ -38,6 +39,18 @@ def test_it_has_all_migrations_and_says_that_it_is_typed(installed: Path) -> Non
 
     assert {path.name for path in (installed / "app" / "migrations" / "versions").glob("*.py")} == versions
     assert (installed / "app" / "py.typed").exists()
+
+
+def test_it_has_the_built_page_of_the_map_and_not_its_sources(installed: Path) -> None:
+    if not BUILT.exists():
+        pytest.skip("left out: the page of the map, as npm could not reach its registry; make .venv builds it")
+    shipped = installed / "app" / "map"
+
+    page = read_page(None, shipped / "dist")
+
+    assert page is not None
+    assert all((shipped / "dist" / name).exists() for name in re.findall(r'"\./(map-assets/[^"]+)"', page.html))
+    assert not (shipped / "web").exists()
 
 
 def test_it_says_what_it_is(installed: Path) -> None:

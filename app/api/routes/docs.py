@@ -6,7 +6,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 ASSETS = "/docs-assets"
@@ -18,7 +18,7 @@ _POLICY = {
 
 
 def add_docs(app: FastAPI) -> None:
-    """Serve `/docs`, `/redoc` and their assets, and lead there from `/`."""
+    """Serve `/docs`, `/redoc` and their assets."""
     # Only the files of fastapi-offline are used: its FastAPI replacement could not carry our own application class.
     app.mount(ASSETS, StaticFiles(directory=Path(str(files("fastapi_offline"))) / "static"), name="docs-assets")
 
@@ -47,10 +47,5 @@ def add_docs(app: FastAPI) -> None:
         page.headers.update(_POLICY)
         return page
 
-    async def root(_: Request) -> RedirectResponse:
-        # Relative, so that it holds behind a load balancer that adds a prefix as well.
-        return RedirectResponse("docs")
-
-    app.add_route("/", root, include_in_schema=False)
     app.add_route("/docs", swagger, include_in_schema=False)
     app.add_route("/redoc", redoc, include_in_schema=False)

@@ -1,0 +1,54 @@
+import "maplibre-gl/dist/maplibre-gl.css";
+import "./style/page.css";
+import { render } from "preact";
+import { askForKey, currentKey } from "./access";
+import { Api } from "./api/client";
+import { Fleet } from "./fleet/fleet";
+import { Follower } from "./fleet/follow";
+import { link } from "./fleet/link";
+import { SilenceWatch } from "./fleet/silence";
+import { bestIdentifier } from "./format";
+import { FleetMap } from "./map/view";
+import { PageContext } from "./page";
+import { go, route } from "./route";
+import { watchTheme } from "./theme";
+import { App } from "./ui/App";
+import { hovered } from "./ui/Tooltip";
+
+function element(id: string): HTMLElement {
+  const found = document.getElementById(id);
+  if (found === null) throw new Error(`The page has no element ${id}.`);
+  return found;
+}
+
+watchTheme();
+const fleet = new Fleet();
+const api = new Api(currentKey, askForKey);
+const styleUrl = document.querySelector<HTMLMetaElement>("meta[name=map-style]")?.content || null;
+const map = new FleetMap(element("map"), fleet, styleUrl);
+const follower = new Follower(api, fleet);
+const silence = new SilenceWatch(api, fleet);
+
+map.onChoose = (device) => {
+  if (device !== null) go({ view: "device", id: bestIdentifier(device.identifiers) ?? "" });
+};
+map.onHover = (device, x, y) => {
+  hovered.value = device && { device, x, y };
+};
+follower.onOther = () => silence.lookSoon();
+silence.start();
+
+// The whole fleet is shown once, unless the address names a device to look at.
+const stop = link.subscribe(({ state }) => {
+  if (state !== "live") return;
+  if (route.value.view !== "device") map.fitFleet();
+  queueMicrotask(() => stop());
+});
+
+render(
+  <PageContext.Provider value={{ api, fleet, map }}>
+    <App />
+  </PageContext.Provider>,
+  element("page"),
+);
+void follower.run();

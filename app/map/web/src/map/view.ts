@@ -1,0 +1,164 @@
+import {
+  type GeoJSONSource,
+  LngLatBounds,
+  Map as MapView,
+  NavigationControl,
+  ScaleControl,
+  setWorkerUrl,
+} from "maplibre-gl";
+import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url";
+import type { Location } from "../api/types";
+import type { Device, Fleet } from "../fleet/fleet";
+import { type Theme, theme } from "../theme";
+import { baseStyle, OUTLINES } from "./base_style";
+import { DeviceLayer } from "./device_layer";
+import { loadCountries, loadStatesAndCounties, type Outline } from "./outline";
+import { Overlay } from "./overlay";
+import { paletteOf } from "./palette";
+import { nearest } from "./picking";
+
+const CLOSE_ZOOM = 13.5;
+const EXACT_FROM_ZOOM = 4;
+const RIM_PX = 56;
+
+setWorkerUrl(new URL(workerUrl, import.meta.url).href);
+
+/** The map on the page. */
+export class FleetMap {
+  readonly overlay: Overlay;
+  onChoose: (device: Device | null) => void = () => {};
+  onHover: (device: Device | null, x: number, y: number) => void = () => {};
+
+  readonly #map: MapView;
+  readonly #devices = new DeviceLayer(paletteOf(theme.value));
+  readonly #outlines = new Map<string, Outline>();
+  #drawn: Theme = theme.value;
+
+  constructor(
+    container: HTMLElement,
+    private readonly fleet: Fleet,
+    private readonly styleUrl: string | null,
+  ) {
+    this.#map = new MapView({
+      container,
+      style: styleUrl ?? baseStyle(theme.value),
+      center: [-40, 30],
+      zoom: 1.4,
+      pitch: 0,
+      bearing: 0,
+      maxPitch: 0,
+      minZoom: 0.6,
+      maxZoom: 19,
+      dragRotate: false,
+      pitchWithRotate: false,
+      renderWorldCopies: false,
+      attributionControl: styleUrl === null ? false : { compact: true },
+      fadeDuration: 0,
+    });
+    this.overlay = new Overlay(this.#map);
+    this.#map.touchZoomRotate.disableRotation();
+    this.#map.keyboard.disableRotation();
+    this.#map.addControl(new NavigationControl({ showCompass: false }), "top-right");
+    this.#map.addControl(new ScaleControl({ maxWidth: 110 }), "bottom-right");
+    this.#listen();
+    void this.#loadOutlines();
+  }
+
+  choose(device: Device | null): void {
+    this.#devices.choose(device);
+  }
+
+  flyTo({ longitude, latitude, accuracy }: Location): void {
+    const wide = accuracy === null ? 0 : Math.log2((40_000_000 * 0.15) / Math.max(accuracy, 30));
+    const zoom = Math.min(Math.max(this.#map.getZoom(), CLOSE_ZOOM), Math.max(3, wide || CLOSE_ZOOM));
+    this.#move({ center: [longitude, latitude], zoom });
+  }
+
+  /** Show all of these places, with room around them. */
+  fit(places: readonly Location[]): void {
+    if (places.length === 0) return;
+    const bounds = new LngLatBounds();
+    for (const { longitude, latitude } of places) bounds.extend([longitude, latitude]);
+    this.#map.fitBounds(bounds, { padding: RIM_PX, maxZoom: CLOSE_ZOOM, animate: !isStill() });
+  }
+
+  fitFleet(): void {
+    this.fit(this.fleet.devices.map(({ location }) => location));
+  }
+
+  #move(camera: { center: [number, number]; zoom: number }): void {
+    if (isStill()) this.#map.jumpTo(camera);
+    else this.#map.easeTo({ ...camera, duration: 700 });
+  }
+
+  #listen(): void {
+    const map = this.#map;
+    this.fleet.onChange = (device) => {
+      if (device === null) this.#devices.buffer.clear();
+      else this.#devices.buffer.put(device);
+      map.triggerRepaint();
+    };
+    map.on("style.load", () => {
+      map.addLayer(this.#devices);
+      this.overlay.addTo(this.#drawn, this.#devices.id);
+      this.#fillOutlines();
+    });
+    map.on("click", ({ point }) => this.onChoose(this.#at(point.x, point.y)));
+    map.on("mousemove", ({ point, originalEvent }) => {
+      const device = this.#at(point.x, point.y);
+      map.getCanvas().style.cursor = device === null ? "" : "pointer";
+      this.onHover(device, originalEvent.clientX, originalEvent.clientY);
+    });
+    map.on("mouseout", () => this.onHover(null, 0, 0));
+    // Ages change the colours of devices even when nothing moves.
+    setInterval(() => map.triggerRepaint(), 2000);
+    theme.subscribe((now) => this.#draw(now));
+  }
+
+  #draw(now: Theme): void {
+    if (now === this.#drawn) return;
+    this.#drawn = now;
+    this.#devices.setPalette(paletteOf(now));
+    this.#map.setStyle(this.styleUrl ?? baseStyle(now), { diff: false });
+  }
+
+  #at(x: number, y: number): Device | null {
+    return nearest(this.#map, this.#devices.buffer, this.fleet.devices, x, y);
+  }
+
+  async #loadOutlines(): Promise<void> {
+    if (this.styleUrl !== null) return;
+    this.#setOutline("countries", await loadCountries(false));
+    const isClose = () => this.#map.getZoom() >= EXACT_FROM_ZOOM;
+    await new Promise<void>((resolve) => {
+      const look = () => isClose() && resolve();
+      this.#map.on("zoom", look);
+      look();
+    });
+    const { states, counties } = await loadStatesAndCounties();
+    this.#setOutline("states", states);
+    this.#setOutline("counties", counties);
+    this.#setOutline("countries", await loadCountries(true));
+  }
+
+  #setOutline(name: string, outline: Outline): void {
+    this.#outlines.set(name, outline);
+    this.#fillOutlines();
+  }
+
+  #fillOutlines(): void {
+    for (const name of OUTLINES) {
+      const outline = this.#outlines.get(name);
+      const fill = (part: keyof Outline) =>
+        outline && this.#map.getSource<GeoJSONSource>(`${name}-${part}`)?.setData(outline[part]);
+      fill("areas");
+      fill("lines");
+      fill("names");
+    }
+  }
+}
+
+/** Whether somebody wants nothing on the screen to move by itself. */
+function isStill(): boolean {
+  return matchMedia("(prefers-reduced-motion: reduce)").matches;
+}

@@ -1,0 +1,20 @@
+import { createContext } from "preact";
+import { useContext } from "preact/hooks";
+import type { Api } from "./api/client";
+import type { Fleet } from "./fleet/fleet";
+import type { FleetMap } from "./map/view";
+
+/** What the parts of the page work with. */
+export interface Page {
+  api: Api;
+  fleet: Fleet;
+  map: FleetMap;
+}
+
+export const PageContext = createContext<Page | null>(null);
+
+export function usePage(): Page {
+  const page = useContext(PageContext);
+  if (page === null) throw new Error("Nothing can be shown outside of the page.");
+  return page;
+}
