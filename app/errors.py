@@ -5,7 +5,7 @@
     │   ├── MalformedRequest, RequestTimeout, HeadersTooLarge, UnsupportedVersion
     │   ├── MalformedJson, UnsupportedMediaType, UnsupportedCoding, BodyTooLarge
     │   ├── InvalidArgument, MissingIdentifier, UnsupportedIdentifier, UnusableMeasurements
-    │   ├── Unauthenticated, PermissionDenied, NotFound, NotAcceptable
+    │   ├── Unauthenticated, PermissionDenied, NotFound, CursorExpired, NotAcceptable
     │   └── IncompatibleState, IdempotencyKeyReused, IdempotencyInProgress
     ├── Overloaded, Unavailable our own limits and our own database
     │   ├── RateExceeded                           the key's requests in a minute
@@ -208,6 +208,13 @@ class NotFound(RequestError):
 
     code = "NOT_FOUND"
     title = "Not found"
+
+
+class CursorExpired(RequestError):
+    """What comes after the cursor is no longer kept."""
+
+    code = "CURSOR_EXPIRED"
+    title = "The cursor has expired"
 
 
 class MethodNotAllowed(RequestError):

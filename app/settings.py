@@ -153,6 +153,9 @@ class Settings(BaseSettings):
     retention_audit_days: Annotated[int | None, Field(ge=0, le=36_500)] = Field(
         default=None, description="days that the audit trail is kept"
     )
+    retention_days_events: Annotated[int, Field(ge=0, le=36_500)] = Field(
+        default=7, description="days that events are kept for readers to go on from; 0: for good"
+    )
     metrics_public: bool = Field(default=False, description="serve /metrics without an API key")
     log_format: Literal["json", "text"] | None = Field(
         default=None, description="json or text; unset: text on a terminal, json elsewhere"
@@ -177,6 +180,7 @@ class Settings(BaseSettings):
             "callbacks": self.retention_callbacks_days,
             "sessions": self.retention_sessions_days,
             "audit": self.retention_audit_days,
+            "events": self.retention_days_events,
         }
         days = {kind: self.retention_days if count is None else count for kind, count in own.items()}
         return {kind: timedelta(days=count) for kind, count in days.items() if count}

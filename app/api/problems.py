@@ -30,6 +30,7 @@ STATUSES: dict[type[GatewayError], int] = {
     errors.ConsentRequired: 403,
     errors.DeviceNotOwned: 403,
     errors.NotFound: 404,
+    errors.CursorExpired: 410,
     errors.DeviceUnknown: 404,
     errors.MethodNotAllowed: 405,
     errors.NotAcceptable: 406,

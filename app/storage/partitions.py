@@ -1,4 +1,4 @@
-"""Day partitions of reports, callbacks and audit: made ahead of time, and dropped when their days are over."""
+"""Day partitions of reports, callbacks, audit and events: made ahead of time, and dropped when their days are over."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -7,7 +7,7 @@ from app.ids import EPOCH
 from app.storage.connections import Connection
 from app.storage.database import Database
 
-PARTITIONED = {"reports": "at", "callbacks": "received_at", "audit": "at"}
+PARTITIONED = {"reports": "at", "callbacks": "received_at", "audit": "at", "events": "stored_at"}
 DAYS_BEHIND = 1
 DAYS_AHEAD = 3
 _LOCK = 0x6C6F_6361_7465_0001
@@ -76,7 +76,9 @@ async def _make(connection: "Connection", table: str, column: str, day: date) ->
         # Audit rows may only be moved by those who say that they keep the house.
         await connection.execute("SET LOCAL gateway.keeping_house = 'on'")
         # Table and column names are our own constants, and a day has digits only.
-        await connection.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+        await connection.execute(
+            f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)"
+        )
         await connection.execute(f"LOCK TABLE {table}_default IN ACCESS EXCLUSIVE MODE")
         bounds = f"{column} >= '{start.isoformat()}' AND {column} < '{end.isoformat()}'"
         await connection.execute(

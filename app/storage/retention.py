@@ -46,10 +46,17 @@ _STEPS: Mapping[str, tuple[Step, ...]] = {
     ),
     "callbacks": (Step(table="callbacks_default", old="received_at < $1"),),
     "audit": (Step(table="audit_default", old="at < $1"),),
+    "events": (Step(table="events_default", old="stored_at < $1"),),
     # A session that nobody knows the fate of goes when it would have ended.
     "sessions": (Step(table="sessions", old="coalesce(ended_at, CASE state WHEN 'unknown' THEN ends_at END) < $1"),),
 }
 
+_NOTE_DROPPED_EVENTS = """
+UPDATE event_generations AS g SET dropped_xid = greatest(g.dropped_xid, old.xid)
+FROM (SELECT generation, max(xid) AS xid FROM events WHERE stored_at < $1 GROUP BY generation) AS old
+WHERE g.generation = old.generation
+"""
+"""Readers whose cursors are older learn that they have missed something."""
 
 _NOW_AND_NEWEST = """
 SELECT
@@ -122,6 +129,8 @@ async def carry_out(
         await connection.execute("SET gateway.keeping_house = 'on'")
         for kind, age in ages.items():
             before = now - age
+            if kind == "events":
+                await connection.execute(_NOTE_DROPPED_EVENTS, before)
             if kind in partitions.PARTITIONED:
                 removed[f"{kind}_days"] = await _drop_days(connection, kind, before, on_step)
             for step in _STEPS.get(kind, ()):

@@ -1,7 +1,7 @@
 """What the gateway keeps, as SQLAlchemy tables; `migrations/` makes them, and a test holds the two together.
 
-`reports`, `callbacks` and `audit` are partitioned by day, so that ingest stays fast and retention is a DROP; days
-outside the window kept ready (see `partitions`) go to the default partition.
+`reports`, `callbacks`, `audit` and `events` are partitioned by day, so that ingest stays fast and retention is a DROP;
+days outside the window kept ready (see `partitions`) go to the default partition.
 """
 
 from datetime import date, datetime
@@ -21,6 +21,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Text,
+    Uuid,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -375,3 +376,52 @@ class AuditRow(Base):
     report_id: Mapped[UUID | None]
     session_id: Mapped[UUID | None]
     subject: Mapped[str | None]
+
+
+class EventRow(Base):
+    """The reports that one commit stored, as events; or one event that is no report.
+
+    Attributes:
+        generation, xid: The transaction; numbers of transactions only rise within a generation.
+        part: In the order of the statements of a transaction.
+        size: How many events it is.
+        report_ids: The reports, whose ids lead to their time; the other columns are for what is no report.
+        at: When it happened.
+        session_id: The session that it is about.
+        data: As callers see it.
+    """
+
+    __tablename__ = "events"
+    __table_args__ = (
+        Index("ix_events_id", "id", postgresql_where=text("id IS NOT NULL")),
+        {"postgresql_partition_by": "RANGE (stored_at)"},
+    )
+
+    generation: Mapped[int] = mapped_column(BigInteger(), primary_key=True)
+    xid: Mapped[int] = mapped_column(BigInteger(), primary_key=True)
+    part: Mapped[int] = mapped_column(BigInteger(), primary_key=True)
+    stored_at: Mapped[datetime] = mapped_column(primary_key=True, server_default=text("now()"))
+    size: Mapped[int] = mapped_column(server_default=text("1"))
+    report_ids: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid()))
+    id: Mapped[UUID | None]
+    type: Mapped[str | None]
+    subject: Mapped[str | None]
+    at: Mapped[datetime | None]
+    account: Mapped[str | None]
+    session_id: Mapped[UUID | None]
+    data: Mapped[dict[str, Any] | None]
+
+
+class EventGenerationRow(Base):
+    """A life of the database cluster, in which numbers of transactions only rise.
+
+    Attributes:
+        life: The cluster's identifier and its timeline.
+        dropped_xid: Up to which transaction events are no longer kept; 0 while all are.
+    """
+
+    __tablename__ = "event_generations"
+
+    generation: Mapped[int] = mapped_column(BigInteger(), primary_key=True, autoincrement=False)
+    life: Mapped[str]
+    dropped_xid: Mapped[int] = mapped_column(BigInteger(), server_default=text("0"))

@@ -1,4 +1,4 @@
-"""The statement that stores a batch: callbacks, reports, latest positions, session counts and aliases at once.
+"""The statement that stores a batch: callbacks, reports, events, latest positions, session counts, aliases at once.
 
 One statement is one round trip and one commit.
 """
@@ -6,6 +6,7 @@ One statement is one round trip and one commit.
 from functools import cache
 
 from app.storage.counting import COUNTED
+from app.storage.events.appending import TRANSACTION
 from app.storage.flags import WITH_ARRIVAL, believed, of_own_account
 
 PLAN_BY_INDEX = (
@@ -55,6 +56,9 @@ WITH arrived AS (
         at = excluded.at, report_id = excluded.report_id, provider = excluded.provider,
         mdn = coalesce(excluded.mdn, positions.mdn), latitude = excluded.latitude, longitude = excluded.longitude
     WHERE positions.at < excluded.at
+), logged AS (
+    INSERT INTO events (generation, xid, part, size, report_ids)
+    SELECT {transaction}, count(*), array_agg(id) FROM new HAVING count(*) > 0
 ), counted AS ({counted}){learned}{audited}
 SELECT
     count(*) AS stored,
@@ -151,6 +155,7 @@ def store(
         with_arrival=WITH_ARRIVAL,
         believed=believed("flags"),
         of_own_account=of_own_account("flags"),
+        transaction=TRANSACTION,
         counted=COUNTED,
         learned=_LEARNED.format(aliases=number + 1) if is_learning else "",
         audited=_AUDITED.format(audit=number + is_learning + 1) if is_audited else "",

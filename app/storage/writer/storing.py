@@ -155,6 +155,8 @@ class Store:
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect()
             await self._connection.execute(PLAN_BY_INDEX)
+            # Where it has to be made first, others would wait for it until the batch is committed.
+            await self._connection.execute("SELECT event_generation()")
             self._measure_at = 0.0
         if (now := time.monotonic()) >= self._measure_at:
             self.flush_s = min([await _duration_s(self._connection, FLUSH) for _ in range(_FLUSHES)])
