@@ -39,7 +39,7 @@ from app.observability.tracing import CURRENT, Recorder, exporting
 from app.provider import ProviderModule
 from app.registry import PROVIDERS
 from app.settings import Settings
-from app.wiring import open_gateway
+from app.wiring import open_gateway, open_storage
 
 DESCRIPTION = """
 Asks one question, *where is this device?*, of two location services: **u-blox CloudLocate** works from the device's own
@@ -152,7 +152,10 @@ def _lifespan(
             # The background tasks, which begin from here, take it with them.
             CURRENT.set(recorder.background() if recorder else None)
             stack.callback(CURRENT.set, None)
-            app.state.gateway = await open_gateway(settings, providers, stack, transport=transport, recorder=recorder)
+            app.state.storage = await open_storage(settings, stack, recorder)
+            app.state.gateway = await open_gateway(
+                settings, providers, app.state.storage, stack, transport=transport, recorder=recorder
+            )
             # What exists now lives as long as the process; the collector need not look at it again and again.
             gc.collect()
             gc.freeze()

@@ -48,7 +48,7 @@ _COMPARE_CLOCKS_EVERY_S = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """The database, and what stores into it.
+    """The database, and what stores into it; routes do not see it.
 
     Attributes:
         unclaimed: Where the writer notes transactions that belong to no known session.
@@ -63,22 +63,22 @@ class Storage:
 async def open_gateway(
     settings: Settings,
     modules: Sequence[ProviderModule],
+    storage: Storage,
     stack: AsyncExitStack,
     *,
     transport: httpx.AsyncBaseTransport | None = None,
     recorder: Recorder | None = None,
 ) -> Gateway:
-    """Connect everything; the exit stack closes it.
+    """Connect everything with the storage; the exit stack closes it.
 
     Args:
         modules: The providers' folders, in the order of preference.
         transport: Replaces the network towards all providers.
         recorder: Makes the spans; None where nothing is traced.
     """
-    storage = await open_storage(settings, stack, recorder)
     providers = build_providers(settings, modules, storage, stack, transport)
     gateway = await build_use_cases(settings, providers, storage, stack, recorder)
-    await start_jobs(gateway, stack)
+    await start_jobs(gateway, storage.database, stack)
     return gateway
 
 
@@ -158,8 +158,6 @@ async def build_use_cases(
     return Gateway(
         settings=settings,
         providers=providers,
-        database=database,
-        writer=writer,
         locate=locate,
         periodic=periodic,
         access=Access(settings, authenticator),
@@ -184,9 +182,9 @@ async def build_use_cases(
     )
 
 
-async def start_jobs(gateway: Gateway, stack: AsyncExitStack) -> None:
+async def start_jobs(gateway: Gateway, database: Database, stack: AsyncExitStack) -> None:
     """Start what every process does again and again; each job bears running in several processes."""
-    database, settings = gateway.database, gateway.settings
+    settings = gateway.settings
     jobs = [
         *gateway.periodic.jobs(),
         Job(name="API keys", every_s=_FOLLOW_KEYS_EVERY_S, run=gateway.authenticator.follow),

@@ -5,6 +5,7 @@ from app.access.audit import AuditLog, AuditTrail
 from app.access.authentication import Authenticator
 from app.access.limits import Rate, RateLimits, meter_for
 from app.storage.audit import Action, Actor, AuditFilter, AuditRecord
+from app.storage.keys import KeyRecord
 
 __all__ = [
     "Action",
@@ -15,6 +16,7 @@ __all__ = [
     "AuditTrail",
     "Authenticator",
     "KeyPlan",
+    "KeyRecord",
     "KeyStore",
     "NewKey",
     "Rate",

@@ -1,7 +1,7 @@
 """Makes, lists, rotates and revokes keys; each change and its audit row are one commit."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
@@ -9,9 +9,11 @@ from uuid import UUID
 from app.access.authentication import PREFIX, digest_of
 from app.errors import IncompatibleState, NotFound
 from app.ids import from_milliseconds, milliseconds, new_id, public_id
+from app.listing import Listing
 from app.storage import audit, keys
 from app.storage.audit import Action, Actor
 from app.storage.database import Database
+from app.storage.keys import KeyRecord
 from app.storage.tables import KeyRow
 
 _MARK_BYTES = 4
@@ -35,7 +37,7 @@ class KeyPlan:
 class NewKey:
     """A key that has just been made, and its text, which nobody will see again."""
 
-    row: KeyRow
+    record: KeyRecord
     key: str = field(repr=False)
 
 
@@ -69,21 +71,21 @@ class KeyStore:
             await keys.announce(session)
             await audit.add(session, _entry(by, "key.create", row.id))
         self._changed()
-        return NewKey(row=row, key=key)
+        return NewKey(record=KeyRecord.of(row), key=key)
 
-    async def page(self, *, before: UUID | None, limit: int) -> Sequence[KeyRow]:
+    async def page(self, *, before: UUID | None, limit: int) -> Listing[KeyRecord]:
         """List keys, newest first, revoked ones included."""
         async with self._database.transaction() as session:
-            return await keys.page(session, before=before, limit=limit)
+            return Listing.of(await keys.page(session, before=before, limit=limit + 1), limit)
 
-    async def find(self, key_id: UUID) -> KeyRow:
+    async def find(self, key_id: UUID) -> KeyRecord:
         """Find a key.
 
         Raises:
             NotFound: There is none with this id.
         """
         async with self._database.transaction() as session:
-            return _found(await keys.find(session, key_id))
+            return KeyRecord.of(_found(await keys.find(session, key_id)))
 
     async def rotate(self, key_id: UUID, by: Actor) -> NewKey:
         """Replace a key's text by a new one; the old one is refused from now on, limits and records go on.
@@ -101,9 +103,9 @@ class KeyStore:
             await keys.announce(session)
             await audit.add(session, _entry(by, "key.rotate", row.id))
         self._changed()
-        return NewKey(row=row, key=key)
+        return NewKey(record=KeyRecord.of(row), key=key)
 
-    async def revoke(self, key_id: UUID, by: Actor) -> KeyRow:
+    async def revoke(self, key_id: UUID, by: Actor) -> KeyRecord:
         """Revoke a key for good, from now on and everywhere; again, it does nothing.
 
         Raises:
@@ -116,7 +118,7 @@ class KeyStore:
                 await keys.announce(session)
                 await audit.add(session, _entry(by, "key.revoke", row.id))
         self._changed()
-        return row
+        return KeyRecord.of(row)
 
 
 def _new_key() -> tuple[str, str]:

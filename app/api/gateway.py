@@ -21,8 +21,6 @@ from app.periodic import Periodic
 from app.provider import Provider
 from app.reports import PositionReader, ReportReader
 from app.settings import Settings
-from app.storage.database import Database
-from app.storage.writer import Writer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +29,6 @@ class Gateway:
 
     settings: Settings
     providers: Sequence[Provider]
-    database: Database
-    writer: Writer
     locate: Locate
     periodic: Periodic
     access: Access

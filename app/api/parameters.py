@@ -15,7 +15,7 @@ from starlette.types import Scope
 from app.api.problems import to_pointer
 from app.api.schemas.base import Instant
 from app.errors import FieldError, InvalidArgument, NotFound, UnsupportedIdentifier
-from app.ids import parse_id, public_id
+from app.ids import parse_id
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="entries per page")]
 Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the previous page")]
@@ -110,8 +110,3 @@ def place_of(cursor: str | None) -> UUID | None:
         field = FieldError(pointer="/query/cursor", code="INVALID_FORMAT", detail="must be `next` of the previous page")
         raise InvalidArgument("The cursor is not valid.", errors=(field,))
     return key
-
-
-def next_of(keys: list[UUID], limit: int) -> str | None:
-    """Make the cursor of the next page of a list that asked for one entry more than `limit`."""
-    return public_id(keys[limit - 1]) if len(keys) > limit else None

@@ -41,7 +41,8 @@ async def _answer_at(url: str, method: str, path: str, body: Any) -> Any:
 async def _route(keys: KeyStore, actor: Actor, method: str, path: str, body: Any) -> Any:
     match method, path.strip("/").split("/"):
         case "GET", ["keys"]:
-            return {"keys": [to_key(row) for row in await keys.page(before=None, limit=_PAGE)], "next": None}
+            found = await keys.page(before=None, limit=_PAGE)
+            return {"keys": [to_key(key) for key in found.entries], "next": None}
         case "POST", ["keys"]:
             return to_new_key(await keys.create(_read(body).to_plan(), actor))
         case "POST", ["keys", key, "rotate"]:

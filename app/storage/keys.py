@@ -1,6 +1,7 @@
 """API keys: what is kept of them, and how every process learns of a change at once."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from uuid import UUID
 
@@ -16,6 +17,30 @@ from app.storage.tables import KeyRow
 
 CHANNEL = "gateway_keys"
 """Where a change of any key is told, in the moment in which it is committed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecord:
+    """A key as it is kept, without its digest; members are columns of `api_keys`, as `tables.KeyRow` describes them."""
+
+    id: UUID
+    name: str
+    prefix: str
+    scopes: Sequence[str]
+    accounts: Sequence[str] | None
+    devices: Sequence[str] | None
+    rate_per_minute: int | None
+    daily_fixes: int | None
+    created_at: datetime
+    rotated_at: datetime | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+    @classmethod
+    def of(cls, row: KeyRow) -> "KeyRecord":
+        """Copy a mapped row."""
+        return cls(**{member.name: getattr(row, member.name) for member in fields(cls)})
+
 
 _IN_USE = """
 SELECT id, digest, scopes, accounts, devices, rate_per_minute, daily_fixes, expires_at FROM api_keys
@@ -83,10 +108,11 @@ def _to_caller(
     )
 
 
-async def page(session: AsyncSession, *, before: UUID | None, limit: int) -> Sequence[KeyRow]:
+async def page(session: AsyncSession, *, before: UUID | None, limit: int) -> list[KeyRecord]:
     """List keys, newest first, revoked ones included."""
     query = select(KeyRow).order_by(KeyRow.id.desc()).limit(limit)
-    return (await session.scalars(query if before is None else query.where(KeyRow.id < before))).all()
+    rows = await session.scalars(query if before is None else query.where(KeyRow.id < before))
+    return [KeyRecord.of(row) for row in rows]
 
 
 async def add(session: AsyncSession, row: KeyRow) -> None:

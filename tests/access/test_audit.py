@@ -252,7 +252,7 @@ async def test_the_database_refuses_to_change_what_is_written(
     gateway: httpx.AsyncClient, gateway_app: FastAPI, change: str
 ) -> None:
     await gateway.post("/keys", json={"name": "map", "scopes": ["locate"]})
-    connection = await gateway_app.state.gateway.database.connect()
+    connection = await gateway_app.state.storage.database.connect()
     try:
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
             await connection.execute(change)
@@ -262,7 +262,7 @@ async def test_the_database_refuses_to_change_what_is_written(
 
 async def test_who_keeps_the_house_may_remove_what_is_over(gateway: httpx.AsyncClient, gateway_app: FastAPI) -> None:
     await gateway.post("/keys", json={"name": "map", "scopes": ["locate"]})
-    connection = await gateway_app.state.gateway.database.connect()
+    connection = await gateway_app.state.storage.database.connect()
     try:
         async with connection.transaction():
             await connection.execute("SET LOCAL gateway.keeping_house = 'on'")

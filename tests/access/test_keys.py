@@ -56,7 +56,7 @@ async def test_the_database_does_not_hold_the_key(gateway: httpx.AsyncClient, ga
     made = await create(gateway)
     secret = made["key"].removeprefix(made["prefix"] + "_")
 
-    async with gateway_app.state.gateway.database.transaction() as session:
+    async with gateway_app.state.storage.database.transaction() as session:
         rows = (await session.execute(text("SELECT k::text, encode(digest, 'escape') FROM api_keys k"))).all()
 
     assert secret not in str(rows)
@@ -159,7 +159,7 @@ async def test_a_revoked_key_cannot_be_rotated(gateway: httpx.AsyncClient) -> No
 
 async def test_an_expired_key_is_refused(gateway: httpx.AsyncClient, gateway_app: FastAPI) -> None:
     made = await create(gateway, expiresAt=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
-    async with gateway_app.state.gateway.database.transaction() as session:
+    async with gateway_app.state.storage.database.transaction() as session:
         await session.execute(text("UPDATE api_keys SET expires_at = now() - interval '1 second'"))
         await session.execute(text("SELECT pg_notify('gateway_keys', '')"))
 

@@ -25,13 +25,13 @@ CURRENT = {"device": DEVICE, "maxAge": 0}
 
 
 async def used(app: FastAPI) -> int:
-    async with app.state.gateway.database.transaction() as session:
+    async with app.state.storage.database.transaction() as session:
         return int(await session.scalar(text("SELECT coalesce(sum(fixes), 0) FROM key_days")))
 
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")
 async def nothing_used(gateway: httpx.AsyncClient, gateway_app: FastAPI) -> None:
-    async with gateway_app.state.gateway.database.transaction() as session:
+    async with gateway_app.state.storage.database.transaction() as session:
         await session.execute(text("DELETE FROM key_days"))
 
 
@@ -66,7 +66,7 @@ async def test_one_request_too_many_is_told_when_to_come_back(gateway: httpx.Asy
 async def test_the_next_minute_begins_anew(gateway: httpx.AsyncClient, gateway_app: FastAPI, make_key: MakeKey) -> None:
     key = await make_key("locate", requestsPerMinute=1)
     await gateway.get("/providers", headers=key)
-    async with gateway_app.state.gateway.database.transaction() as session:
+    async with gateway_app.state.storage.database.transaction() as session:
         await session.execute(text("UPDATE key_minutes SET began_at = began_at - interval '61 s'"))
 
     response = await gateway.get("/providers", headers=key)

@@ -51,7 +51,7 @@ async def two_tenants(
         ),
         located(NOW - timedelta(seconds=5), account=None, transaction=None, imei=None, mdn=None, name="nobody's"),
     ]
-    await gateway_app.state.gateway.writer.submit(Entry(reports=tuple(rows)))
+    await gateway_app.state.storage.writer.submit(Entry(reports=tuple(rows)))
     await gateway.post(CALLBACK_PATH, json=message(1))
     theirs = message(2, accountName=FOREIGN, transactionID="foreign-transaction")
     theirs["deviceList"][0] |= {"deviceId": None, "id": FOREIGN_DEVICE["imei"], "mdn": FOREIGN_DEVICE["mdn"]}

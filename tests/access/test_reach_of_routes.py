@@ -80,7 +80,7 @@ async def others(gateway: httpx.AsyncClient, gateway_app: FastAPI, vendors: Vend
         await gateway.post("/locate", json={"device": {**device, "account": account}, "maxAge": 0})
     at = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=5)
     row = located(at, account=FOREIGN, transaction=FOREIGN_TRANSACTION, **FOREIGN_DEVICE)
-    await gateway_app.state.gateway.writer.submit(Entry(reports=(row,)))
+    await gateway_app.state.storage.writer.submit(Entry(reports=(row,)))
     await gateway.post(CALLBACK_PATH, json=message(1))
     mixed = message(2, accountName=FOREIGN, transactionID=FOREIGN_TRANSACTION)
     mixed["deviceList"][0] |= {"id": FOREIGN_DEVICE["imei"], "mdn": FOREIGN_DEVICE["mdn"]}

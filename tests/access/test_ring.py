@@ -70,7 +70,7 @@ async def test_the_copy_does_not_count_once_nobody_tells_of_changes(database: Da
     ring = Authenticator(database, None)
     async with following(ring):
         pass
-    await keeping.revoke(made.row.id, BY)
+    await keeping.revoke(made.record.id, BY)
 
     assert ring._known is None
     assert await ring.holder(made.key) is None
@@ -82,7 +82,7 @@ async def test_a_silent_connection_is_not_trusted_for_long(database: Database) -
     ring = Authenticator(database, None)
     async with following(ring):
         stale = ring._known
-    await keeping.revoke(made.row.id, BY)
+    await keeping.revoke(made.record.id, BY)
     ring._known, ring._trusted_until = stale, 0.0
 
     assert await ring.holder(made.key) is None

@@ -173,6 +173,6 @@ async def address_of(gateway: httpx.AsyncClient, account: str) -> str:
     registered = await gateway.put(f"/listeners/{account}/DeviceLocation", json=body)
     assert registered.status_code == 200, registered.text
     app: Any = gateway._transport.app  # type: ignore[attr-defined]
-    async with app.state.gateway.database.transaction() as db:
+    async with app.state.storage.database.transaction() as db:
         token = await db.scalar(text("SELECT token FROM listeners WHERE account = :account"), {"account": account})
     return f"/callbacks/thingspace/{token}"

@@ -341,7 +341,7 @@ async def test_credentials_are_not_kept_and_replays_change_nothing(
 
 async def test_replay_makes_reports_of_what_can_be_read_now(gateway: httpx.AsyncClient, gateway_app: FastAPI) -> None:
     await post(gateway, b"{")
-    database = gateway_app.state.gateway.database
+    database = gateway_app.state.storage.database
     async with database.transaction() as session:
         connection = await session.connection()
         body = json.dumps(message())
@@ -447,7 +447,7 @@ async def test_whatever_comes_in_is_kept(gateway: httpx.AsyncClient, gateway_app
 
 
 async def count(app: FastAPI) -> int:
-    async with app.state.gateway.database.transaction() as session:
+    async with app.state.storage.database.transaction() as session:
         connection = await session.connection()
         found: int = (await connection.exec_driver_sql("SELECT count(*) FROM callbacks")).scalar_one()
     return found

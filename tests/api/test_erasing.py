@@ -39,10 +39,10 @@ class TrackingModule:
 
 async def everything(app: FastAPI) -> str:
     """Read every row of every table as text, binary columns included."""
-    gateway = app.state.gateway
-    await gateway.database.pending.settled()
+    database = app.state.storage.database
+    await database.pending.settled()
     found = []
-    async with gateway.database.transaction() as session:
+    async with database.transaction() as session:
         await session.execute(text("SET LOCAL bytea_output = 'escape'"))
         for table in await session.scalars(_TABLES):
             found += list(await session.scalars(text(f"SELECT row_to_json(t)::text || t::text FROM {table} AS t")))  # noqa: S608 -- names of our own tables
@@ -163,8 +163,8 @@ async def test_the_audit_trail_keeps_who_asked_under_another_name(client: httpx.
 
     known_as = (await client.delete(f"/devices/{IMEI}")).json()["auditedAs"]
 
-    await app.state.gateway.database.pending.settled()
-    async with app.state.gateway.database.transaction() as session:
+    await app.state.storage.database.pending.settled()
+    async with app.state.storage.database.transaction() as session:
         trail = list(await session.execute(text("SELECT action, outcome, device, subject FROM audit ORDER BY at, id")))
     assert ("locate", "located", known_as, None) in trail
     assert trail[-1] == ("device.erase", "done", None, known_as)

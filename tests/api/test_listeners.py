@@ -118,7 +118,7 @@ async def test_the_secret_is_stored_sealed_and_never_shown(
     answer = await gateway.put(LISTENER)
     secret = app.state.gateway.listener_test._addresses.secret_of(ACCOUNT, "DeviceLocation")
 
-    async with app.state.gateway.database.transaction() as session:
+    async with app.state.storage.database.transaction() as session:
         row = (await session.execute(text("SELECT * FROM listeners"))).mappings().one()
 
     assert secret
@@ -215,7 +215,7 @@ async def test_a_registration_that_was_lost_is_noticed(
     gateway: httpx.AsyncClient, app: FastAPI, simulator: Starlette
 ) -> None:
     await gateway.put(LISTENER)
-    async with app.state.gateway.database.transaction() as session:
+    async with app.state.storage.database.transaction() as session:
         await session.execute(text("UPDATE listeners SET checked_at = checked_at - interval '1 day'"))
     simulator.state.simulator.faults.put("listener_forgotten")
 

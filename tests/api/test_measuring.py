@@ -44,7 +44,7 @@ async def series(client: httpx.AsyncClient) -> dict[str, float]:
 
 async def test_sessions_missing_reports_and_quarantine_are_counted(client: httpx.AsyncClient, app: FastAPI) -> None:
     await client.post(CALLBACK_PATH, content=b"no JSON")
-    async with app.state.gateway.database.transaction() as session:
+    async with app.state.storage.database.transaction() as session:
         await session.execute(RUNNING)
 
     found = await series(client)

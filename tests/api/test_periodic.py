@@ -57,7 +57,7 @@ async def report(app: FastAPI, transaction_id: str, imei: str = IMEI, mdn: str =
     """Store a report as a callback would bring it."""
     now = datetime.now(UTC)
     row = located(now, imei=imei, mdn=mdn, transaction=transaction_id, received_at=now)
-    await app.state.gateway.writer.submit(Entry(reports=(row,)))
+    await app.state.storage.writer.submit(Entry(reports=(row,)))
 
 
 def pointers(problem: dict[str, Any]) -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ GOOGLE = "{http://www.google.com/kml/ext/2.2}"
 async def drive(app: FastAPI, points: int = 3, **row: Any) -> None:
     """Store fixes a minute apart, newest first, each a little further north."""
     rows = [located(NOON + timedelta(minutes=minute), latitude=42 + minute / 100, **row) for minute in range(points)]
-    await app.state.gateway.writer.submit(Entry(reports=tuple(reversed(rows))))
+    await app.state.storage.writer.submit(Entry(reports=tuple(reversed(rows))))
 
 
 def accept(media_type: str) -> dict[str, str]:
@@ -56,7 +56,7 @@ async def test_a_track_leaves_out_errors_and_what_may_not_be_believed(
     gateway: httpx.AsyncClient, gateway_app: FastAPI
 ) -> None:
     doubtful = located(NOON, latitude=0, longitude=0, flags=("zero_island",))
-    await gateway_app.state.gateway.writer.submit(Entry(reports=(doubtful, failed(NOON))))
+    await gateway_app.state.storage.writer.submit(Entry(reports=(doubtful, failed(NOON))))
 
     response = await gateway.get(TRACK)
 
@@ -106,7 +106,7 @@ async def test_geojson_is_a_line_with_the_times_of_its_positions(
 async def test_geojson_of_less_than_a_line_is_valid(
     gateway: httpx.AsyncClient, gateway_app: FastAPI, points: int, geometry: dict[str, Any] | None
 ) -> None:
-    await gateway_app.state.gateway.writer.submit(Entry(reports=(failed(NOON),)))
+    await gateway_app.state.storage.writer.submit(Entry(reports=(failed(NOON),)))
     await drive(gateway_app, points=points)
 
     response = await gateway.get(TRACK, headers=accept("application/geo+json"))

@@ -30,7 +30,7 @@ both_paths = pytest.mark.parametrize("path", [CALLBACK_PATH, f"{CALLBACK_PATH}?"
 
 
 async def stored_bodies(app: FastAPI) -> list[Any]:
-    async with app.state.gateway.database.transaction() as session:
+    async with app.state.storage.database.transaction() as session:
         return [json.loads(body) for body in await session.scalars(text("SELECT body FROM callbacks"))]
 
 
@@ -109,7 +109,7 @@ async def test_what_cannot_be_read_is_kept_byte_for_byte(
     [answered] = await answers(place, request(body, "Content-Encoding: gzip", path=path))
 
     assert answered.status == 400
-    async with gateway_app.state.gateway.database.transaction() as session:
+    async with gateway_app.state.storage.database.transaction() as session:
         assert list(await session.scalars(text("SELECT body FROM callbacks WHERE state = 'quarantined'"))) == [body]
 
 
@@ -152,7 +152,7 @@ async def test_what_an_older_version_kept_in_quarantine_is_read_by_a_replay(
     gateway: httpx.AsyncClient, gateway_app: FastAPI, place: Place, body: bytes
 ) -> None:
     await answers(place, request(b"not yet"))
-    async with gateway_app.state.gateway.database.transaction() as session:
+    async with gateway_app.state.storage.database.transaction() as session:
         await session.execute(text("UPDATE callbacks SET body = :body"), {"body": body})
 
     replayed = (await gateway.post("/callbacks/replay")).json()

@@ -23,7 +23,7 @@ WAITING = "state = 'quarantined'"
 async def quarantine(gateway: httpx.AsyncClient, app: FastAPI, count: int) -> None:
     """Keep callbacks in quarantine that can be read by now."""
     await asyncio.gather(*(gateway.post(CALLBACK_PATH, content=b"{") for _ in range(count)))
-    async with app.state.gateway.database.transaction() as session:
+    async with app.state.storage.database.transaction() as session:
         await session.execute(text("UPDATE callbacks SET body = :body"), {"body": json.dumps(message()).encode()})
 
 

@@ -84,7 +84,7 @@ async def test_a_copy_of_keys_is_not_trusted_where_notifications_do_not_arrive(
         following = asyncio.create_task(authenticator.follow())
         await asyncio.sleep(0.2)
         before = await authenticator.holder(made.key)
-        await keys.revoke(made.row.id, Actor(key_id="tests", request_id="2"))
+        await keys.revoke(made.record.id, Actor(key_id="tests", request_id="2"))
         after = await authenticator.holder(made.key)
         following.cancel()
         await deaf.aclose()

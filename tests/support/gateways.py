@@ -62,10 +62,10 @@ def in_background(serve: Callable[[], AbstractAsyncContextManager[str]]) -> Iter
 
 async def emptied(app: FastAPI) -> None:
     """Forget the reports, callbacks, listeners and sessions of a running gateway; tokens stay."""
-    gateway = app.state.gateway
-    await gateway.database.pending.settled()
-    gateway.writer.forget_aliases()
-    async with gateway.database.transaction() as session:
+    storage = app.state.storage
+    await storage.database.pending.settled()
+    storage.writer.forget_aliases()
+    async with storage.database.transaction() as session:
         for table in (
             "reports",
             "undated_reports",

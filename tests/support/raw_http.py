@@ -84,6 +84,6 @@ async def answer(reader: asyncio.StreamReader) -> RawAnswer:
 
 async def count_rows(app: FastAPI, table: str, where: str = "true") -> int:
     """Count the rows of a gateway's table."""
-    async with app.state.gateway.database.transaction() as session:
+    async with app.state.storage.database.transaction() as session:
         found: int = await session.scalar(text(f"SELECT count(*) FROM {table} WHERE {where}"))  # noqa: S608 -- ours
     return found

@@ -9,19 +9,18 @@ from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.access import KeyPlan, NewKey
+from app.access import KeyPlan, KeyRecord, NewKey
 from app.api import examples
 from app.api.access import actor_of
 from app.api.body import JsonRoute
 from app.api.gateway import gateway_of
-from app.api.parameters import Cursor, Limit, id_of, next_of, place_of, refuse_unknown
-from app.api.rendering import instant, json_response
+from app.api.parameters import Cursor, Limit, id_of, place_of, refuse_unknown
+from app.api.rendering import instant, json_response, listing_response
 from app.api.schemas.base import Instant, Schema
 from app.api.schemas.identifiers import Account, Text128
 from app.errors import IncompatibleState, InvalidArgument, NotFound
 from app.ids import public_id
 from app.scopes import Scope
-from app.storage.tables import KeyRow
 
 router = APIRouter(tags=["keys"])
 _changes = APIRouter(route_class=JsonRoute)
@@ -172,9 +171,8 @@ router.include_router(_changes)
 async def list_keys(request: Request, cursor: Cursor = None, limit: Limit = 100) -> Response:
     """List all keys, including revoked and expired ones, without the secret keys themselves."""
     refuse_unknown(request, ("cursor", "limit"))
-    rows = await gateway_of(request).keys.page(before=place_of(cursor), limit=limit + 1)
-    written = [to_key(row) for row in rows[:limit]]
-    return json_response({"keys": written, "next": next_of([row.id for row in rows], limit)})
+    found = await gateway_of(request).keys.page(before=place_of(cursor), limit=limit)
+    return listing_response("keys", found, to_key)
 
 
 @router.get(
@@ -214,7 +212,7 @@ async def revoke_key(id: Id, request: Request) -> Response:  # noqa: A002 -- the
     return json_response(to_key(await gateway_of(request).keys.revoke(id_of(id, "key"), actor_of(request))))
 
 
-def to_key(row: KeyRow) -> dict[str, Any]:
+def to_key(row: KeyRecord) -> dict[str, Any]:
     """Write a key, without the key itself."""
     state = "active"
     if row.revoked_at is not None:
@@ -240,4 +238,4 @@ def to_key(row: KeyRow) -> dict[str, Any]:
 
 def to_new_key(made: NewKey) -> dict[str, Any]:
     """Write a key that has just been made, with the key itself."""
-    return {**to_key(made.row), "key": made.key}
+    return {**to_key(made.record), "key": made.key}
