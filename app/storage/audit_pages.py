@@ -39,7 +39,7 @@ _OF_DEVICE = f"""
 SELECT {_COLUMNS} FROM (
     SELECT a.at, a.id FROM ({{of_keys}} UNION {{of_sessions}}) AS a {{order}}
 ) AS found
-CROSS JOIN LATERAL ({_SELECT} a.at = found.at AND a.id = found.id OFFSET 0) AS a {{order}}
+JOIN LATERAL ({_SELECT} a.at = found.at AND a.id >= found.id ORDER BY a.id LIMIT 1) AS a ON a.id = found.id {{order}}
 """
 
 

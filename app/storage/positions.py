@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import ARRAY, DateTime, Uuid, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.storage.report_lookup import looked_up
 from app.storage.tables import PositionRow, ReportRow
 
 
@@ -64,5 +65,6 @@ async def _reports(session: AsyncSession, positions: Sequence[PositionRow]) -> d
         .table_valued("at", "id")
         .render_derived()
     )
-    rows = select(ReportRow).join(places, (ReportRow.at == places.c.at) & (ReportRow.id == places.c.id))
+    report, is_found = looked_up(places.c.at, places.c.id)
+    rows = select(report).select_from(places).join(report, is_found)
     return {(row.at, row.id): row for row in await session.scalars(rows)}

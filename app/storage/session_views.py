@@ -5,14 +5,14 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, cast, extract, func, literal, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from app.caller import EVERYTHING, Reach
 from app.storage.reach import sessions_within
+from app.storage.report_lookup import looked_up
 from app.storage.reports.records import ReportRecord
 from app.storage.session_records import SessionDeviceRecord, SessionRecord
 from app.storage.sessions import SessionClock, grace_s
-from app.storage.tables import ReportRow, SessionDeviceRow, SessionRow
+from app.storage.tables import SessionDeviceRow, SessionRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,16 +102,13 @@ async def devices(
 ) -> list[DeviceView]:
     """Show devices of a session, in the order of their IMEIs; `after` goes on behind that one."""
     due, missing, ended = _due(clock), _missing(clock), _ended(clock)
-    failure = aliased(ReportRow)
+    report, is_last = looked_up(SessionDeviceRow.last_at, SessionDeviceRow.last_report_id)
+    failure, is_last_error = looked_up(SessionDeviceRow.last_error_at, SessionDeviceRow.last_error_id)
     wanted = (
-        select(SessionDeviceRow, SessionRow.state, ReportRow, failure, due, missing, ended)
+        select(SessionDeviceRow, SessionRow.state, report, failure, due, missing, ended)
         .join(SessionRow, SessionRow.id == SessionDeviceRow.session_id)
-        .outerjoin(
-            ReportRow, (ReportRow.at == SessionDeviceRow.last_at) & (ReportRow.id == SessionDeviceRow.last_report_id)
-        )
-        .outerjoin(
-            failure, (failure.at == SessionDeviceRow.last_error_at) & (failure.id == SessionDeviceRow.last_error_id)
-        )
+        .outerjoin(report, is_last)
+        .outerjoin(failure, is_last_error)
         .where(SessionDeviceRow.session_id == key)
         .order_by(SessionDeviceRow.device)
         .limit(limit)

@@ -14,7 +14,7 @@ from app.storage.reach import within
 from app.storage.reports.filters import Box, ReportFilter
 from app.storage.reports.pages import page
 from app.storage.reports.records import COLUMNS, ReportRecord
-from app.storage.reports.statements import Arguments, Statement, keys_of_device, keys_of_mdn
+from app.storage.reports.statements import Arguments, Statement, keys_of_device, keys_of_mdn, looked_up
 
 _CREDIBLE = timedelta(days=1)
 _WIDTH = len(ReportRecord._fields)
@@ -23,14 +23,14 @@ _LATEST = f"""
 SELECT {COLUMNS} FROM (
     SELECT at, report_id FROM positions AS p WHERE device = ANY (ARRAY({{keys}})) {{reach}} ORDER BY at DESC LIMIT 1
 ) AS p
-CROSS JOIN LATERAL (SELECT {COLUMNS} FROM reports AS r WHERE r.at = p.at AND r.id = p.report_id OFFSET 0) AS r
+JOIN LATERAL ({looked_up("p.at", "p.report_id")}) AS r ON r.id = p.report_id
 """
 # A position outlives its report for as long as retention takes; such a device is passed over when it is read.
 _POSITIONS = f"""
 SELECT {COLUMNS}, p.account, p.device FROM (
     SELECT account, device, at, report_id FROM positions AS p {{where}} ORDER BY device, account LIMIT {{limit}}
 ) AS p
-LEFT JOIN LATERAL (SELECT {COLUMNS} FROM reports AS r WHERE r.at = p.at AND r.id = p.report_id OFFSET 0) AS r ON true
+LEFT JOIN LATERAL ({looked_up("p.at", "p.report_id")}) AS r ON r.id = p.report_id
 ORDER BY p.device, p.account
 """
 
