@@ -227,7 +227,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         content_key: The content that makes two reports the same one, from which the id is derived.
         said_at: The time of the fix or of the error as the provider states it; None when it states none.
         flags: What is odd about it: `time_unreadable`, `axes_swapped_suspected`, `status_mismatch`, `after_end`, …
-        kind_in_words: The provider's own report type.
+        vendor_type: The provider's own word for the type.
         refuses_pair: Whether it says that the device's identifiers do not belong together, or not to the account.
     """
 
@@ -242,7 +242,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     error: ReportError | None = None
     said_at: datetime | None = None
     flags: tuple[str, ...] = ()
-    kind_in_words: str | None = None
+    vendor_type: str | None = None
     refuses_pair: bool = False
 
 
@@ -255,7 +255,7 @@ class SimpleFix(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         latitude_deg: WGS 84, north positive, -90 to 90.
         longitude_deg: WGS 84, east positive, -180 to 180.
         accuracy_m: Radius of the circle that holds the device; None if not stated.
-        kind_in_words: The provider's own report type.
+        vendor_type: The provider's own word for the type.
     """
 
     content_key: bytes
@@ -270,7 +270,7 @@ class SimpleFix(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     accuracy_m: float | None
     source: Source
     cached: bool
-    kind_in_words: str
+    vendor_type: str
 
 
 class PeriodicPlan(msgspec.Struct, frozen=True, kw_only=True, gc=False):

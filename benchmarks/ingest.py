@@ -135,7 +135,7 @@ async def _rows_per_s(database: str) -> float:
     batches = [_batch(start) for start in range(0, _ROWS, _BATCH)]
     started = time.perf_counter()
     for batch in batches:
-        await connection.fetchrow(store(is_special=False, is_ordinary=True), batch)
+        await connection.fetchrow(store(has_reports=False, has_simple_fixes=True), batch)
     took_s = time.perf_counter() - started
     await connection.close()
     return _ROWS / took_s
@@ -159,7 +159,7 @@ def _batch(start: int) -> list[arguments.Row]:
             accuracy_m=35.0,
             source="network",
             cached=False,
-            kind_in_words="LOCATION_REPORT",
+            vendor_type="LOCATION_REPORT",
         )
         rows.append(
             to_simple_fix_row(
@@ -171,7 +171,7 @@ def _batch(start: int) -> list[arguments.Row]:
                 received_ms=now_ms,
             )
         )
-    return arguments.of_ordinary(rows)
+    return arguments.of_simple_fixes(rows)
 
 
 def _judge(runs: dict[int, Runs], flushes: dict[int, Runs], workers: dict[int, Runs], postgres: float) -> None:

@@ -24,7 +24,7 @@ def to_report(row: ReportRecord) -> dict[str, Any]:
         "location": _location(row),
         "error": _error(row),
         "provider": row.provider,
-        "reportedAs": row.kind_in_words,
+        "reportedAs": row.vendor_type,
         "qosMet": row.qos_met,
         "flags": row.flags or [],
         "receivedAt": instant(row.received_at),

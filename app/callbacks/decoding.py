@@ -45,7 +45,7 @@ def to_entry(address: Address, body: bytes, signature: Signature, now_ms: int) -
         row = to_simple_fix_row(
             fix, body, provider=address.provider, service=address.service, signature=signature, received_ms=now_ms
         )
-        return Entry(ordinary=row), None
+        return Entry(simple_fix=row), None
     callback = arrived(address, signature, now_ms)
     # Read as it is kept, so that a replay makes the same reports of it.
     kept = address.reader.redacted(body)

@@ -13,42 +13,32 @@ _HASH_BYTES = 16
 _HASH_DIGITS_OF_ID = 20
 
 
-class NewReport(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
-    """A report on its way into the database; members are the columns of `reports`.
+class NewReport(msgspec.Struct, kw_only=True, gc=False):
+    """A report on its way into the database: what the provider said, and what storing makes of it.
+
+    Members that have the name of a column of `reports` fill that column; what is not among them comes from `said`, its
+    fix and its error (see `writer.arguments`).
 
     Attributes:
+        content_hash: What the id is derived from, beside `at`.
         undated: Whether the report states no time of its own, so that its first arrival dates it.
         is_vouched: Whether the provider itself says that device and MDN belong together in this account.
         refused_mdn: The MDN of which it says that it does not belong to the device; not the row's, then.
     """
 
+    said: Report
     at: datetime
+    received_at: datetime
     id: str
     content_hash: str
-    provider: str
-    type: str
-    status: str
     device: str
-    received_at: datetime
     account: str | None = None
-    transaction_id: str | None = None
     device_kind: str | None = None
     mdn: str | None = None
     name: str | None = None
-    latitude: float | None = None
-    longitude: float | None = None
-    accuracy_m: float | None = None
-    confidence_pct: int | None = None
-    source: str | None = None
-    cached: bool | None = None
-    error_type: str | None = None
-    error_info: str | None = None
-    error_at: datetime | None = None
     flags: tuple[str, ...] | None = None
-    kind_in_words: str | None = None
     callback_id: str | None = None
     raw: str | None = None
-    qos_met: bool | None = None
     undated: bool = False
     is_vouched: bool = False
     refused_mdn: str | None = None
@@ -69,7 +59,10 @@ class NewCallback(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
 
 
 class NewSimpleFix(msgspec.Struct, kw_only=True, gc=False):
-    """An ordinary callback together with its one report; members are those of the type `new_ordinary`, in its order.
+    """A callback that holds a simple fix alone, with its report.
+
+    Members are those of the type `new_simple_fix`, in its order.
+    Columns of `reports` that have no member here are empty.
 
     Attributes:
         at_us: When the device was there, microseconds since 1970.
@@ -97,7 +90,7 @@ class NewSimpleFix(msgspec.Struct, kw_only=True, gc=False):
     accuracy_m: float | None
     source: str
     cached: bool
-    kind_in_words: str
+    vendor_type: str
     body: bytes
 
     @property
@@ -141,7 +134,7 @@ def device_key(device: Device) -> str:
 def to_simple_fix_row(
     report: SimpleFix, body: bytes, *, provider: str, service: str, signature: str, received_ms: int
 ) -> NewSimpleFix:
-    """Turn an ordinary callback and its report into a row; `to_row` would make the same columns of them.
+    """Turn a callback with a simple fix into a row; `to_row` would make the same columns of its report.
 
     Args:
         received_ms: When the callback arrived, milliseconds since 1970.
@@ -166,7 +159,7 @@ def to_simple_fix_row(
         accuracy_m=report.accuracy_m,
         source=report.source,
         cached=report.cached,
-        kind_in_words=report.kind_in_words,
+        vendor_type=report.vendor_type,
         body=body,
     )
 
@@ -188,24 +181,20 @@ def to_row(
     at = received_at if said_at is None or undated else said_at
     if at.microsecond % 1000:
         at = from_milliseconds(milliseconds(at))
-    device, fix = report.device, report.fix
+    device = report.device
     hash_digits = content_hash(report.content_key)
     row = NewReport(
+        said=report,
         at=at,
+        received_at=received_at,
         id=report_id_of_hash(at, hash_digits),
         content_hash=hash_digits,
-        provider=report.provider,
-        type=report.type,
-        status=report.status,
-        account=report.account,
-        transaction_id=report.transaction_id,
         device=device_key(device),
+        account=report.account,
         device_kind=device.kind,
         mdn=device.mdn,
         name=device.name,
         flags=report.flags or None,  # an empty array costs driver and database more than none
-        kind_in_words=report.kind_in_words,
-        received_at=received_at,
         callback_id=callback_id,
         raw=raw,
         undated=undated,
@@ -213,12 +202,4 @@ def to_row(
     )
     if report.refuses_pair and device.id is not None:
         row.mdn, row.refused_mdn = None, device.mdn
-    if fix is not None:
-        row.latitude, row.longitude, row.accuracy_m = fix.latitude_deg, fix.longitude_deg, fix.accuracy_m
-        row.confidence_pct, row.source, row.cached = fix.confidence_pct, fix.source, fix.cached
-        row.qos_met = fix.qos_met
-    if (error := report.error) is not None:
-        row.error_type = error.type
-        row.error_info = error.info
-        row.error_at = error.at
     return row

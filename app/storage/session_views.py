@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.caller import EVERYTHING, Reach
 from app.storage.reach import sessions_within
 from app.storage.report_lookup import looked_up
-from app.storage.reports.records import ReportRecord
+from app.storage.reports.records import ReportRecord, record_of
 from app.storage.session_records import SessionDeviceRecord, SessionRecord
 from app.storage.sessions import SessionClock, grace_s
 from app.storage.tables import SessionDeviceRow, SessionRow
@@ -119,8 +119,8 @@ async def devices(
         DeviceView(
             row=SessionDeviceRecord.of(device),
             state=_device_state(device, state),
-            last=None if report is None else ReportRecord.of(report),
-            last_error=None if error is None else ReportRecord.of(error),
+            last=None if report is None else record_of(report),
+            last_error=None if error is None else record_of(error),
             counts=Counts(received=device.received, failed=device.failed, due=due, missing=missing, ended=ended),
         )
         for device, state, report, error, due, missing, ended in await db.execute(wanted)

@@ -4,6 +4,7 @@
 days outside the window kept ready (see `partitions`) go to the default partition.
 """
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -22,10 +23,12 @@ from sqlalchemy import (
     MetaData,
     Text,
     Uuid,
+    inspect,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.sql.elements import NamedColumn
 
 from app.storage.flags import untimely
 
@@ -126,11 +129,18 @@ class ReportRow(Base):
     error_info: Mapped[str | None]
     error_at: Mapped[datetime | None]
     flags: Mapped[list[str] | None]
-    kind_in_words: Mapped[str | None]
+    # A column cannot be renamed while gateways of the release before still run.
+    vendor_type: Mapped[str | None] = mapped_column("kind_in_words")
     received_at: Mapped[datetime]
     callback_id: Mapped[UUID | None]
     raw: Mapped[str | None]
     qos_met: Mapped[bool | None]
+
+
+REPORT_COLUMNS: Mapping[str, NamedColumn[Any]] = {
+    member.key: member.columns[0] for member in inspect(ReportRow).column_attrs
+}
+"""The columns of `reports`, by the members of `ReportRow`: statements, rows and records are made of this list."""
 
 
 class UndatedReportRow(Base):

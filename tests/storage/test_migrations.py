@@ -74,9 +74,9 @@ async def test_the_migrations_make_the_tables_of_the_code(engine: AsyncEngine) -
 @pytest.mark.parametrize(
     ("name", "members"),
     [
-        ("new_report_2", ("at_us", "received_us", *arguments.REPORT_MEMBERS)),
-        ("new_callback", ("received_us", "body", *arguments.CALLBACK_MEMBERS)),
-        ("new_ordinary", NewSimpleFix.__struct_fields__),
+        (arguments.REPORT_TYPE, (*arguments.INSTANTS.values(), *arguments.REPORT_MEMBERS)),
+        (arguments.CALLBACK_TYPE, ("received_us", "body", *arguments.CALLBACK_MEMBERS)),
+        (arguments.SIMPLE_FIX_TYPE, NewSimpleFix.__struct_fields__),
     ],
 )
 async def test_the_migrations_make_the_rows_of_the_writer(

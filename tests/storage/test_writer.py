@@ -278,7 +278,7 @@ async def test_reports_teach_which_number_belongs_to_which_device(database: Data
 POISONS = [
     pytest.param(located(mdn=None, transaction="a\x00b"), id="NUL"),
     pytest.param(located(transaction=HUGE), id="larger than an index takes"),
-    pytest.param(located(kind_in_words="\ud800"), id="half a surrogate"),
+    pytest.param(located(vendor_type="\ud800"), id="half a surrogate"),
     pytest.param(located(imei=HUGE), id="a huge device"),
     pytest.param(located(mdn=HUGE), id="a huge number"),
 ]

@@ -10,7 +10,7 @@ from app.ids import from_milliseconds
 from app.model import AccountName, Device, Fix, Mdn, ProviderName, Report, ReportError, TransactionId
 from app.storage.database import Database
 from app.storage.rows import NewCallback, NewReport, NewSimpleFix, to_row
-from app.storage.writer import Entry, Writer
+from app.storage.writer import Entry, Writer, arguments
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 IMEI = "990001123456782"
@@ -74,25 +74,45 @@ def failed(at: datetime = NOON, *, transaction: str | None = "t-1", info: str = 
 
 
 def _changed(report: NewReport, columns: dict[str, Any]) -> NewReport:
-    for column, value in columns.items():
-        setattr(report, column, value)
-    return report
+    of_row = {name: value for name, value in columns.items() if name in NewReport.__struct_fields__}
+    of_fix = {name: value for name, value in columns.items() if name in Fix.__struct_fields__}
+    of_said = {name: value for name, value in columns.items() if name not in of_row | of_fix}
+    if report.said.fix is not None:
+        of_said["fix"] = msgspec.structs.replace(report.said.fix, **of_fix)
+    return msgspec.structs.replace(report, said=msgspec.structs.replace(report.said, **of_said), **of_row)
+
+
+def columns_of(report: NewReport) -> dict[str, Any]:
+    """Give what is stored of a report, by column."""
+    [row] = arguments.of_reports([report])
+    return dict(zip((*arguments.INSTANTS.values(), *arguments.REPORT_MEMBERS), row, strict=True))
+
+
+def columns_of_simple_fix(row: NewSimpleFix) -> dict[str, Any]:
+    """Give what is stored of the report of a simple fix, by column; what it has no member for is empty."""
+    given = dict.fromkeys((*arguments.INSTANTS.values(), *arguments.REPORT_MEMBERS)) | msgspec.structs.asdict(row)
+    for name in ("service", "signature", "body"):
+        del given[name]
+    return given | {"type": "location", "status": "located"}
 
 
 def in_full(row: NewSimpleFix) -> tuple[NewReport, NewCallback]:
-    """Say with a report and a callback what an ordinary row says; what it has no member for is empty."""
-    given = msgspec.structs.asdict(row)
-    for name in ("at_us", "received_us", "service", "signature", "body"):
-        del given[name]
-    at = from_milliseconds(row.at_us // 1000)
-    report = NewReport(
-        **given,
-        at=at,
+    """Say with a report and a callback what the row of a simple fix says; what it has no member for is empty."""
+    report = located(
+        from_milliseconds(row.at_us // 1000),
+        imei=row.device,
+        mdn=row.mdn,
+        account=row.account,
+        transaction=row.transaction_id,
+        latitude=row.latitude,
+        longitude=row.longitude,
+        id=row.id,
         received_at=row.received_at,
-        content_hash="",
-        type="location",
-        status="located",
-        is_vouched=True,
+        callback_id=row.callback_id,
+        vendor_type=row.vendor_type,
+        accuracy_m=row.accuracy_m,
+        source=row.source,
+        cached=row.cached,
     )
     return report, msgspec.structs.replace(row.quarantined("never"), state="stored", reason=None)
 

@@ -70,7 +70,7 @@ def _to_report(envelope: Envelope, entry: DeviceReply, keys: ContentKeys, place:
         error=error,
         said_at=said_at,
         flags=(*_to_flags(envelope, entry, sighting, error), *named.flags),
-        kind_in_words=envelope.kind[:LONGEST_IDENTIFIER] or None,
+        vendor_type=envelope.kind[:LONGEST_IDENTIFIER] or None,
         refuses_pair=error is not None and isinstance(to_device_error(error.type, error.info), DeviceNotOwned),
     )
 

@@ -99,7 +99,7 @@ def to_simple_fix(body: bytes) -> SimpleFix | None:
         accuracy_m=to_accuracy_m(position.radius),
         source="network",
         cached=location_type == "0",
-        kind_in_words="LOCATION_REPORT",
+        vendor_type="LOCATION_REPORT",
     )
 
 

@@ -20,7 +20,7 @@ from app.errors import CursorExpired
 from app.ids import instant_of
 from app.storage.database import Database
 from app.storage.events.cursors import ORIGIN, Cursor, Place, Position, Snapshot
-from app.storage.reports.records import COLUMNS, ReportRecord
+from app.storage.reports.records import COLUMNS, ReportRecord, to_record
 
 MOST_EVENTS = 1000
 """How many events one page has at most."""
@@ -214,7 +214,7 @@ async def _records(database: Database, ids: list[UUID]) -> dict[UUID, ReportReco
         return {}
     times = [instant_of(one) for one in ids]
     rows = await database.fetch(_REPORTS, times, ids, min(times), max(times))
-    return {record.id: record for record in (ReportRecord._make(row.values()) for row in rows)}
+    return {record.id: record for record in (to_record(row.values()) for row in rows)}
 
 
 def _to_events(

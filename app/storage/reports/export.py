@@ -9,7 +9,7 @@ from app.storage.connections import Connection
 from app.storage.database import Database
 from app.storage.reports import statements
 from app.storage.reports.filters import Place, ReportFilter
-from app.storage.reports.records import ReportRecord
+from app.storage.reports.records import ReportRecord, to_record
 
 BATCH = 1000
 _FETCH_TIMEOUT_S = 300
@@ -39,5 +39,5 @@ async def export(
     async with database.long_reading(begin) as (cursor, first):
         records = first
         while records:
-            yield [ReportRecord._make(record.values()) for record in records]
+            yield [to_record(record.values()) for record in records]
             records = await cursor.fetch(BATCH, timeout=_FETCH_TIMEOUT_S)

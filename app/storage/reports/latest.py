@@ -13,11 +13,12 @@ from app.storage.database import Database
 from app.storage.reach import within
 from app.storage.reports.filters import Box, ReportFilter
 from app.storage.reports.pages import page
-from app.storage.reports.records import COLUMNS, ReportRecord
+from app.storage.reports.records import COLUMNS, ReportRecord, to_record
 from app.storage.reports.statements import Arguments, Statement, keys_of_device, keys_of_mdn, looked_up
+from app.storage.tables import REPORT_COLUMNS
 
 _CREDIBLE = timedelta(days=1)
-_WIDTH = len(ReportRecord._fields)
+_WIDTH = len(REPORT_COLUMNS)
 
 _LATEST = f"""
 SELECT {COLUMNS} FROM (
@@ -56,7 +57,7 @@ async def latest_of_device(database: Database, known: Readings, *, reach: Reach 
     keys = [keys_of_device(device_id, reach, given) for device_id in known.ids]
     keys.append(f"SELECT 'name:' || {given.add(known.name)}::text")
     rows = await database.fetch(*_latest(" UNION ".join(keys), given, reach))
-    return ReportRecord._make(rows[0].values()) if rows else None
+    return to_record(rows[0].values()) if rows else None
 
 
 async def latest_of_mdn(
@@ -67,7 +68,7 @@ async def latest_of_mdn(
     statement = _latest(keys_of_mdn(mdn, reach, given), given, reach)
     rows = await database.fetch(*statement)
     if not rows or rows[0]["mdn"] in (None, mdn):
-        return ReportRecord._make(rows[0].values()) if rows else None
+        return to_record(rows[0].values()) if rows else None
     under_mdn = ReportFilter(mdn=mdn, status="located", until=now + _CREDIBLE, is_believed=True, reach=reach)
     found = await page(database, under_mdn, limit=1)
     return found.reports[0] if found.reports else None
@@ -85,7 +86,7 @@ async def positions_page(
     """Read the latest positions of the devices that come after one."""
     statement = _positions(box, account, after, limit + 1, reach)
     rows = [tuple(row.values()) for row in await database.fetch(*statement)]
-    found = [ReportRecord._make(row[:_WIDTH]) for row in rows[:limit] if row[0] is not None]
+    found = [to_record(row[:_WIDTH]) for row in rows[:limit] if row[0] is not None]
     return Positions(reports=found, next=Holder(*rows[limit - 1][_WIDTH:]) if len(rows) > limit else None)
 
 

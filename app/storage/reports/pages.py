@@ -10,7 +10,7 @@ from app.ids import EPOCH, instant_of
 from app.storage.database import Database
 from app.storage.reports import statements
 from app.storage.reports.filters import Place, ReportFilter
-from app.storage.reports.records import ReportRecord
+from app.storage.reports.records import ReportRecord, to_record
 from app.storage.reports.statements import Statement
 
 _FIRST_LOOK = timedelta(days=7)
@@ -106,10 +106,10 @@ def _place_of(report: ReportRecord) -> Place:
 
 
 async def _read(database: Database, statement: Statement) -> list[ReportRecord]:
-    return [ReportRecord._make(row.values()) for row in await database.fetch(*statement)]
+    return [to_record(row.values()) for row in await database.fetch(*statement)]
 
 
 async def find(database: Database, report_id: UUID, *, reach: Reach = EVERYTHING) -> ReportRecord | None:
     """Find a report within reach by its id alone, which also tells its partition."""
     rows = await database.fetch(*statements.one(instant_of(report_id), report_id, reach))
-    return ReportRecord._make(rows[0].values()) if rows else None
+    return to_record(rows[0].values()) if rows else None

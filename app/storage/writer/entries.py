@@ -29,11 +29,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one callback, one fix or one deed adds: stored as a whole or not at all.
 
     Attributes:
-        ordinary: An ordinary callback with its report; then there is nothing else.
+        simple_fix: A callback that holds a simple fix, with its report; then there is nothing else.
         refused: Pairs of which the provider says that they do not belong together; they are forgotten.
     """
 
-    ordinary: NewSimpleFix | None = None
+    simple_fix: NewSimpleFix | None = None
 
     reports: tuple[NewReport, ...] = ()
     callback: NewCallback | None = None

@@ -3,11 +3,19 @@
 One statement is one round trip and one commit.
 """
 
+# ruff: noqa: S608 -- put together from the names of columns and our own constants
+
+from collections.abc import Container, Mapping
 from functools import cache
+
+from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from app.storage.counting import COUNTED
 from app.storage.events.appending import TRANSACTION
 from app.storage.flags import WITH_ARRIVAL, believed, of_own_account
+from app.storage.rows import NewSimpleFix
+from app.storage.tables import REPORT_COLUMNS
+from app.storage.writer import arguments
 
 PLAN_BY_INDEX = (
     "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; "
@@ -31,16 +39,8 @@ WITH arrived AS (
         ON of.transaction_id = r.transaction_id AND of.account = r.account AND {of_own_account}
     LEFT JOIN sessions AS s ON s.id = of.session_id
 ), new AS (
-    INSERT INTO reports (
-        at, id, provider, type, status, account, transaction_id, session_id, device, device_kind, mdn, name,
-        latitude, longitude, accuracy_m, confidence_pct, source, cached, error_type, error_info, error_at,
-        flags, kind_in_words, received_at, callback_id, raw, qos_met
-    )
-    SELECT
-        at, id, provider, type, status, account, transaction_id, session_id, device, device_kind, mdn, name,
-        latitude, longitude, accuracy_m, confidence_pct, source, cached, error_type, error_info, error_at,
-        {with_arrival},
-        kind_in_words, received_at, callback_id, raw, qos_met
+    INSERT INTO reports ({columns})
+    SELECT {values}
     FROM said
     {if_repeated}
     RETURNING at, id, provider, type, status, account, transaction_id, session_id, device, device_kind, mdn,
@@ -68,33 +68,33 @@ SELECT
 FROM new
 """
 _INSTANTS = {
-    "at": "'epoch'::timestamptz + at_us * '1 us'::interval",
-    "received_at": "'epoch'::timestamptz + received_us * '1 us'::interval",
+    column: f"'epoch'::timestamptz + {member} * '1 us'::interval" for column, member in arguments.INSTANTS.items()
 }
-_CALLBACKS = """
-    SELECT {received_at}, id, provider, account, service, state, signature, reason, flags, body
-    FROM unnest($2::new_callback[])
+_CALLBACKS = f"""
+    SELECT {_INSTANTS["received_at"]}, id, provider, account, service, state, signature, reason, flags, body
+    FROM unnest(${{number}}::{arguments.CALLBACK_TYPE}[])
 """
-_REPORTS = """
-    SELECT
-        {at} AS at, {received_at} AS received_at, id, provider, type, status, account, transaction_id, device,
-        device_kind, mdn, name, latitude, longitude, accuracy_m, confidence_pct, source, cached, error_type, error_info,
-        error_at, flags, kind_in_words, callback_id, raw, qos_met
-    FROM unnest($1::new_report_2[])
+_CALLBACKS_OF_SIMPLE_FIXES = f"""
+    SELECT {_INSTANTS["received_at"]}, callback_id, provider, account, service, 'stored', signature, NULL::text,
+        NULL::text[], body
+    FROM unnest(${{number}}::{arguments.SIMPLE_FIX_TYPE}[])
 """
-_ORDINARY_CALLBACKS = """
-    SELECT {received_at}, callback_id, provider, account, service, 'stored', signature, NULL::text, NULL::text[], body
-    FROM unnest(${ordinary}::new_ordinary[])
-"""
-_ORDINARY_REPORTS = """
-    SELECT
-        {at} AS at, {received_at} AS received_at, id, provider, 'location' AS type, 'located' AS status, account,
-        transaction_id, device, device_kind, mdn, NULL::text AS name, latitude, longitude, accuracy_m,
-        NULL::integer AS confidence_pct, source, cached, NULL::text AS error_type, NULL::text AS error_info,
-        NULL::timestamptz AS error_at, NULL::text[] AS flags, kind_in_words, callback_id, NULL::text AS raw,
-        NULL::boolean AS qos_met
-    FROM unnest(${ordinary}::new_ordinary[])
-"""
+_OF_SIMPLE_FIXES = {"type": "'location'", "status": "'located'"}
+_DIALECT = PGDialect()  # type: ignore[no-untyped-call]
+
+
+def _reports(type_name: str, members: Container[str], constants: Mapping[str, str], number: int) -> str:
+    """Select the columns of reports from a parameter of rows; what they have no member for is empty."""
+
+    def value(column: str) -> str:
+        if column in constants:
+            return constants[column]
+        return column if column in members else f"NULL::{REPORT_COLUMNS[column].type.compile(_DIALECT)}"
+
+    columns = [f"{value(column)} AS {column}" for column in (*arguments.INSTANTS, *arguments.REPORT_MEMBERS)]
+    return f"SELECT {', '.join(columns)} FROM unnest(${number}::{type_name}[])"
+
+
 _IF_REPEATED = "ON CONFLICT DO NOTHING"
 # What finds all its rows there writes nothing, and the commit of nothing waits for no flush: not even for that of the
 # commit which left those rows, and whose answer was lost.
@@ -129,10 +129,10 @@ _AUDITED = """, audited AS (
 @cache
 def store(
     *,
-    is_special: bool,
-    is_ordinary: bool,
-    is_learning: bool = False,
-    is_audited: bool = False,
+    has_reports: bool,
+    has_simple_fixes: bool,
+    has_aliases: bool = False,
+    has_audit: bool = False,
     is_repeated: bool = False,
 ) -> str:
     """Write the statement that stores a batch.
@@ -141,38 +141,43 @@ def store(
     are in the order of the arguments here, each only where it is asked for.
 
     Args:
-        is_special: Store what `arguments.of_reports` and `arguments.of_callbacks` make; two parameters.
-        is_ordinary: Store what `arguments.of_ordinary` makes.
-        is_learning: Store aliases as well, a JSON array; most batches of callbacks have none.
-        is_audited: Store audit rows as well, a JSON array; batches of callbacks alone have none.
+        has_reports: Store what `arguments.of_reports` and `arguments.of_callbacks` make; two parameters.
+        has_simple_fixes: Store what `arguments.of_simple_fixes` makes.
+        has_aliases: Store aliases as well, a JSON array; most batches of callbacks have none.
+        has_audit: Store audit rows as well, a JSON array; batches of callbacks alone have none.
         is_repeated: Some of it may be stored already. Without, what is stored already makes the statement fail.
     """
-    callbacks, reports = _special_and_ordinary(is_special=is_special, is_ordinary=is_ordinary)
-    number = 2 * is_special + is_ordinary
+    callbacks, reports = _sources(has_reports=has_reports, has_simple_fixes=has_simple_fixes)
+    number = 2 * has_reports + has_simple_fixes
     return _STORE.format(
         callbacks=callbacks,
         reports=reports,
-        with_arrival=WITH_ARRIVAL,
+        columns=", ".join(column.name for column in REPORT_COLUMNS.values()),
+        values=", ".join(WITH_ARRIVAL if column == "flags" else column for column in REPORT_COLUMNS),
         believed=believed("flags"),
         of_own_account=of_own_account("flags"),
         transaction=TRANSACTION,
         counted=COUNTED,
-        learned=_LEARNED.format(aliases=number + 1) if is_learning else "",
-        audited=_AUDITED.format(audit=number + is_learning + 1) if is_audited else "",
+        learned=_LEARNED.format(aliases=number + 1) if has_aliases else "",
+        audited=_AUDITED.format(audit=number + has_aliases + 1) if has_audit else "",
         if_repeated=_IF_REPEATED if is_repeated else "",
         then_flush=_THEN_FLUSH if is_repeated else "",
     )
 
 
-def _special_and_ordinary(*, is_special: bool, is_ordinary: bool) -> tuple[str, str]:
+def _sources(*, has_reports: bool, has_simple_fixes: bool) -> tuple[str, str]:
     """Write where callbacks and reports come from."""
-    number = 3 if is_special else 1
-    special = [part.format(**_INSTANTS) for part in (_CALLBACKS, _REPORTS)]
-    ordinary = [part.format(**_INSTANTS, ordinary=number) for part in (_ORDINARY_CALLBACKS, _ORDINARY_REPORTS)]
-    if is_special and is_ordinary:
-        # In the same order everywhere, as within each of the two.
-        return f"{special[0]} UNION ALL {ordinary[0]}", f"{special[1]} UNION ALL {ordinary[1]} ORDER BY id"
-    return (ordinary[0], ordinary[1]) if is_ordinary else (special[0], special[1])
+    callbacks, reports = [], []
+    if has_reports:
+        callbacks.append(_CALLBACKS.format(number=2))
+        reports.append(_reports(arguments.REPORT_TYPE, arguments.REPORT_MEMBERS, _INSTANTS, number=1))
+    if has_simple_fixes:
+        number, members = 3 if has_reports else 1, NewSimpleFix.__struct_fields__
+        callbacks.append(_CALLBACKS_OF_SIMPLE_FIXES.format(number=number))
+        reports.append(_reports(arguments.SIMPLE_FIX_TYPE, members, _INSTANTS | _OF_SIMPLE_FIXES, number))
+    # In the same order everywhere, as within each of the two.
+    in_order = " ORDER BY id" if len(reports) > 1 else ""
+    return " UNION ALL ".join(callbacks), " UNION ALL ".join(reports) + in_order
 
 
 FLUSH = f"SELECT {_EMIT}"

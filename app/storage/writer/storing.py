@@ -39,7 +39,7 @@ class _Page(msgspec.Struct, kw_only=True, gc=False):
 
     reports: list[NewReport]
     callbacks: list[tuple[NewCallback, bytes]] = []
-    ordinary: list[NewSimpleFix] = []
+    simple_fixes: list[NewSimpleFix] = []
     audit: list[NewAudit] = []
 
 
@@ -190,8 +190,8 @@ class Store:
             return
         entry = entries[0]
         reason = f"the database cannot store it ({type(error).__name__})"
-        if entry.ordinary is not None:
-            quarantined = Entry(callback=entry.ordinary.quarantined(reason), body=entry.ordinary.body)
+        if entry.simple_fix is not None:
+            quarantined = Entry(callback=entry.simple_fix.quarantined(reason), body=entry.simple_fix.body)
             await self.keep([quarantined], is_repeated=is_repeated)
             return
         if entry.callback is None or not entry.reports:
@@ -214,18 +214,18 @@ class Store:
             raise failure
 
     async def _store(self, connection: Connection, entries: list[Entry], *, is_repeated: bool) -> None:
-        ordinary = [entry.ordinary for entry in entries if entry.ordinary is not None]
-        special = entries if not ordinary else [entry for entry in entries if entry.ordinary is None]
-        reports = [report for entry in special for report in entry.reports]
+        simple_fixes = [entry.simple_fix for entry in entries if entry.simple_fix is not None]
+        others = entries if not simple_fixes else [entry for entry in entries if entry.simple_fix is None]
+        reports = [report for entry in others for report in entry.reports]
         await self._complete(connection, reports)
         # In the same order everywhere, two that store the same reports wait for each other, and never in a circle.
         reports.sort(key=_by_id)
-        ordinary.sort(key=_by_id)
+        simple_fixes.sort(key=_by_id)
         first = _Page(
             reports=reports[:_MOST_REPORTS],
-            callbacks=[(entry.callback, entry.body) for entry in special if entry.callback is not None],
-            ordinary=ordinary,
-            audit=[row for entry in special for row in entry.audit],
+            callbacks=[(entry.callback, entry.body) for entry in others if entry.callback is not None],
+            simple_fixes=simple_fixes,
+            audit=[row for entry in others for row in entry.audit],
         )
         rest = [_Page(reports=page) for page in _pages(reports[_MOST_REPORTS:])]
         async with connection.transaction() if rest else nullcontext():
@@ -240,19 +240,19 @@ class Store:
     async def _store_page(
         self, connection: Connection, page: "_Page", *, is_repeated: bool
     ) -> tuple[list[NewAlias], asyncpg.Record]:
-        aliases = self._known_aliases.new_in([*page.reports, *page.ordinary])
-        is_special = bool(page.reports or page.callbacks or not page.ordinary)
+        aliases = self._known_aliases.new_in([*page.reports, *page.simple_fixes])
+        has_reports = bool(page.reports or page.callbacks or not page.simple_fixes)
         given: list[object] = []
-        if is_special:
+        if has_reports:
             given += arguments.of_reports(page.reports), arguments.of_callbacks(page.callbacks)
-        if page.ordinary:
-            given.append(arguments.of_ordinary(page.ordinary))
+        if page.simple_fixes:
+            given.append(arguments.of_simple_fixes(page.simple_fixes))
         given += [self._encode(rows).decode() for rows in (aliases, page.audit) if rows]
         statement = store(
-            is_special=is_special,
-            is_ordinary=bool(page.ordinary),
-            is_learning=bool(aliases),
-            is_audited=bool(page.audit),
+            has_reports=has_reports,
+            has_simple_fixes=bool(page.simple_fixes),
+            has_aliases=bool(aliases),
+            has_audit=bool(page.audit),
             is_repeated=is_repeated or time.monotonic() < self._expects_repetitions_until,
         )
         stored = await connection.fetchrow(statement, *given)

@@ -53,7 +53,7 @@ def report_of(body: bytes) -> Report:
 def test_the_vendors_position_callback_is_read_exactly(callbacks: ThingSpaceCallbacks) -> None:
     [report] = callbacks.read(sample("periodic-location.callback-success"))
 
-    assert (report.type, report.status, report.kind_in_words) == ("location", "located", "LOCATION_REPORT")
+    assert (report.type, report.status, report.vendor_type) == ("location", "located", "LOCATION_REPORT")
     assert (report.provider, report.account) == ("thingspace", "2234434445-32333")
     assert report.transaction_id == "9d98e12b-5287-4db2-8b1b-f295ced4527e"
     assert report.device == Device(
@@ -85,7 +85,7 @@ def test_the_vendors_stop_callback_is_read_exactly(callbacks: ThingSpaceCallback
 
     assert (report.type, report.status, report.flags) == ("stopped", "info", ())
     assert (report.device.imei, report.device.mdn) == ("354677790348290", "5557337468")
-    assert report.kind_in_words == "STOP_PERIODIC_LOCATION_RESPONSE"
+    assert report.vendor_type == "STOP_PERIODIC_LOCATION_RESPONSE"
 
 
 @pytest.mark.parametrize(
@@ -254,13 +254,13 @@ def test_a_notice_of_a_finished_report_keeps_its_transaction() -> None:
     report = report_of(json.dumps({"txid": TRANSACTION, "status": "COMPLETED"}).encode())
 
     assert (report.type, report.status, report.transaction_id) == ("other", "info", TRANSACTION)
-    assert (report.kind_in_words, report.flags) == (None, ())
+    assert (report.vendor_type, report.flags) == (None, ())
 
 
 def test_an_unknown_type_is_kept_with_its_position() -> None:
     report = report_of(message(reportType="Geofence_Report"))
 
-    assert (report.type, report.status, report.kind_in_words) == ("other", "located", "Geofence_Report")
+    assert (report.type, report.status, report.vendor_type) == ("other", "located", "Geofence_Report")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Ordinary callbacks travel in rows of their own: what is kept of them is the same."""
+"""Callbacks with a simple fix travel in rows of their own: what is kept of them is the same."""
 
 import asyncio
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ KEPT = (
 )
 
 
-def ordinary(number: int = 0, **row: Any) -> NewSimpleFix:
+def simple_fix(number: int = 0, **row: Any) -> NewSimpleFix:
     """Make the row of a callback that was sent so many seconds before noon."""
     report = SimpleFix(
-        content_key=b"ordinary %d" % number,
+        content_key=b"simple %d" % number,
         account=AccountName(ACCOUNT),
         transaction_id=TransactionId("t-1"),
         device_id=IMEI,
@@ -41,7 +41,7 @@ def ordinary(number: int = 0, **row: Any) -> NewSimpleFix:
         accuracy_m=35.0,
         source="network",
         cached=False,
-        kind_in_words="LOCATION_REPORT",
+        vendor_type="LOCATION_REPORT",
     )
     made = to_simple_fix_row(
         report,
@@ -56,7 +56,7 @@ def ordinary(number: int = 0, **row: Any) -> NewSimpleFix:
     return made
 
 
-def as_any_other(row: NewSimpleFix) -> Entry:
+def in_full_entry(row: NewSimpleFix) -> Entry:
     """Make the entry that says the same without such a row."""
     report, callback = in_full(row)
     return Entry(reports=(report,), callback=callback, body=row.body)
@@ -90,18 +90,16 @@ async def store(database: Database, entries: Sequence[Entry]) -> None:
 
 
 @pytest.mark.parametrize("ended_at", [None, "2026-03-02 11:00+00"], ids=["under way", "ended"])
-async def test_an_ordinary_callback_leaves_the_same_behind_as_any_other(
-    database: Database, ended_at: str | None
-) -> None:
-    rows = [ordinary(number) for number in range(3)]
+async def test_a_simple_fix_leaves_the_same_behind_as_in_full(database: Database, ended_at: str | None) -> None:
+    rows = [simple_fix(number) for number in range(3)]
     await begin_session(database, ended_at)
-    await store(database, [Entry(ordinary=row) for row in rows])
+    await store(database, [Entry(simple_fix=row) for row in rows])
     short = await kept(database)
 
     async with database.transaction() as session:
         await session.execute(text("TRUNCATE reports, callbacks, positions, account_aliases, sessions CASCADE"))
     await begin_session(database, ended_at)
-    await store(database, [as_any_other(row) for row in rows])
+    await store(database, [in_full_entry(row) for row in rows])
 
     assert all(short)
     assert short == await kept(database)
@@ -109,7 +107,7 @@ async def test_an_ordinary_callback_leaves_the_same_behind_as_any_other(
 
 async def test_both_kinds_share_a_commit(database: Database) -> None:
     statements: list[int] = []
-    entries = [Entry(ordinary=ordinary(1)), Entry(reports=(located(),)), Entry(ordinary=ordinary(2))]
+    entries = [Entry(simple_fix=simple_fix(1)), Entry(reports=(located(),)), Entry(simple_fix=simple_fix(2))]
 
     async with Writer(counting(database, statements)).running() as writer:
         await asyncio.gather(*(writer.submit(entry) for entry in entries))
@@ -127,9 +125,9 @@ async def test_what_comes_twice_is_looked_for_for_a_while(
     monkeypatch.setattr(storing, "_REPETITIONS_EXPECTED_S", expected_s)
     counted: list[int] = []
     async with Writer(counting(database, counted)).running() as writer:
-        await asyncio.gather(*(writer.submit(Entry(ordinary=ordinary(number))) for number in range(10)))
+        await asyncio.gather(*(writer.submit(Entry(simple_fix=simple_fix(number))) for number in range(10)))
         for _ in range(5):
-            again = [Entry(ordinary=ordinary(number)) for number in (3, 3, 20)]
+            again = [Entry(simple_fix=simple_fix(number)) for number in (3, 3, 20)]
             await asyncio.gather(*(writer.submit(entry) for entry in again))
 
     reports, callbacks, *_ = await kept(database)
@@ -139,16 +137,16 @@ async def test_what_comes_twice_is_looked_for_for_a_while(
 
 
 async def test_writers_that_store_the_same_at_once_store_it_once(database: Database) -> None:
-    rows = [ordinary(number) for number in range(200)]
+    rows = [simple_fix(number) for number in range(200)]
 
     async with (
         Writer(database.connect, pending=database.pending, batch_limit=20).running() as one,
         Writer(database.connect, pending=database.pending, batch_limit=20).running() as other,
     ):
         for start in range(0, 200, 20):
-            again = [ordinary(number) for number in reversed(range(start, start + 20))]
-            mixed = [Entry(ordinary=row) for row in again[:10]] + [as_any_other(row) for row in again[10:]]
-            first = [one.submit(Entry(ordinary=row)) for row in rows[start : start + 20]]
+            again = [simple_fix(number) for number in reversed(range(start, start + 20))]
+            mixed = [Entry(simple_fix=row) for row in again[:10]] + [in_full_entry(row) for row in again[10:]]
+            first = [one.submit(Entry(simple_fix=row)) for row in rows[start : start + 20]]
             await asyncio.gather(*first, *(other.submit(entry) for entry in mixed))
 
     reports, callbacks, *_ = await kept(database)
@@ -156,9 +154,9 @@ async def test_writers_that_store_the_same_at_once_store_it_once(database: Datab
 
 
 async def test_what_the_database_cannot_take_is_quarantined(database: Database) -> None:
-    poisoned = ordinary(1, transaction_id="a\x00b")
+    poisoned = simple_fix(1, transaction_id="a\x00b")
 
-    await store(database, [Entry(ordinary=row) for row in (ordinary(0), poisoned, ordinary(2))])
+    await store(database, [Entry(simple_fix=row) for row in (simple_fix(0), poisoned, simple_fix(2))])
 
     reports, callbacks, *_ = await kept(database)
     assert len(reports) == 2
