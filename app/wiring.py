@@ -43,6 +43,7 @@ from app.worker import Job, running
 
 _RETENTION_EVERY_S = 300
 _FOLLOW_KEYS_EVERY_S = 0.2
+_WATCH_PRIMARY_EVERY_S = 0.2
 _COMPARE_CLOCKS_EVERY_S = 10
 
 
@@ -188,6 +189,7 @@ async def start_jobs(gateway: Gateway, database: Database, stack: AsyncExitStack
     jobs = [
         *gateway.periodic.jobs(),
         Job(name="API keys", every_s=_FOLLOW_KEYS_EVERY_S, run=gateway.authenticator.follow),
+        *(Job(name="primary", every_s=_WATCH_PRIMARY_EVERY_S, run=watch.follow) for watch in database.watches),
         Job(name="clock", every_s=_COMPARE_CLOCKS_EVERY_S, run=database.compare_clocks),
         Job(name="daily budgets", every_s=3600, run=gateway.rate_limits.forget_old),
         Job(name="partitions", every_s=3600, run=lambda: partitions.keep(database)),

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from benchmarks import drill, fleet, ingest, locate, queries, sizes
+from benchmarks import drill, failover, fleet, ingest, locate, queries, sizes
 from benchmarks.plan import Plan
 
 BENCHMARKS: dict[str, Callable[[Plan], None]] = {
@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, Callable[[Plan], None]] = {
     "queries": queries.run,
     "fleet": fleet.run,
     "drill": drill.run,
+    "failover": failover.run,
 }
 
 

@@ -6,7 +6,7 @@ from app.storage.driver_errors import NOT_MIGRATED
 from app.storage.migrate import is_current
 from app.storage.writer import Writer
 
-_LONGEST_WAIT_S = 10.0
+_LONGEST_WAIT_S = 5.0
 
 
 class Readiness:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import asyncpg
 from sqlalchemy import event
@@ -51,8 +52,9 @@ class Connector:
     def __init__(self, url: str, *, is_pooled: bool = False, role: str = "primary") -> None:
         targets = targets_of(url, role=role)
         self._attempts = list(_attempts(targets))
-        self._has_several_hosts = len(targets) > 1
-        self._timeout_s = _CONNECT_TIMEOUT_OF_EACH_S if self._has_several_hosts else _CONNECT_TIMEOUT_S
+        self.has_several_hosts = len(targets) > 1
+        self._timeout_s = _CONNECT_TIMEOUT_OF_EACH_S if self.has_several_hosts else _CONNECT_TIMEOUT_S
+        self._addresses: WeakKeyDictionary[Connection, str] = WeakKeyDictionary()
         self._silent_until: dict[str, float] = {}
         self.is_pooled = is_pooled
         self.role = role
@@ -79,8 +81,18 @@ class Connector:
         assert error is not None
         raise error
 
+    def address_of(self, connection: Connection) -> str | None:
+        """Tell which host a connection opened here leads to."""
+        return self._addresses.get(connection)
+
+    def abandon(self, address: str) -> None:
+        """End all connections to a host, whatever they wait for."""
+        for connection, host in list(self._addresses.items()):
+            if host == address and not connection.is_closed():
+                connection.terminate()
+
     def _is_silent(self, target: Target) -> bool:
-        return self._has_several_hosts and self._silent_until.get(target.address, 0.0) > time.monotonic()
+        return self.has_several_hosts and self._silent_until.get(target.address, 0.0) > time.monotonic()
 
     async def _try(self, target: Target, options: dict[str, Any]) -> Connection:
         timeout_s = target.connect_timeout_s or self._timeout_s
@@ -96,6 +108,7 @@ class Connector:
             self._silent_until.setdefault(target.address, time.monotonic() + _SILENT_S)
             raise
         self._silent_until.pop(target.address, None)
+        self._addresses[connection] = target.address
         return connection
 
     async def _connect_to(self, target: Target, options: dict[str, Any]) -> Connection:

@@ -16,6 +16,7 @@ from app.storage.clock import TOLERATED_SKEW, DatabaseClock
 from app.storage.connections import Connection, Connector
 from app.storage.driver_errors import CONNECTION_LOST, failure_of, translated
 from app.storage.pending import PendingWrites
+from app.storage.primary_watch import PrimaryWatch
 from app.storage.readers import Readers
 from app.storage.standby import BEGIN, POSITION, Standby, StandbyAway, terminated_on_failure
 
@@ -34,6 +35,7 @@ class Database:
     Attributes:
         clock: The database's clock, as it was compared last.
         pending: What the writer of this process has not committed yet; reading waits for it.
+        watches: To be followed where the URLs name several hosts.
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class Database:
             self._standby = Standby(
                 connector, self._position, pool_size=pool_size, command_timeout_s=_COMMAND_TIMEOUT_S
             )
+        connectors = [self._connector] if direct_url is None else [self._connector, self._direct]
+        self.watches = [PrimaryWatch(connector) for connector in connectors if connector.has_several_hosts]
         self.clock = DatabaseClock()
         self.pending = PendingWrites()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
@@ -13,40 +12,22 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.embedded_postgres import EmbeddedPostgres
 from app.main import create_app
 from app.observability import metrics
 from app.storage.connections import Connection
 from app.storage.database import Database
-from app.storage.migrate import upgrade
 from tests.support.gateways import asking, settings
-from tests.support.postgres import copy_cluster, in_thread
-from tests.support.replication import set_options, start_standby, superuser_url
+from tests.support.replication import Pair, running_pair, set_options, superuser_url
 from tests.support.vendors import CALLBACK_PATH, IMEI, VARIABLES, Vendors, message
 
 IN_RECOVERY = "SELECT pg_is_in_recovery()"
 PAGES = ("/reports", "/positions", f"/devices/{IMEI}/location", "/callbacks", "/audit", "/periodic")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pair:
-    """A primary and its hot standby."""
-
-    primary: EmbeddedPostgres
-    standby: EmbeddedPostgres
-
-
 @pytest.fixture(scope="module")
 def pair(new_cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    folder = tmp_path_factory.mktemp("pair")
-    copy_cluster(new_cluster, folder / "primary" / "postgres")
-    primary = EmbeddedPostgres(folder / "primary", fsync=False, die_with_parent=True)
-    primary.start()
-    in_thread(upgrade(primary.url))
-    standby = start_standby(primary, folder / "standby", max_standby_streaming_delay="0")
-    yield Pair(primary=primary, standby=standby)
-    standby.stop()
-    primary.stop()
+    with running_pair(new_cluster, tmp_path_factory.mktemp("pair"), max_standby_streaming_delay="0") as pair:
+        yield pair
 
 
 @pytest.fixture

@@ -3,18 +3,69 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import psutil
 from sqlalchemy.engine import make_url
 
 from app.embedded_postgres import EmbeddedPostgres
 from app.embedded_postgres.account import account_for
 from app.embedded_postgres.programs import find_programs
+from app.storage.migrate import upgrade
 from app.storage.urls import targets_of
-from tests.support.postgres import in_thread
+from tests.support.postgres import copy_cluster, in_thread
 
 _SUPERUSER = "host all,replication postgres 127.0.0.1/32 trust\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A primary and its hot standby."""
+
+    primary: EmbeddedPostgres
+    standby: EmbeddedPostgres
+
+    @property
+    def url(self) -> str:
+        """The URL that names both."""
+        return url_of(self.primary, self.standby)
+
+
+@contextmanager
+def running_pair(cluster: Path, folder: Path, *, synchronous: bool = False, **standby: str) -> Iterator[Pair]:
+    """Run a primary made from an unused cluster, migrated, and a standby of it with more settings.
+
+    Args:
+        synchronous: Whether each commit waits for the standby.
+    """
+    copy_cluster(cluster, folder / "primary" / "postgres")
+    names = {"synchronous_standby_names": "standby"} if synchronous else {}
+    primary = EmbeddedPostgres(folder / "primary", fsync=False, die_with_parent=True, settings=names)
+    with ExitStack() as stack:
+        primary.start()
+        stack.callback(primary.stop)
+        copy = start_standby(primary, folder / "standby", **standby)
+        stack.callback(copy.stop)
+        in_thread(upgrade(primary.url))
+        yield Pair(primary=primary, standby=copy)
+
+
+@contextmanager
+def frozen(server: EmbeddedPostgres) -> Iterator[None]:
+    """Stop all processes of a server while the block lasts; the system goes on taking connections for it."""
+    processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children()]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 def let_superuser_in(server: EmbeddedPostgres) -> None:
