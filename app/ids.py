@@ -2,11 +2,16 @@
 
 from datetime import UTC, datetime
 from random import Random
+from time import time_ns
 from uuid import UUID
 
 from ulid import ULID
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+# Two characters at a time: every request has a new id, and every report of a page shows several.
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_SHIFTS = range(120, -1, -10)
 _dice = Random()  # noqa: S311 -- ids have to differ, not to be hard to guess; the system's own dice cost a call each
 
 
@@ -41,7 +46,16 @@ def instant_of(key: UUID | ULID) -> datetime:
 
 def public_id(key: UUID) -> str:
     """Write an id as callers see it: 26 characters of Crockford's base 32."""
-    return str(ULID.from_bytes(key.bytes))
+    return _to_text(key.int)
+
+
+def new_public_id() -> str:
+    """Make a new id for something that happens now, as callers see it."""
+    return _to_text(time_ns() // 1_000_000 << 80 | _dice.getrandbits(80))
+
+
+def _to_text(number: int) -> str:
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 def parse_id(text: str) -> UUID | None:

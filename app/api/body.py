@@ -23,18 +23,21 @@ async def read_body(request: Request, limit: int) -> bytes:
     Raises:
         BodyTooLarge: It is larger, by its own account or in fact.
     """
-    too_large = BodyTooLarge(f"Send at most {limit} bytes.")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
-        raise too_large
+        raise _too_large(limit)
     chunks = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
-            raise too_large
+            raise _too_large(limit)
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"Send at most {limit} bytes.")
 
 
 def validated(adapter: pydantic.TypeAdapter[T], body: bytes) -> T:

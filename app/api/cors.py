@@ -6,10 +6,10 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
-from ulid import ULID
 
 from app.api.problems import problem_response
 from app.errors import PermissionDenied
+from app.ids import new_public_id
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 SENT = (
@@ -50,4 +50,4 @@ class _Cors(CORSMiddleware):
         if response.status_code == 200:  # noqa: PLR2004 -- what the base class answers where nothing is refused
             return response
         refusal = PermissionDenied(f"{bytes(response.body).decode()}; GATEWAY_CORS_ORIGINS names the origins.")
-        return problem_response(refusal, str(ULID()), headers={"Vary": "Origin"})
+        return problem_response(refusal, new_public_id(), headers={"Vary": "Origin"})

@@ -14,7 +14,6 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from ulid import ULID
 
 from app.access import Rate
 from app.api.access import check_scope
@@ -24,6 +23,7 @@ from app.api.parameters import refuse_nul
 from app.api.problems import problem_response
 from app.caller import ANYONE
 from app.errors import GatewayError
+from app.ids import new_public_id
 from app.observability import metrics
 from app.observability.tracing import CURRENT, Recorded, continued
 
@@ -183,7 +183,7 @@ def rate_headers(rate: Rate) -> list[tuple[bytes, bytes]]:
 def _request_id(sent: bytes | None) -> str:
     if sent and len(sent) <= _LONGEST_ID and _PRINTABLE.issuperset(sent):
         return sent.decode("ascii")
-    return str(ULID())
+    return new_public_id()
 
 
 def _route(scope: Scope) -> str:

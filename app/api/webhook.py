@@ -9,7 +9,6 @@ from typing import Any
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from ulid import ULID
 
 from app.api.problems import problem_response
 from app.api.webhook_spans import WebhookSpans
@@ -18,6 +17,7 @@ from app.callbacks.ingest import Ingest, Sender
 from app.callbacks.tokens import Address, CallbackTokens
 from app.content import legible
 from app.errors import BodyTooLarge, GatewayError, MalformedJson, Overloaded, Unavailable
+from app.ids import new_public_id
 from app.model import ProviderName
 from app.observability import metrics
 from app.observability.tracing import Recorder
@@ -153,7 +153,7 @@ class Webhook:
         if isinstance(error, Overloaded):
             # To the provider it is all the same why nothing was stored: try again later.
             error = Unavailable(error.detail, retry_after_s=error.retry_after_s)
-        request_id = str(ULID())
+        request_id = new_public_id()
         metrics.CALLBACKS.labels(provider, error.code.lower()).inc()
         log.warning("callback refused", provider=provider, code=error.code, request_id=request_id)
         await problem_response(error, request_id, headers={"X-Request-Id": request_id})(scope, receive, send)

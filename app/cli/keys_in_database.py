@@ -4,13 +4,12 @@ from typing import Any
 from uuid import UUID
 
 import pydantic
-from ulid import ULID
 
 from app.access import Actor, KeyStore
 from app.api.problems import to_request_error
 from app.api.routes.keys import KeyRequest, to_key, to_new_key
 from app.errors import NotFound
-from app.ids import parse_id
+from app.ids import new_public_id, parse_id
 from app.settings import Settings
 from app.startup.database import database_of
 from app.storage.database import Database
@@ -31,7 +30,7 @@ async def answer(settings: Settings, method: str, path: str, body: Any) -> Any:
 
 async def _answer_at(url: str, method: str, path: str, body: Any) -> Any:
     database = Database(url, pool_size=1)
-    actor = Actor(key_id="command-line", request_id=str(ULID()))
+    actor = Actor(key_id="command-line", request_id=new_public_id())
     try:
         return await _route(KeyStore(database), actor, method, path, body)
     finally:

@@ -23,6 +23,8 @@ _SERIAL_DECIMALS = 8
 _SERIAL_BITS = 24
 _DECIMAL = 10
 _HEX = 16
+_DOUBLED = str.maketrans("0123456789", "0246813579")
+_DOUBLED_HEX = str.maketrans("0123456789ABCDEFabcdef", "02468ACE13579BDF579BDF")
 
 
 def imei(value: object) -> str | None:
@@ -102,11 +104,9 @@ def _from_decimal(digits: str, width: int) -> str | None:
 
 def check_digit(body: str) -> str:
     """Work out the check digit of an IMEI, or of a MEID: in decimal where all digits are, else in hexadecimal."""
-    base = _DECIMAL if _is_decimal(body) else _HEX
-    total = 0
-    for place, character in enumerate(reversed(body)):
-        digit = int(character, base) * (2 if place % 2 == 0 else 1)
-        total += digit // base + digit % base
+    base, doubled = (_DECIMAL, _DOUBLED) if _is_decimal(body) else (_HEX, _DOUBLED_HEX)
+    # Every second digit, the last one first, counts as the sum of the digits of its double.
+    total = sum([int(digit, base) for digit in body[-2::-2] + body[::-2].translate(doubled)])
     return f"{-total % base:X}"
 
 

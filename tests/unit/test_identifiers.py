@@ -340,3 +340,12 @@ def test_a_pattern_that_is_a_number_means_nothing_else(pattern: str) -> None:
 def test_a_phone_number_needs_its_country_code() -> None:
     assert identifiers.phone_number("+1 508 555 0101") == identifiers.phone_number("15085550101") == MDN
     assert identifiers.phone_number(MDN) is None
+
+
+@given(st.text("0123456789ABCDEF", min_size=14, max_size=14))
+def test_a_check_digit_makes_the_sum_of_digits_and_doubled_digits_a_multiple_of_the_base(body: str) -> None:
+    base = 10 if body.isdecimal() else 16
+    digits = [int(character, base) for character in body + check_digit(body)]
+    doubled = [sum(divmod(digit * 2, base)) if place % 2 else digit for place, digit in enumerate(digits)]
+
+    assert sum(doubled) % base == 0

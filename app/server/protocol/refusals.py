@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 import httptools
 from starlette.types import Receive, Scope, Send
-from ulid import ULID
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from app.api.problems import problem_response
 from app.errors import GatewayError, MalformedRequest, Unavailable, UnsupportedVersion
+from app.ids import new_public_id
 from app.observability import metrics
 
 
@@ -29,7 +29,7 @@ def to_last_answer(error: GatewayError, headers: Iterable[tuple[bytes, bytes]], 
         has_body: Whether the request was another one than HEAD.
     """
     metrics.REFUSED.labels(error.code).inc()
-    request_id = str(ULID())
+    request_id = new_public_id()
     response = problem_response(error, request_id, headers={"X-Request-Id": request_id, "Connection": "close"})
     lines = (b"%b: %b\r\n" % header for header in (*headers, *response.raw_headers))
     head = STATUS_LINE[response.status_code] + b"".join(lines) + b"\r\n"
@@ -40,5 +40,5 @@ async def refuse_for_now(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request while the server has as many connections as it takes; count it."""
     error = Unavailable("The gateway has as many connections as it takes.", retry_after_s=1)
     metrics.REFUSED.labels(error.code).inc()
-    request_id = str(ULID())
+    request_id = new_public_id()
     await problem_response(error, request_id, headers={"X-Request-Id": request_id})(scope, receive, send)
