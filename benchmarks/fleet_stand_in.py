@@ -113,8 +113,8 @@ def _imei(index: int) -> str:
 
 def _place(index: int, at: float) -> tuple[float, float]:
     """Drive round in circles, around a place of each device's own in a country-sized cloud."""
-    share = math.sqrt((index * 0.618034) % 1)
-    angle = index * 2.399963
+    share = math.sqrt(index * 0.7548776662 % 1)
+    angle = math.tau * (index * 0.5698402910 % 1)
     latitude, longitude = 40.7 + 2.2 * share * math.sin(angle), -75.2 + 3.1 * share * math.cos(angle)
     lap = at / 120 + index
     return latitude + 0.02 * math.sin(lap), longitude + 0.027 * math.cos(lap)

@@ -20,13 +20,13 @@ _NOT_BUILT = (
 
 def add_map(app: FastAPI, style_url: str | None, folder: Path = BUILT) -> None:
     """Serve `/map` and its assets, and lead there from `/`."""
-    page = read_page(style_url, folder)
     app.mount(f"/{ASSETS}", _Assets(directory=folder / ASSETS, check_dir=False), name=ASSETS)
 
-    async def show(request: Request) -> Response:
+    def show(request: Request) -> Response:
         if request.scope.get("raw_path", b"").endswith(b"/"):
             # The page's links are relative, so that they hold behind a prefix; after a slash they would not.
             return RedirectResponse("../map")
+        page = read_page(style_url, folder)
         if page is None:
             raise NotFound(_NOT_BUILT)
         return HTMLResponse(

@@ -40,7 +40,7 @@ silence.start();
 
 // The whole fleet is shown once, unless the address names a device to look at.
 const stop = link.subscribe(({ state }) => {
-  if (state !== "live") return;
+  if (state !== "live" && state !== "behind") return;
   if (route.value.view !== "device") map.fitFleet();
   queueMicrotask(() => stop());
 });

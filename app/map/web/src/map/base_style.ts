@@ -2,11 +2,28 @@ import type { GeoJSONSourceSpecification, LayerSpecification, StyleSpecification
 import type { Theme } from "../theme";
 
 const COLOURS = {
-  light: { water: "#d7e2ea", land: "#f6f5f1", line: "#b9c2cb", faint: "#dcdfe2", name: "#75808c", halo: "#f6f5f1" },
-  dark: { water: "#0b1218", land: "#17212b", line: "#3b4a59", faint: "#243240", name: "#7f8fa0", halo: "#17212b" },
+  light: {
+    water: "#d7e2ea",
+    land: "#f6f5f1",
+    line: "#b9c2cb",
+    faint: "#d5dade",
+    grid: "#e6e8e8",
+    name: "#75808c",
+    halo: "#f6f5f1",
+  },
+  dark: {
+    water: "#0b1218",
+    land: "#17212b",
+    line: "#3b4a59",
+    faint: "#263442",
+    grid: "#1c2833",
+    name: "#7f8fa0",
+    halo: "#17212b",
+  },
 } as const;
 
 const FONT = ["system-ui", "sans-serif"];
+export const GRATICULE = "graticule";
 export const OUTLINES = ["countries", "states", "counties"] as const;
 
 /** The map's own style: an outline of the world, without anything from elsewhere; its sources are filled later. */
@@ -17,16 +34,17 @@ export function baseStyle(theme: Theme): StyleSpecification {
     data: { type: "FeatureCollection", features: [] },
     tolerance: 0.2,
   };
-  const sources = OUTLINES.flatMap((name) => [`${name}-areas`, `${name}-lines`, `${name}-names`]);
+  const outlines = OUTLINES.flatMap((name) => [`${name}-areas`, `${name}-lines`, `${name}-names`]);
   return {
     version: 8,
-    sources: Object.fromEntries(sources.map((name) => [name, empty])),
+    sources: Object.fromEntries([...outlines, GRATICULE].map((name) => [name, empty])),
     layers: [
       { id: "water", type: "background", paint: { "background-color": colours.water } },
       land("countries", colours.land),
       line("countries", colours.line, 0, 1),
       // Natural Earth's coast is coarser than the Census Bureau's, so this covers it, as far as it goes.
       land("states", colours.land),
+      ...graticule(colours),
       line("counties", colours.faint, 6.5, 0.8),
       line("states", colours.line, 3, 0.9),
       names("countries", colours, 1.5, 5, 12),
@@ -34,6 +52,26 @@ export function baseStyle(theme: Theme): StyleSpecification {
       names("counties", colours, 8, 24, 11),
     ],
   };
+}
+
+function graticule(colours: (typeof COLOURS)[Theme]): LayerSpecification[] {
+  const source = GRATICULE;
+  return [
+    { id: "graticule-lines", type: "line", source, paint: { "line-color": colours.grid, "line-width": 0.7 } },
+    {
+      id: "graticule-names",
+      type: "symbol",
+      source,
+      layout: {
+        "symbol-placement": "line",
+        "symbol-spacing": 700,
+        "text-field": ["get", "name"],
+        "text-font": FONT,
+        "text-size": 10,
+      },
+      paint: { "text-color": colours.name, "text-opacity": 0.7, "text-halo-color": colours.halo, "text-halo-width": 2 },
+    },
+  ];
 }
 
 function land(name: string, colour: string): LayerSpecification {

@@ -6,8 +6,11 @@ import type { Palette } from "./palette";
 import { Program } from "./program";
 import { CIRCLE_FRAGMENT, CIRCLE_VERTEX, MARKER_FRAGMENT, MARKER_VERTEX } from "./shaders";
 
-const SIZE_PX = 6.5;
+/** Marks grow with the zoom between these two, so that a crowd seen from afar does not become one blot. */
+const SMALLEST_PX = 2.8;
+const LARGEST_PX = 7;
 const CHOSEN_PX = 8.5;
+const CROWD = 500;
 const CORNERS = new Float32Array([-1, -1, 1, -1, -1, 1, 1, 1]);
 const BYTES = FLOATS * 4;
 
@@ -64,8 +67,9 @@ export class DeviceLayer implements CustomLayerInterface {
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     this.#bind(gl, 0);
-    this.#draw(gl, this.#map, this.#circles, this.buffer.length, SIZE_PX);
-    this.#draw(gl, this.#map, this.#markers, this.buffer.length, SIZE_PX);
+    const size = sizeOf(this.buffer.length, this.#map.getZoom());
+    this.#draw(gl, this.#map, this.#circles, this.buffer.length, size);
+    this.#draw(gl, this.#map, this.#markers, this.buffer.length, size);
     if (this.chosen !== null && this.chosen.slot < this.buffer.length) {
       this.#bind(gl, this.chosen.slot);
       this.#draw(gl, this.#map, this.#markers, 1, CHOSEN_PX, true);
@@ -123,6 +127,12 @@ export class DeviceLayer implements CustomLayerInterface {
     program.setColours("colours", palette.ages);
     gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, count);
   }
+}
+
+function sizeOf(devices: number, zoom: number): number {
+  if (devices <= CROWD) return LARGEST_PX;
+  const share = Math.min(1, Math.max(0, (zoom - 4) / 8));
+  return SMALLEST_PX + (LARGEST_PX - SMALLEST_PX) * share;
 }
 
 function viewport(map: MapView): { width: number; height: number } {

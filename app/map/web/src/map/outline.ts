@@ -35,11 +35,33 @@ async function load(url: string): Promise<Topology> {
 function outlineOf(topology: Topology, name: string): Outline {
   const collection = topology.objects[name] as GeometryCollection<Named>;
   const areas = feature(topology, collection) as FeatureCollection<Polygon | MultiPolygon, Named>;
+  for (const { geometry } of areas.features) {
+    for (const polygon of geometry.type === "Polygon" ? [geometry.coordinates] : geometry.coordinates) {
+      for (const ring of polygon) unroll(ring);
+    }
+  }
+  const lines = mesh(topology, collection, (one, other) => one !== other);
+  for (const line of lines.coordinates) unroll(line);
   return {
     areas,
-    lines: mesh(topology, collection, (one, other) => one !== other),
+    lines,
     names: { type: "FeatureCollection", features: areas.features.map(toName) },
   };
+}
+
+/** Let a line that crosses the 180th meridian go on beyond it, instead of back round the world. */
+function unroll(line: Position[]): void {
+  let turns = 0;
+  let before = line[0]?.[0] ?? 0;
+  for (const point of line) {
+    const [longitude = 0] = point;
+    if (Math.abs(longitude - before) > 180) turns += longitude < before ? 360 : -360;
+    before = longitude;
+    point[0] = longitude + turns;
+  }
+  // Antarctica goes round the pole, and is closed along the lower edge of the map.
+  const [first, last] = [line[0]?.[0] ?? 0, line.at(-1)?.[0] ?? 0];
+  if (turns !== 0 && Math.abs(last - first) > 180) line.push([last, -89], [first, -89], [...(line[0] ?? [])]);
 }
 
 function toName({ geometry, properties }: Feature<Polygon | MultiPolygon, Named>): Feature {

@@ -122,7 +122,7 @@ void main() {
   vec4 ink = silent == 1 ? mix(vec4(surface, 1.0), vec4(alarm, 1.0), cover(-edge - 2.2)) : vec4(colour, 1.0);
   if (silent == 1 && edge < -2.2) ink = vec4(surface, 1.0);
   vec4 body = ink * cover(edge);
-  vec4 rim = vec4(surface, 1.0) * cover(edge - 1.6);
+  vec4 rim = vec4(surface, 1.0) * cover(edge - min(1.6, size * 0.22));
   pixel = body + rim * (1.0 - body.a);
   if (chosen > 0.5) {
     float ring = cover(abs(edge - 3.2) - 1.1);

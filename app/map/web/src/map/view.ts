@@ -12,14 +12,18 @@ import type { Device, Fleet } from "../fleet/fleet";
 import { type Theme, theme } from "../theme";
 import { baseStyle, OUTLINES } from "./base_style";
 import { DeviceLayer } from "./device_layer";
+import { Graticule } from "./graticule";
+import { metreAt } from "./mercator";
 import { loadCountries, loadStatesAndCounties, type Outline } from "./outline";
 import { Overlay } from "./overlay";
 import { paletteOf } from "./palette";
 import { nearest } from "./picking";
 
-const CLOSE_ZOOM = 13.5;
+const CLOSE_ZOOM = 12;
+const CLOSEST_ZOOM = 16;
 const EXACT_FROM_ZOOM = 4;
 const RIM_PX = 56;
+const CIRCLE_PX = 130;
 
 setWorkerUrl(new URL(workerUrl, import.meta.url).href);
 
@@ -31,6 +35,7 @@ export class FleetMap {
 
   readonly #map: MapView;
   readonly #devices = new DeviceLayer(paletteOf(theme.value));
+  readonly #graticule: Graticule;
   readonly #outlines = new Map<string, Outline>();
   #drawn: Theme = theme.value;
 
@@ -56,6 +61,7 @@ export class FleetMap {
       fadeDuration: 0,
     });
     this.overlay = new Overlay(this.#map);
+    this.#graticule = new Graticule(this.#map);
     this.#map.touchZoomRotate.disableRotation();
     this.#map.keyboard.disableRotation();
     this.#map.addControl(new NavigationControl({ showCompass: false }), "top-right");
@@ -69,9 +75,13 @@ export class FleetMap {
   }
 
   flyTo({ longitude, latitude, accuracy }: Location): void {
-    const wide = accuracy === null ? 0 : Math.log2((40_000_000 * 0.15) / Math.max(accuracy, 30));
-    const zoom = Math.min(Math.max(this.#map.getZoom(), CLOSE_ZOOM), Math.max(3, wide || CLOSE_ZOOM));
-    this.#move({ center: [longitude, latitude], zoom });
+    const whole = wholeCircle(latitude, accuracy ?? 0);
+    this.#move({ center: [longitude, latitude], zoom: Math.min(whole, Math.max(this.#map.getZoom(), CLOSE_ZOOM)) });
+  }
+
+  /** Go as close to a place as its circle allows. */
+  flyCloseTo({ longitude, latitude, accuracy }: Location): void {
+    this.#move({ center: [longitude, latitude], zoom: wholeCircle(latitude, accuracy ?? 0) });
   }
 
   /** Show all of these places, with room around them. */
@@ -102,6 +112,7 @@ export class FleetMap {
       map.addLayer(this.#devices);
       this.overlay.addTo(this.#drawn, this.#devices.id);
       this.#fillOutlines();
+      this.#graticule.draw();
     });
     map.on("click", ({ point }) => this.onChoose(this.#at(point.x, point.y)));
     map.on("mousemove", ({ point, originalEvent }) => {
@@ -156,6 +167,11 @@ export class FleetMap {
       fill("names");
     }
   }
+}
+
+/** The zoom at which a circle fills a good part of the map, and is whole. */
+function wholeCircle(latitude: number, radiusM: number): number {
+  return Math.min(CLOSEST_ZOOM, Math.log2(CIRCLE_PX / (512 * Math.max(1, radiusM) * metreAt(latitude))));
 }
 
 /** Whether somebody wants nothing on the screen to move by itself. */

@@ -1,4 +1,4 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { inWords, Problem } from "../api/errors";
 import type { Attempt, LocateAnswer } from "../api/types";
 import { coordinates, sourceWords, time, within } from "../format";
@@ -20,12 +20,14 @@ export function Locate({ id }: { id: string }) {
   const [isAsking, setAsking] = useState(false);
   const [outcome, setOutcome] = useState<Outcome | null>(null);
   const [measurements, setMeasurements] = useState("");
+  const result = useRef<HTMLDivElement>(null);
   const known = fleet.named(id)?.identifiers;
 
   useEffect(() => {
     const found = outcome && "answer" in outcome ? outcome.answer.location : null;
     map.overlay.showAnswer(found);
-    if (found) map.flyTo(found);
+    if (found) map.flyCloseTo(found);
+    if (outcome) result.current?.scrollIntoView({ block: "nearest" });
     return () => map.overlay.showAnswer(null);
   }, [map, outcome]);
 
@@ -84,7 +86,9 @@ export function Locate({ id }: { id: string }) {
         </button>
         <p class="hint">A current position may be billed by its provider.</p>
       </form>
-      <div aria-live="polite">{outcome && <Result outcome={outcome} />}</div>
+      <div aria-live="polite" ref={result}>
+        {outcome && <Result outcome={outcome} />}
+      </div>
     </section>
   );
 }
