@@ -21,7 +21,7 @@ from app.periodic.stop import SessionStop, Stopped
 from app.periodic.unclaimed import UnclaimedTransactions
 from app.provider import Provider, metered
 from app.settings import Settings
-from app.storage import idempotency, session_views, sessions
+from app.storage import idempotency, session_views, sessions, tallies
 from app.storage.audit import About
 from app.storage.database import Database
 from app.storage.idempotency import Key
@@ -89,6 +89,7 @@ class Periodic:
             Job(name="periodic claims", every_s=0.1, run=self._claiming.settle_unclaimed),
             Job(name="periodic states", every_s=3, run=self.advance),
             Job(name="periodic sweep", every_s=60, run=self._claiming.sweep),
+            Job(name="session tallies", every_s=5, run=self._fold_tallies),
             Job(name="idempotency keys", every_s=3600, run=self._forget_old_keys),
         ]
 
@@ -228,6 +229,10 @@ class Periodic:
         """Move all sessions on as their reports and the clock say."""
         async with self._parts.database.transaction() as db:
             await sessions.advance(db, self._parts.clock())
+
+    async def _fold_tallies(self) -> None:
+        async with self._parts.database.transaction() as db:
+            await tallies.fold(db)
 
     async def _forget_old_keys(self) -> None:
         async with self._parts.database.transaction() as db:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
-from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, false, func, or_
 
 from app.caller import Reach
+from app.storage import tallies
 from app.storage.flags import of_own_account
 from app.storage.tables import AliasRow, SessionDeviceRow, SessionRow
 
@@ -54,8 +55,8 @@ def sessions_within(reach: Reach) -> list[ColumnElement[bool]]:
         conditions.append(SessionRow.account.in_(sorted(reach.accounts)))
     if reach.pattern is not None:
         mine = SessionDeviceRow.session_id == SessionRow.id
-        count = select(func.count()).select_from(SessionDeviceRow).where(mine).scalar_subquery()
-        conditions += [~exists().where(mine, ~_has_device(reach, reach.pattern)), count == SessionRow.devices_total]
+        is_whole = tallies.devices() == SessionRow.devices_total
+        conditions += [is_whole, ~exists().where(mine, ~_has_device(reach, reach.pattern))]
     return conditions
 
 

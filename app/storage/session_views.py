@@ -1,18 +1,20 @@
 """Sessions as they are shown: with their counts, worked out from the plan, the reports and the clock."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, cast, extract, func, literal, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.caller import EVERYTHING, Reach
+from app.storage import tallies
 from app.storage.reach import sessions_within
 from app.storage.report_lookup import looked_up
 from app.storage.reports.records import ReportRecord, record_of
 from app.storage.session_records import SessionDeviceRecord, SessionRecord
 from app.storage.sessions import SessionClock, grace_s
-from app.storage.tables import SessionDeviceRow, SessionRow
+from app.storage.tables import SESSION_TALLIES, SessionDeviceRow, SessionRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,7 @@ async def devices(
     db: AsyncSession, key: UUID, clock: SessionClock, *, after: str | None, limit: int
 ) -> list[DeviceView]:
     """Show devices of a session, in the order of their IMEIs; `after` goes on behind that one."""
-    due, missing, ended = _due(clock), _missing(clock), _ended(clock)
+    due, missing, ended = _due(_EACH, clock), _missing(_EACH, clock), _ended(_EACH, clock)
     report, is_last = looked_up(SessionDeviceRow.last_at, SessionDeviceRow.last_report_id)
     failure, is_last_error = looked_up(SessionDeviceRow.last_error_at, SessionDeviceRow.last_error_id)
     wanted = (
@@ -139,15 +141,16 @@ def _device_state(device: SessionDeviceRow, session_state: str) -> str:
 
 async def _views(db: AsyncSession, wanted: Select[UUID], clock: SessionClock) -> list[SessionView]:
     # One row with the sums for each session, so that a page of sessions is one query.
+    alike = _ALIKE.devices
     sums = (
         select(
-            func.coalesce(func.sum(SessionDeviceRow.received), 0).label("received"),
-            func.coalesce(func.sum(SessionDeviceRow.failed), 0).label("failed"),
-            func.coalesce(func.sum(_due(clock)), 0).label("due"),
-            func.coalesce(func.sum(_missing(clock)), 0).label("missing"),
-            func.coalesce(func.sum(_ended(clock)), 0).label("ended"),
+            tallies.summed(SESSION_TALLIES.c.received).label("received"),
+            tallies.summed(SESSION_TALLIES.c.failed).label("failed"),
+            tallies.summed(alike * _due(_ALIKE, clock)).label("due"),
+            tallies.summed(alike * _missing(_ALIKE, clock)).label("missing"),
+            tallies.summed(alike * _ended(_ALIKE, clock)).label("ended"),
         )
-        .where(SessionDeviceRow.session_id == SessionRow.id)
+        .where(SESSION_TALLIES.c.session_id == SessionRow.id)
         .lateral("sums")
     )
     rows = await db.execute(
@@ -175,9 +178,9 @@ async def count_by_state(db: AsyncSession) -> dict[str, int]:
 async def missing_of_open(db: AsyncSession, clock: SessionClock) -> int:
     """Count the reports that running sessions should have by now and lack."""
     lacking = (
-        select(func.coalesce(func.sum(_missing(clock)), 0))
-        .select_from(SessionDeviceRow)
-        .join(SessionRow, SessionRow.id == SessionDeviceRow.session_id)
+        select(tallies.summed(_ALIKE.devices * _missing(_ALIKE, clock)))
+        .select_from(SESSION_TALLIES)
+        .join(SessionRow, SessionRow.id == SESSION_TALLIES.c.session_id)
         .where(SessionRow.state.in_(("active", "stopping")))
     )
     return int(await db.scalar(lacking) or 0)
@@ -195,38 +198,56 @@ async def failed_stops_of_open(db: AsyncSession) -> int:
     return int(await db.scalar(failed) or 0)
 
 
-def _due(clock: SessionClock) -> ColumnElement[int]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Standing:
+    """How devices of a session stand, as columns: one device, or all that stand alike."""
+
+    devices: ColumnElement[int]
+    stops_at: ColumnElement[datetime | None]
+    has_ended: ColumnElement[bool]
+    came: ColumnElement[int]
+
+
+_EACH = _Standing(
+    devices=literal(1),
+    stops_at=func.coalesce(SessionDeviceRow.stop_requested_at, SessionDeviceRow.stopped_at),
+    has_ended=SessionDeviceRow.ended_at.is_not(None),
+    came=SessionDeviceRow.received + SessionDeviceRow.failed,
+)
+_ALIKE = _Standing(
+    devices=SESSION_TALLIES.c.devices,
+    stops_at=SESSION_TALLIES.c.stops_at,
+    has_ended=SESSION_TALLIES.c.has_ended,
+    came=SESSION_TALLIES.c.came,
+)
+
+
+def _due(of: _Standing, clock: SessionClock) -> ColumnElement[int]:
     """Express how many reports of a device should have come by now; one that has ended owes what came.
 
     The fix number k is expected at the start + delay + k intervals, and its report within the grace after that. A
     fix's own time does not count, because a cached one may be older than the session.
     """
-    return cast(case((SessionDeviceRow.ended_at.is_(None), _planned(clock)), else_=_came()), BigInteger())
+    return cast(case((of.has_ended, of.came), else_=_planned(of, clock)), BigInteger())
 
 
-def _planned(clock: SessionClock) -> ColumnElement[int]:
+def _planned(of: _Standing, clock: SessionClock) -> ColumnElement[int]:
     """Express how many reports of a device should have come by now, had the provider not given it up."""
-    now = literal(clock.now)
-    stopped_at = func.coalesce(SessionDeviceRow.stop_requested_at, SessionDeviceRow.stopped_at)
-    since_start_s = extract("epoch", func.least(now, stopped_at) - SessionRow.started_at)
+    since_start_s = extract("epoch", func.least(literal(clock.now), of.stops_at) - SessionRow.started_at)
     since_first_s = since_start_s - SessionRow.start_delay_s - grace_s(clock)
     by_now = func.greatest(0, func.floor(since_first_s / SessionRow.interval_s) + 1)
     return case(
         (SessionRow.started_at.is_(None), 0),
-        (and_(SessionRow.state == "completed", stopped_at.is_(None)), SessionRow.count),
+        (and_(SessionRow.state == "completed", of.stops_at.is_(None)), SessionRow.count),
         else_=func.least(SessionRow.count, by_now),
     )
 
 
-def _came() -> ColumnElement[int]:
-    return SessionDeviceRow.received + SessionDeviceRow.failed
+def _missing(of: _Standing, clock: SessionClock) -> ColumnElement[int]:
+    return cast(func.greatest(0, _due(of, clock) - of.came), BigInteger())
 
 
-def _missing(clock: SessionClock) -> ColumnElement[int]:
-    return cast(func.greatest(0, _due(clock) - _came()), BigInteger())
-
-
-def _ended(clock: SessionClock) -> ColumnElement[int]:
+def _ended(of: _Standing, clock: SessionClock) -> ColumnElement[int]:
     """Express how many reports a device owes no more: all that the plan had left, or was due without an end."""
-    owed = func.greatest(0, func.coalesce(SessionRow.count, _planned(clock)) - _came())
-    return cast(case((SessionDeviceRow.ended_at.is_(None), 0), else_=owed), BigInteger())
+    owed = func.greatest(0, func.coalesce(SessionRow.count, _planned(of, clock)) - of.came)
+    return cast(case((of.has_ended, owed), else_=0), BigInteger())

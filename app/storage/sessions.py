@@ -14,8 +14,9 @@ from app import identifiers
 from app.caller import EVERYTHING, Reach
 from app.ids import parse_id
 from app.model import TransactionId
+from app.storage import tallies
 from app.storage.reach import sessions_within
-from app.storage.tables import SessionDeviceRow, SessionRow, SessionTransactionRow
+from app.storage.tables import SESSION_TALLIES, SessionDeviceRow, SessionRow, SessionTransactionRow
 
 STOP_GRACE = timedelta(minutes=10)
 """So long the stop callbacks of a session are waited for."""
@@ -182,14 +183,12 @@ def _ended_too_soon(clock: SessionClock) -> ColumnElement[bool]:
     return and_(SessionRow.ended_at > clock.now + _SKEW, unfinished)
 
 
-def _lacks_reports() -> Any:
-    mine = SessionDeviceRow.session_id == SessionRow.id
-    missing = SessionDeviceRow.received + SessionDeviceRow.failed < SessionRow.count
-    return exists().where(mine, missing, _goes_on())
+def _lacks_reports() -> ColumnElement[bool]:
+    return tallies.devices_going_on(SESSION_TALLIES.c.came < SessionRow.count) > 0
 
 
-def _runs_somewhere() -> Any:
-    return exists().where(SessionDeviceRow.session_id == SessionRow.id, _goes_on())
+def _runs_somewhere() -> ColumnElement[bool]:
+    return tallies.devices_going_on() > 0
 
 
 def _goes_on() -> ColumnElement[bool]:

@@ -12,6 +12,8 @@ from uuid import UUID
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
+    Column,
     Computed,
     Date,
     DateTime,
@@ -21,6 +23,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Table,
     Text,
     Uuid,
     inspect,
@@ -242,7 +245,10 @@ class SessionDeviceRow(Base):
     """
 
     __tablename__ = "session_devices"
-    __table_args__ = ({"postgresql_with": {"fillfactor": "60"}},)
+    __table_args__ = (
+        Index("ix_session_devices_failed_stops", "session_id", postgresql_where=text("stop_failed_at IS NOT NULL")),
+        {"postgresql_with": {"fillfactor": "60"}},
+    )
 
     session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True)
     device: Mapped[str] = mapped_column(primary_key=True, index=True)
@@ -257,6 +263,27 @@ class SessionDeviceRow(Base):
     stop_failed_at: Mapped[datetime | None]
     last_error_at: Mapped[datetime | None]
     last_error_id: Mapped[UUID | None]
+
+
+SESSION_TALLIES = Table(
+    "session_tallies",
+    Base.metadata,
+    Column("session_id", Uuid(), nullable=False, index=True),
+    Column("stops_at", DateTime(timezone=True)),
+    Column("has_stopped", Boolean(), nullable=False),
+    Column("has_ended", Boolean(), nullable=False),
+    Column("came", Integer(), nullable=False),
+    Column("devices", Integer(), nullable=False),
+    Column("received", BigInteger(), nullable=False),
+    Column("failed", BigInteger(), nullable=False),
+    Column("is_change", Boolean(), nullable=False, server_default=text("true")),
+    Index("ix_session_tallies_changes", "session_id", postgresql_where=text("is_change")),
+)
+"""How many devices of a session stand alike, and what these have received and failed; rows of one kind add up.
+
+Triggers on `session_devices` append changes, which may be negative; see `app.storage.tallies`. `stops_at` is when a
+device was asked to stop, else when it stopped; `came` is the number of its reports, failures included.
+"""
 
 
 class SessionTransactionRow(Base):
