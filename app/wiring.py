@@ -149,10 +149,11 @@ async def build_use_cases(
     urls = ListenerUrls(public=settings.public_url, allowed=settings.listener_urls)
     registry = ListenerRegistry(providers, database, storage.seal, tokens, urls=urls)
     authenticator = Authenticator(database, _secret(settings.api_key))
+    posting = [provider.name for provider in providers if provider.callbacks]
     webhook = Webhook(
         Ingest(writer, database.clock.now_ms),
         tokens,
-        [provider.name for provider in providers if provider.callbacks],
+        posting,
         limit=settings.callback_max_body_bytes,
         recorder=recorder,
     )
@@ -161,7 +162,7 @@ async def build_use_cases(
         providers=providers,
         locate=locate,
         periodic=periodic,
-        access=Access(settings, authenticator),
+        access=Access(settings, authenticator, posting),
         authenticator=authenticator,
         rate_limits=RateLimits(database),
         keys=KeyStore(database, authenticator.forget),

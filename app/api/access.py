@@ -1,6 +1,6 @@
 """Who may call what: API keys as bearer tokens, and the scopes that paths need."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from starlette.requests import Request
 
@@ -11,7 +11,7 @@ from app.errors import PermissionDenied, Unauthenticated
 from app.settings import Settings
 
 _OPEN_PATHS = frozenset({"/", "/map", "/healthz", "/readyz", "/openapi.json", "/favicon.ico"})
-_OPEN_PREFIXES = ("/docs", "/redoc", "/docs-assets/", "/map-assets/", "/callbacks/thingspace/")
+_OPEN_PREFIXES = ("/docs", "/redoc", "/docs-assets/", "/map-assets/")
 
 ANY_KEY: frozenset[str] = frozenset()
 _ADMIN = frozenset({"admin"})
@@ -62,15 +62,20 @@ All others are closed to restricted keys, so that a route that somebody forgets 
 class Access:
     """Lets callers in."""
 
-    def __init__(self, settings: Settings, ring: Authenticator) -> None:
-        """Take from the settings what is open; with `GATEWAY_AUTH=off` everyone is let in."""
+    def __init__(self, settings: Settings, authenticator: Authenticator, posting: Iterable[str] = ()) -> None:
+        """Take from the settings what is open; with `GATEWAY_AUTH=off` no request needs a key.
+
+        Args:
+            posting: The providers that post callbacks; their addresses need no key, but a token.
+        """
         self._is_off = settings.auth == "off"
         self._metrics_public = settings.metrics_public
-        self._ring = ring
+        self._authenticator = authenticator
+        self._open_prefixes = (*_OPEN_PREFIXES, *(f"/callbacks/{name}/" for name in posting))
 
     def is_open(self, path: str) -> bool:
         """Tell whether a path is served without a key."""
-        if path in _OPEN_PATHS or path.startswith(_OPEN_PREFIXES):
+        if path in _OPEN_PATHS or path.startswith(self._open_prefixes):
             return True
         return path == "/metrics" and self._metrics_public
 
@@ -87,7 +92,7 @@ class Access:
         key = token.strip()
         if scheme.lower() != "bearer" or not key:
             raise Unauthenticated("Send your API key in the header: Authorization: Bearer <key>.")
-        caller = await self._ring.holder(key)
+        caller = await self._authenticator.holder(key)
         if caller is None:
             raise Unauthenticated("This API key is unknown, expired or revoked; ask the operator of this gateway.")
         return caller

@@ -6,11 +6,9 @@ import httpx
 import pytest
 
 from app.main import create_app
-from app.registry import PROVIDERS
 from app.simulator import create_simulator
 from tests.support.gateways import asking, settings, simulator_variables
 from tests.support.servers import serving
-from tests.support.third_provider import CALLS, third
 from tests.support.vendors import DEVICE, IMEI, VARIABLES, WIFI, Vendors
 
 Json = dict[str, Any]
@@ -100,25 +98,3 @@ async def test_no_measurements_for_a_provider_that_needs_them(database_url: str,
 
     assert response.json()["code"] == "INVALID_ARGUMENT"
     assert response.json()["errors"][0]["pointer"] == "/measurements"
-
-
-async def test_a_third_provider_is_one_entry_in_the_list(
-    database_url: str, vendors: Vendors, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BEACON_FLOOR", "3")
-    CALLS.clear()
-    app = create_app(settings(database_url), vendors.transport(), providers=(*PROVIDERS, third))
-
-    async with asking(app) as gateway:
-        states = (await gateway.get("/providers")).json()["providers"]
-        answer = (await gateway.post("/locate", json={"measurements": WIFI, "provider": "beacon"})).json()
-        vendors.cloudlocate = httpx.Response(503)
-        fallen_back = (await gateway.post("/locate", json={"measurements": WIFI, "device": {"imei": IMEI}})).json()
-        reports = (await gateway.get("/reports", params={"imei": IMEI})).json()["reports"]
-
-    assert [state["name"] for state in states] == ["cloudlocate", "thingspace", "beacon"]
-    assert states[2]["abilities"] == ["locator"]
-    assert (answer["location"]["provider"], answer["location"]["latitude"]) == ("beacon", 3.0)
-    assert [one["provider"] for one in fallen_back["attempts"]] == ["cloudlocate", "beacon"]
-    assert reports[0]["location"]["provider"] == "beacon"
-    assert len(CALLS) == 2
