@@ -42,6 +42,7 @@ check: $(VENV)/.ready $(MAP) ## format, lint, types and import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python .ci/squawk.py
 	@app/map/web/build $(abspath $(BIN)/python) check || test $$? -eq 75
 
 openapi: $(VENV)/.ready ## lint the OpenAPI document, and make and try clients from it

@@ -1,9 +1,11 @@
 """Tells Alembic where the tables are; `app.storage.migrate` runs it, with a connection of its own or for its SQL."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from alembic import context
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from app.storage.migrate import partitions
 from app.storage.tables import Base
@@ -14,11 +16,38 @@ def tell(*, step: Any, **_: Any) -> None:
     context.config.attributes["on_step"](step.up_revision_id)
 
 
+def limits() -> tuple[str, str]:
+    """Write how long a transaction waits for a lock, behind which everybody else waits, and that it may take its time.
+
+    Where concurrent builds wait, outside of transactions, they are in nobody's way.
+    """
+    wait_ms = round(context.config.attributes["lock_wait_s"] * 1000)
+    return f"SET LOCAL lock_timeout = {wait_ms}", "SET LOCAL statement_timeout = 0"
+
+
 def write_sql() -> None:
     """Write what the migrations would do."""
     context.configure(dialect_name="postgresql", literal_binds=True, target_metadata=Base.metadata)
     with context.begin_transaction():
+        for limit in limits():
+            context.execute(limit)
         context.run_migrations()
+
+
+@contextmanager
+def limited(connection: Connection) -> Iterator[None]:
+    """Set the limits in each transaction of a connection while the block lasts."""
+
+    def limit(begun: Connection) -> None:
+        if begun.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+            for one in limits():
+                begun.exec_driver_sql(one)
+
+    event.listen(connection, "begin", limit)
+    try:
+        yield
+    finally:
+        event.remove(connection, "begin", limit)
 
 
 def migrate(connection: Connection) -> None:
@@ -39,7 +68,7 @@ def migrate(connection: Connection) -> None:
         compare_server_default=True,
         on_version_apply=tell,
     )
-    with context.begin_transaction():
+    with limited(connection), context.begin_transaction():
         context.run_migrations()
 
 

@@ -10,10 +10,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import NullPool
 
+from app.errors import Unavailable
 from app.storage.connections import Connector
+from app.storage.driver_errors import LockNotAvailable
 from app.storage.revisions import MIGRATIONS, Route, is_older, route
 
 __all__ = [
@@ -30,6 +33,10 @@ __all__ = [
 
 _LOCK = 0x6C6F_6361_7465_0000
 _LOOK_EVERY_S = 0.1
+_LOCK_WAIT_S = 2.0
+"""Senders bear so long a pause. A lock that is waited for behind a long export would keep everybody out for minutes."""
+_LET_PASS_S = 1.0
+_MOST_TRIES = 100
 
 
 async def migrate(
@@ -38,6 +45,7 @@ async def migrate(
     *,
     on_route: Callable[[Route], None] = lambda _: None,
     on_step: Callable[[str], None] = lambda _: None,
+    lock_wait_s: float = _LOCK_WAIT_S,
 ) -> Route:
     """Apply migrations, or undo them with their data, until the database is at a target; return the way that it went.
 
@@ -45,10 +53,12 @@ async def migrate(
         target: `head`, `base`, a revision, or a number of steps such as -1.
         on_route: Called with the way before the first step.
         on_step: Called with each revision that has been applied or undone.
+        lock_wait_s: How long to wait for a lock, with all others behind, before they are let pass and it is tried anew.
 
     Raises:
         InvalidArgument: There is no such revision.
         IncompatibleState: Only a newer release can undo what it did.
+        Unavailable: A table was in use all the time.
     """
     async with _connect(url) as connection:
         if target == "head" and await is_current(connection):
@@ -56,11 +66,28 @@ async def migrate(
         async with _alone(connection):
             way = route(await connection.run_sync(_revision), target)
             on_route(way)
-            go = command.upgrade if way.is_upgrade else command.downgrade
-            if way.steps:
-                await connection.run_sync(lambda bound: go(_config(MIGRATIONS, bound, on_step), way.end or "base"))
-            await connection.commit()
-            return way
+            if not way.steps:
+                return way
+            for _ in range(_MOST_TRIES):
+                if await _go(connection, way.end or "base", on_step, lock_wait_s):
+                    return way
+                await asyncio.sleep(_LET_PASS_S)
+            raise Unavailable("Long transactions use a table; run migrate again when they have ended.")
+
+
+async def _go(connection: AsyncConnection, target: str, on_step: Callable[[str], None], lock_wait_s: float) -> bool:
+    """Go what is left of the way to a target; return False where a lock was not to be had in time."""
+    way = route(await connection.run_sync(_revision), target)
+    go = command.upgrade if way.is_upgrade else command.downgrade
+    try:
+        await connection.run_sync(lambda bound: go(_config(MIGRATIONS, bound, on_step, lock_wait_s), target))
+    except DBAPIError as error:
+        if error.orig is None or not isinstance(error.orig.__cause__, LockNotAvailable):
+            raise
+        await connection.rollback()
+        return False
+    await connection.commit()
+    return True
 
 
 async def upgrade(url: str, target: str = "head") -> None:
@@ -143,9 +170,12 @@ async def _alone(connection: AsyncConnection) -> AsyncIterator[None]:
 
 
 def _config(
-    folder: Path, connection: Connection | None = None, on_step: Callable[[str], None] = lambda _: None
+    folder: Path,
+    connection: Connection | None = None,
+    on_step: Callable[[str], None] = lambda _: None,
+    lock_wait_s: float = _LOCK_WAIT_S,
 ) -> Config:
-    config = Config(attributes={"connection": connection, "on_step": on_step})
+    config = Config(attributes={"connection": connection, "on_step": on_step, "lock_wait_s": lock_wait_s})
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config

@@ -2,6 +2,7 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import asyncpg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -11,9 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
 from app.storage.connections import Connector
-from app.storage.migrate import MIGRATIONS, current, downgrade, is_current, partitions, revision, upgrade
+from app.storage.migrate import MIGRATIONS, current, downgrade, is_current, migrate, partitions, revision, upgrade
 from app.storage.rows import NewSimpleFix
 from app.storage.tables import Base
+from app.storage.urls import to_dsn
 from app.storage.writer import arguments
 from tests.support.servers import running
 
@@ -176,3 +178,21 @@ async def test_two_processes_may_migrate_at_once(empty_database_url: str, tmp_pa
 
     assert codes == [0, 0]
     assert await current(empty_database_url) == REVISIONS[-1]
+
+
+async def test_a_migration_lets_others_pass_while_a_long_transaction_uses_its_table(empty_database_url: str) -> None:
+    await upgrade(empty_database_url, "0011")
+    reader, writer = [await asyncpg.connect(to_dsn(empty_database_url)) for _ in range(2)]
+    await reader.execute("BEGIN; LOCK TABLE reports IN ACCESS SHARE MODE")
+
+    migrating = asyncio.create_task(migrate(empty_database_url, "0012", lock_wait_s=0.1))
+    await asyncio.sleep(0.3)
+    async with asyncio.timeout(1):
+        await writer.execute("BEGIN; LOCK TABLE reports IN ROW EXCLUSIVE MODE; COMMIT")
+    assert not migrating.done()
+    await reader.execute("COMMIT")
+
+    assert (await migrating).end == "0012"
+    assert await current(empty_database_url) == "0012"
+    for connection in (reader, writer):
+        await connection.close()
