@@ -9,7 +9,7 @@ from uuid import UUID
 from app.access.authentication import PREFIX, digest_of
 from app.errors import IncompatibleState, NotFound
 from app.ids import from_milliseconds, milliseconds, new_id, public_id
-from app.listing import Listing
+from app.list_page import ListPage
 from app.storage import audit, keys
 from app.storage.audit import Action, Actor
 from app.storage.database import Database
@@ -73,10 +73,10 @@ class KeyStore:
         self._changed()
         return NewKey(record=KeyRecord.of(row), key=key)
 
-    async def page(self, *, before: UUID | None, limit: int) -> Listing[KeyRecord]:
+    async def page(self, *, before: UUID | None, limit: int) -> ListPage[KeyRecord]:
         """List keys, newest first, revoked ones included."""
         async with self._database.transaction() as session:
-            return Listing.of(await keys.page(session, before=before, limit=limit + 1), limit)
+            return ListPage.of(await keys.page(session, before=before, limit=limit + 1), limit)
 
     async def find(self, key_id: UUID) -> KeyRecord:
         """Find a key.

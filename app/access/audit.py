@@ -11,7 +11,7 @@ from typing import Unpack
 import structlog
 
 from app.errors import GatewayError, Overloaded, Unavailable
-from app.listing import Listing
+from app.list_page import ListPage
 from app.observability import metrics
 from app.storage import audit_pages
 from app.storage.audit import About, Action, Actor, AuditFilter, AuditRecord, NewAudit, new_row
@@ -85,9 +85,9 @@ class AuditTrail:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def page(self, wanted: AuditFilter, *, limit: int) -> Listing[AuditRecord]:
+    async def page(self, wanted: AuditFilter, *, limit: int) -> ListPage[AuditRecord]:
         """List the rows that match, newest first."""
-        return Listing.of(await audit_pages.page(self._database, wanted, limit + 1), limit)
+        return ListPage.of(await audit_pages.page(self._database, wanted, limit + 1), limit)
 
 
 def _miss(row: NewAudit, error: Overloaded | Unavailable) -> None:

@@ -197,3 +197,14 @@ def _where(error: BaseException) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return f"{trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}" if trace else ""
+
+
+def canonical_path(path: str) -> str:
+    """Drop the slashes that clients add by joining addresses: doubled ones at the beginning, and all at the end.
+
+    Doubled slashes inside a path stay, because an identifier that was left empty stands between them: without it, the
+    path would name all things of a kind instead of one.
+    """
+    if path[-1:] != "/" and path[1:2] != "/":
+        return path
+    return "/" + path.strip("/")

@@ -1,12 +1,14 @@
-"""Query parameters that several routes share."""
+"""Query parameters that several routes share, and the Idempotency-Key header."""
 
 import re
 from collections import Counter
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 from uuid import UUID
 
+import pydantic
 from fastapi import Query
 from pydantic import BeforeValidator
 from starlette.requests import Request
@@ -16,9 +18,15 @@ from app.api.problems import to_pointer
 from app.api.schemas.base import Instant
 from app.errors import FieldError, InvalidArgument, NotFound, UnsupportedIdentifier
 from app.ids import parse_id
+from app.periodic import Key
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="entries per page")]
 Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the previous page")]
+IDEMPOTENCY_KEY = "Idempotency-Key"
+_LONGEST_KEY = 255
+_PRINTABLE = re.compile(r"[\x20-\x7e]+")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
+_ESCAPED = re.compile(r'\\(["\\])')
 
 
 def _restore_plus(text: Any) -> Any:
@@ -110,3 +118,33 @@ def place_of(cursor: str | None) -> UUID | None:
         field = FieldError(pointer="/query/cursor", code="INVALID_FORMAT", detail="must be `next` of the previous page")
         raise InvalidArgument("The cursor is not valid.", errors=(field,))
     return key
+
+
+def idempotency_key(request: Request, body: pydantic.BaseModel) -> Key | None:
+    """Read the idempotency key of a request whose body is `body`; None if it has none.
+
+    The IETF draft has a quoted string; a bare one is accepted too.
+
+    Bodies that mean the same have the same fingerprint, however they are written.
+
+    Raises:
+        InvalidArgument: The key is malformed.
+    """
+    sent = request.headers.getlist(IDEMPOTENCY_KEY)
+    if not sent:
+        return None
+    text = _text(sent)
+    fingerprint = sha256(body.model_dump_json(by_alias=True).encode()).digest()
+    return Key(owner=request.scope["caller"].key_id, text=text, fingerprint=fingerprint)
+
+
+def _text(sent: list[str]) -> str:
+    text = sent[0].strip()
+    if text.startswith('"'):
+        quoted = _QUOTED.fullmatch(text)
+        text = _ESCAPED.sub(r"\1", quoted[1]) if quoted else ""
+    if len(sent) > 1 or len(text) > _LONGEST_KEY or not _PRINTABLE.fullmatch(text):
+        detail = f"must be one string of 1 to {_LONGEST_KEY} printable ASCII characters, in quotes or without"
+        field = FieldError(pointer=IDEMPOTENCY_KEY, code="INVALID_FORMAT", detail=detail)
+        raise InvalidArgument("The Idempotency-Key is malformed.", errors=(field,))
+    return text

@@ -12,7 +12,7 @@ from app.api.answers import DeviceAnswer, LocatedAnswer, LocationAnswer
 from app.api.negotiation import preferred
 from app.api.problems import to_attempt
 from app.ids import public_id
-from app.listing import EntryT, Listing
+from app.list_page import EntryT, ListPage
 from app.locate import LocateResult
 from app.model import Device, Fix
 
@@ -32,10 +32,10 @@ def json_response(content: Any, status: int = 200, *, headers: dict[str, str] | 
     return Response(orjson.dumps(content), status, headers, "application/json")
 
 
-def listing_response(name: str, listing: Listing[EntryT], to_json: Callable[[EntryT], Mapping[str, Any]]) -> Response:
+def page_response(name: str, page: ListPage[EntryT], to_json: Callable[[EntryT], Mapping[str, Any]]) -> Response:
     """Answer with a page of a list, under the list's name."""
-    following = None if listing.next is None else public_id(listing.next)
-    return json_response({name: [to_json(entry) for entry in listing.entries], "next": following})
+    following = None if page.next is None else public_id(page.next)
+    return json_response({name: [to_json(entry) for entry in page.entries], "next": following})
 
 
 def wants(request: Request, media_type: str) -> bool:

@@ -12,7 +12,7 @@ from app.caller import Reach
 from app.content import legible
 from app.errors import GatewayError, NotFound
 from app.ids import public_id
-from app.listing import Listing
+from app.list_page import ListPage
 from app.storage import callbacks
 from app.storage.callbacks import CallbackFilter, StoredCallback
 from app.storage.database import Database
@@ -26,12 +26,12 @@ class CallbackArchive:
         self._audit = audit
         self._addresses = addresses
 
-    async def page(self, wanted: CallbackFilter, by: Actor, *, limit: int) -> Listing[StoredCallback]:
+    async def page(self, wanted: CallbackFilter, by: Actor, *, limit: int) -> ListPage[StoredCallback]:
         """List the callbacks that match, newest first."""
         found = await self._database.read(lambda db: callbacks.page(db, wanted, limit + 1))
-        listing = Listing.of(found, limit)
-        self._record(listing.entries, by)
-        return listing
+        page = ListPage.of(found, limit)
+        self._record(page.entries, by)
+        return page
 
     async def find(self, key: UUID, by: Actor, *, reach: Reach) -> StoredCallback:
         """Find one callback within reach.

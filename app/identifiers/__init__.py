@@ -14,9 +14,8 @@ identifier; none of them raises, and what they return reads to itself. The canon
 
 from app.identifiers.hardware import esn, hardware_id, imei, meid
 from app.identifiers.names import account, device_name, transaction_id
-from app.identifiers.patterns import canonical_patterns
 from app.identifiers.phone import is_foreign, mdn, phone_number
-from app.identifiers.unspecified import Readings, readings
+from app.identifiers.unspecified import Readings, canonical_patterns, readings
 
 __all__ = [
     "Readings",

@@ -11,7 +11,7 @@ from app.access import Actor, AuditLog, meter_for
 from app.access.permissions import check_plan
 from app.caller import ANYONE, EVERYTHING, Caller, Reach
 from app.errors import NotFound
-from app.listing import Listing
+from app.list_page import ListPage
 from app.model import AccountName, PeriodicPlan
 from app.periodic.answers import AnswerWriter, StoredAnswer, to_audited
 from app.periodic.claim import SessionClaims
@@ -174,7 +174,7 @@ class Periodic:
 
     async def page(
         self, *, state: str | None, account: str | None, before: UUID | None, limit: int, reach: Reach = EVERYTHING
-    ) -> Listing[SessionView]:
+    ) -> ListPage[SessionView]:
         """Show sessions, newest first."""
         clock = self._parts.clock()
         async with self._parts.database.transaction(after_writes=True) as db:
@@ -184,7 +184,7 @@ class Periodic:
                 db, clock, state=state, account=account, before=before, limit=limit + 1, reach=reach
             )
         )
-        return Listing.of(found, limit)
+        return ListPage.of(found, limit)
 
     async def devices(
         self, reference: str, *, after: str | None, limit: int, caller: Caller = ANYONE, request_id: str = ""

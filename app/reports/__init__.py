@@ -1,7 +1,6 @@
 """What callers read of the stored reports: `reader` for reports, `positions` for maps; each leaves an audit row."""
 
-from app.reports.positions import PositionReader
-from app.reports.reader import PAGE, ReportReader, ReportWithSource
+from app.reports.reader import PAGE, PositionReader, ReportReader, ReportWithSource
 from app.storage.reports import Box, Holder, Page, Place, Positions, ReportFilter, ReportRecord
 
 __all__ = [

@@ -1,17 +1,18 @@
-"""Reports by filter, as pages and as exports, and one report with its source."""
+"""Reports by filter, as pages and as exports; one report with its source; and where devices are."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID
 
 from app.access import Actor, AuditLog
 from app.caller import Reach
 from app.errors import NotFound
-from app.reports.audited import record_read
+from app.identifiers import readings
 from app.storage import callbacks, reports
 from app.storage.callbacks import StoredCallback
 from app.storage.database import Database
-from app.storage.reports import Page, Place, ReportFilter, ReportRecord
+from app.storage.reports import Box, Holder, Page, Place, Positions, ReportFilter, ReportRecord
 
 PAGE = 100
 
@@ -75,3 +76,61 @@ class ReportReader:
             source = await self._database.read(lambda db: callbacks.find(db, callback, reach))
         record_read(self._audit, by, [report], report_id=key.hex)
         return ReportWithSource(report=report, callback=source)
+
+
+def record_read(audit: AuditLog, by: Actor, found: Sequence[ReportRecord], *, report_id: str | None = None) -> None:
+    """Queue an audit row about reports that are shown; it names their device and account if they have only one."""
+    if not found:
+        return
+    devices, accounts = {report.device for report in found}, {report.account for report in found}
+    audit.record(
+        by,
+        "reports.read",
+        "shown",
+        account=found[0].account if len(accounts) == 1 else None,
+        device=found[0].device if len(devices) == 1 else None,
+        report_id=report_id,
+        subject=f"{len(found)} reports of {len(devices)} devices",
+    )
+
+
+class PositionReader:
+    """Reads the latest positions of devices; no provider is asked."""
+
+    def __init__(self, database: Database, audit: AuditLog) -> None:
+        self._database = database
+        self._audit = audit
+
+    async def latest(self, identifier: str, by: Actor, *, reach: Reach) -> ReportRecord | None:
+        """Find the report with the latest fix of a device, by any of its identifiers or the caller's name for it."""
+        # No text in the database holds a NUL, and none may be sent to it.
+        known = readings(identifier.replace("\x00", ""))
+        report = None
+        if known.mdn is not None:
+            report = await reports.latest_of_mdn(self._database, known.mdn, datetime.now(UTC), reach=reach)
+        if report is None:
+            report = await reports.latest_of_device(self._database, known, reach=reach)
+        if report is not None:
+            self._record(report, by)
+        return report
+
+    def _record(self, report: ReportRecord, by: Actor) -> None:
+        self._audit.record(
+            by,
+            "position.read",
+            "located",
+            account=report.account,
+            device=report.device,
+            provider=report.provider,
+            report_id=report.id.hex,
+        )
+
+    async def page(
+        self, by: Actor, *, reach: Reach, box: Box | None, account: str | None, after: Holder | None, limit: int
+    ) -> Positions:
+        """Read the latest positions of the devices that come after one, in an order that holds while devices move."""
+        found = await reports.positions_page(
+            self._database, box=box, account=account, after=after, limit=limit, reach=reach
+        )
+        record_read(self._audit, by, found.reports)
+        return found

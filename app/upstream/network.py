@@ -1,7 +1,9 @@
 """How providers are reached: one httpx client for each, directly or through the proxy that the environment names."""
 
+import asyncio
 import ssl
 import urllib.request
+from collections.abc import Awaitable, Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
 from typing import Any
@@ -11,11 +13,14 @@ import httpx
 from app.model import Deadline
 from app.observability.tracing import CURRENT, Continued, Recorded
 from app.settings import is_loopback
-from app.upstream.client_spans import recorded
 from app.upstream.pool import KEEPALIVE_S, MAX_ANSWER_BYTES, KeepAliveTransport
 from app.upstream.response import WholeResponse
 
 USER_AGENT = f"location-gateway/{version('location-gateway')}"
+OPERATION = "operation"
+"""The request extension that names what is asked of the provider, in a word or two of ours."""
+
+_FIRST_ERROR = 400
 
 
 def http_client(
@@ -156,3 +161,38 @@ async def _read_bounded(response: httpx.Response) -> bytes:
         if len(body) > MAX_ANSWER_BYTES:
             raise httpx.RemoteProtocolError("The answer is too large.")
     return bytes(body)
+
+
+async def recorded(
+    send: Callable[[httpx.Request], Awaitable[httpx.Response]], request: httpx.Request, trace: Recorded, provider: str
+) -> httpx.Response:
+    """Send a request under a span of its own."""
+    operation = request.extensions.get(OPERATION, request.method)
+    attributes: dict[str, str | int] = {
+        "http.request.method": request.method,
+        "server.address": request.url.host,
+        "gateway.provider": provider,
+        "gateway.operation": operation,
+    }
+    if request.url.port is not None:
+        attributes["server.port"] = request.url.port
+    call = trace.call(f"{provider} {operation}", attributes)
+    request.headers["traceparent"] = call.traceparent
+    try:
+        response = await send(request)
+    except BaseException as error:
+        outcome = _outcome_of(error)
+        call.end({"gateway.outcome": outcome}, error=outcome)
+        raise
+    status = response.status_code
+    is_error = status >= _FIRST_ERROR
+    told = {"http.response.status_code": status, "gateway.outcome": "refused" if is_error else "answered"}
+    call.end(told, error=str(status) if is_error else None)
+    return response
+
+
+def _outcome_of(error: BaseException) -> str:
+    # A time limit cancels the exchange; hardly anything else does.
+    if isinstance(error, httpx.TimeoutException | asyncio.CancelledError):
+        return "timeout"
+    return "unavailable" if isinstance(error, httpx.TransportError) else "failed"

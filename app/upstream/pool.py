@@ -7,11 +7,12 @@ on a connection known to be open, and the exception tells whether the provider m
 
 import asyncio
 import ssl
+import zlib
 from collections import deque
+from collections.abc import Iterable
 
 import httpx
 
-from app.upstream.body import decode
 from app.upstream.connection import Connection
 from app.upstream.response import WholeResponse
 
@@ -27,6 +28,7 @@ _WRITTEN_HERE = frozenset({b"content-length", b"transfer-encoding"})
 
 Origin = tuple[str, str, int | None]
 """Scheme, host and port; the port is None where it is the scheme's own."""
+_EITHER_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
 class KeepAliveTransport(httpx.AsyncBaseTransport):
@@ -160,3 +162,25 @@ def to_message(request: httpx.Request, body: bytes) -> bytes:
     if head.count(b"\n") >= len(lines) or head.count(b"\r") >= len(lines) or b"\0" in head:
         raise httpx.LocalProtocolError("A header holds a line break.")
     return b"%b\r\n\r\n%b" % (head, body)
+
+
+def decode(headers: Iterable[tuple[bytes, bytes]], body: bytes, max_bytes: int) -> bytes:
+    """Undo the content encoding that the headers state.
+
+    Raises:
+        httpx.DecodingError: It is not gzip or deflate, is broken, or unpacks to more than `max_bytes`.
+    """
+    encodings = [value.strip().lower() for name, value in headers if name.lower() == b"content-encoding"]
+    encoding = b",".join(encodings)
+    if not body or encoding in {b"", b"identity"}:
+        return body
+    if encoding not in {b"gzip", b"x-gzip", b"deflate"}:
+        raise httpx.DecodingError("The answer is packed in an unknown way.")
+    unpacker = zlib.decompressobj(_EITHER_GZIP_OR_ZLIB)
+    try:
+        unpacked = unpacker.decompress(body, max_bytes)
+    except zlib.error as error:
+        raise httpx.DecodingError("The answer cannot be unpacked.") from error
+    if not unpacker.eof:
+        raise httpx.DecodingError("The answer is too large, or cut off.")
+    return unpacked

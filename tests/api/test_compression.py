@@ -4,7 +4,7 @@ import zlib
 
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api.compression import Compression
+from app.api.layers import Compression
 
 
 async def streaming(scope: Scope, receive: Receive, send: Send) -> None:

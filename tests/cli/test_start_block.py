@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.cli.start_block import start_block
+from app.cli.serve import start_block
 
 SUMMARY: dict[str, Any] = {
     "version": "1",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from fastapi import FastAPI
 
-from app.api.paths import canonical_path
+from app.api.middleware import canonical_path
 from tests.support.gateways import KEY
 from tests.support.raw_http import Place, answers, chunked_request, count_rows, request
 from tests.support.vendors import CALLBACK_PATH, DEVICE, TOKEN, message

@@ -11,7 +11,7 @@ from app.access import Action, AuditFilter, AuditRecord
 from app.api import examples
 from app.api.gateway import gateway_of
 from app.api.parameters import Cursor, Limit, Since, Until, place_of, refuse_unknown
-from app.api.rendering import instant, listing_response
+from app.api.rendering import instant, page_response
 from app.api.report_parameters import Account
 from app.api.schemas.base import Schema
 from app.errors import InvalidArgument
@@ -92,7 +92,7 @@ async def list_audit(
         before=place_of(cursor),
     )
     found = await gateway_of(request).audit_trail.page(wanted, limit=limit)
-    return listing_response("entries", found, to_entry)
+    return page_response("entries", found, to_entry)
 
 
 def to_entry(row: AuditRecord) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from app.api import examples
 from app.api.access import actor_of, caller_of
 from app.api.gateway import check_still_asked, gateway_of
 from app.api.parameters import Cursor, Limit, Since, Until, id_of, place_of, refuse_unknown
-from app.api.rendering import instant, json_response, listing_response
+from app.api.rendering import instant, json_response, page_response
 from app.api.schemas import operations as schemas
 from app.callbacks import CallbackFilter, StoredCallback
 from app.callbacks.replay import Replayed
@@ -90,7 +90,7 @@ async def list_callbacks(
         reach=_reach_of(request),
     )
     found = await gateway_of(request).callbacks.page(wanted, actor_of(request), limit=limit)
-    return listing_response("callbacks", found, to_callback)
+    return page_response("callbacks", found, to_callback)
 
 
 @router.post(

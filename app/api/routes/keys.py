@@ -15,7 +15,7 @@ from app.api.access import actor_of
 from app.api.body import JsonRoute
 from app.api.gateway import gateway_of
 from app.api.parameters import Cursor, Limit, id_of, place_of, refuse_unknown
-from app.api.rendering import instant, json_response, listing_response
+from app.api.rendering import instant, json_response, page_response
 from app.api.schemas.base import Instant, Schema
 from app.api.schemas.identifiers import Account, Text128
 from app.errors import IncompatibleState, InvalidArgument, NotFound
@@ -172,7 +172,7 @@ async def list_keys(request: Request, cursor: Cursor = None, limit: Limit = 100)
     """List all keys, including revoked and expired ones, without the secret keys themselves."""
     refuse_unknown(request, ("cursor", "limit"))
     found = await gateway_of(request).keys.page(before=place_of(cursor), limit=limit)
-    return listing_response("keys", found, to_key)
+    return page_response("keys", found, to_key)
 
 
 @router.get(

@@ -11,11 +11,10 @@ from app.api import examples
 from app.api.access import caller_of
 from app.api.body import JsonRoute
 from app.api.gateway import gateway_of, request_id_of
-from app.api.idempotency_key import HEADER, key_of
-from app.api.parameters import Cursor, Limit, place_of, refuse_unknown
+from app.api.parameters import IDEMPOTENCY_KEY, Cursor, Limit, idempotency_key, place_of, refuse_unknown
 from app.api.periodic_rendering import SessionAnswerWriter, to_session, to_session_device, to_stopped
 from app.api.problems import MEDIA_TYPE
-from app.api.rendering import json_response, listing_response
+from app.api.rendering import json_response, page_response
 from app.api.report_parameters import (
     Account,
     BoxText,
@@ -57,7 +56,7 @@ _START_EXTRA: dict[str, Any] = {
     "requestBody": {"content": {"application/json": {"examples": {"half an hour": {"value": _EXAMPLE}}}}},
     "parameters": [
         {
-            "name": HEADER,
+            "name": IDEMPOTENCY_KEY,
             "in": "header",
             "required": False,
             "description": "a key of your own; repeating the request with it is safe for 24 hours",
@@ -127,7 +126,11 @@ async def start_periodic(body: schemas.PeriodicRequest, request: Request) -> Res
     caller, request_id = caller_of(request), request_id_of(request)
     plan = body.to_plan(caller.reach.only_account or periodic.default_account())
     answer = await periodic.start(
-        plan, key=key_of(request, body), words=SessionAnswerWriter(request_id), caller=caller, request_id=request_id
+        plan,
+        key=idempotency_key(request, body),
+        words=SessionAnswerWriter(request_id),
+        caller=caller,
+        request_id=request_id,
     )
     return _to_response(answer)
 
@@ -150,7 +153,7 @@ async def list_periodic(
     found = await gateway_of(request).periodic.page(
         state=state, account=account, before=place_of(cursor), limit=limit, reach=caller_of(request).reach
     )
-    return listing_response("sessions", found, to_session)
+    return page_response("sessions", found, to_session)
 
 
 @router.get("/periodic/{reference}", summary="One session", response_model=schemas.SessionAnswer, responses=_READING)

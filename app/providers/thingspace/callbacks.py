@@ -1,16 +1,21 @@
-"""Reads ThingSpace's callbacks (reference, sections 9 and 12)."""
+"""ThingSpace's callbacks: what they report (reference, sections 9 and 12), and whether it sent them (section 8.1)."""
 
+import binascii
+import hashlib
+import hmac
+import json
+import re
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime
+from typing import Literal
 
 from app import identifiers
 from app.errors import MalformedJson, UnexpectedReply
 from app.model import AccountName, Headers, Report, ReportType, SimpleFix, TransactionId
 from app.provider import SignatureMode
 from app.providers.thingspace import reading, wire
-from app.providers.thingspace.credentials import without_credentials
 from app.providers.thingspace.reports import Envelope, to_reports
 from app.providers.thingspace.settings import ThingSpaceSettings, secret_text
-from app.providers.thingspace.signature import is_signed_with, signature_of
 from app.providers.thingspace.simple_fix import to_simple_fix
 
 _TYPES: dict[str, ReportType] = {
@@ -21,6 +26,17 @@ _TYPES: dict[str, ReportType] = {
 _MOST_DEVICES = 50_000
 """Five times what one transaction of ThingSpace's can hold."""
 _ABOUT_A_DEVICE = frozenset({"id", "deviceid", "deviceids", "mdn", "msid", "pd", "positiondata", "error"})
+_SIGNATURE_PREFIX = "sha256="
+_CREDENTIALS = ("username", "password")
+_BLOT = b'"***"'
+_STRING = rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)'
+# Possessive, because what does not match must not be tried again in parts: that takes the square of the time.
+_TEXT = re.compile(_STRING, re.DOTALL)
+_TEXT_OR_BRACKET = re.compile(_STRING + rb"|[\[\]{}]", re.DOTALL)
+_COLON = re.compile(rb"\s*+:\s*+")
+_SCALAR = re.compile(rb"[^\s,}\]]*+")
+
+Encoding = Literal["hex", "base64"]
 
 
 class ThingSpaceCallbacks:
@@ -114,3 +130,69 @@ def _as_object(element: object) -> object:
 def _type_of(entries: list[wire.DeviceReply]) -> ReportType:
     """Old-style bodies name no report type; what carries a position or an error is a position report."""
     return "location" if any(entry.position or entry.error for entry in entries) else "other"
+
+
+def is_signed_with(secret: str, body: bytes, signature: str, encoding: Encoding) -> bool:
+    """Compare an HMAC-SHA256 over the raw bytes in constant time; a signature that cannot be read is a wrong one."""
+    expected = hmac.digest(secret.encode(), body, hashlib.sha256)
+    return hmac.compare_digest(expected, _decoded(signature.strip(), encoding))
+
+
+def signature_of(secret: str, body: bytes, encoding: Encoding) -> str:
+    """Sign as ThingSpace would."""
+    signature = hmac.digest(secret.encode(), body, hashlib.sha256)
+    return signature.hex() if encoding == "hex" else b64encode(signature).decode()
+
+
+def _decoded(signature: str, encoding: Encoding) -> bytes:
+    if signature[: len(_SIGNATURE_PREFIX)].lower() == _SIGNATURE_PREFIX:
+        signature = signature[len(_SIGNATURE_PREFIX) :]
+    try:
+        return bytes.fromhex(signature) if encoding == "hex" else b64decode(signature, validate=True)
+    except (ValueError, binascii.Error):
+        return b""
+
+
+def without_credentials(body: bytes) -> bytes:
+    """Replace the values of `username` and `password` at any depth, however names and values are written.
+
+    Verizon may send them back in clear (reference, section 8.1). Bodies that are not JSON are stored as well, so this
+    does not decode the body; everything else stays byte for byte as it came.
+    """
+    lowered = body.lower()
+    if not (b"username" in lowered or b"password" in lowered or b"\\u" in lowered):
+        return body
+    kept: list[bytes] = []
+    copied = position = 0
+    while text := _TEXT.search(body, position):
+        position = text.end()
+        colon = _COLON.match(body, position)
+        if colon is not None and _is_credential(text[0]):
+            kept += body[copied : colon.end()], _BLOT
+            copied = position = _end_of_value(body, colon.end())
+    return b"".join((*kept, body[copied:]))
+
+
+def _is_credential(name: bytes) -> bool:
+    written = name.decode("utf-8", "replace")
+    try:
+        decoded = json.loads(written, strict=False) if "\\" in written else written.strip('"')
+    except ValueError:
+        return False
+    return decoded.strip().lower() in _CREDENTIALS
+
+
+def _end_of_value(body: bytes, start: int) -> int:
+    if body[start : start + 1] in (b"{", b"["):
+        return _end_of_nested(body, start)
+    value = _TEXT.match(body, start) or _SCALAR.match(body, start)
+    return value.end() if value else start
+
+
+def _end_of_nested(body: bytes, start: int) -> int:
+    depth = 0
+    for part in _TEXT_OR_BRACKET.finditer(body, start):
+        depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(part[0], 0)
+        if depth == 0:
+            return part.end()
+    return len(body)

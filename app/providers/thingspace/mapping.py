@@ -1,13 +1,14 @@
 """Where ThingSpace's words about a device become ours; pure."""
 
+import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone
 
+from app.instants import read_instant
 from app.model import Fix, ReportError
-from app.plausibility import TIME_UNREADABLE, ZERO_ISLAND, is_zero_island
+from app.plausibility import FIRST_FIX, TIME_UNREADABLE, ZERO_ISLAND, is_zero_island
 from app.providers.thingspace import reading
 from app.providers.thingspace.settings import NAME
-from app.providers.thingspace.times import to_instant
 from app.providers.thingspace.wire import ErrorReply, PositionData, Scalar
 
 LONGEST_IDENTIFIER = 128
@@ -15,6 +16,10 @@ _LONGEST_WORDS = 500
 _LARGEST_RADIUS_M = 20_040_000.0
 FARTHEST_NORTH = 90.0
 FARTHEST_EAST = 180.0
+_FARTHEST_MINUTES = 14 * 60
+_CLOCK = re.compile(r"[+-]?(?:(?P<hours>\d{1,2}):(?P<minutes>[0-5]\d)|(?P<h4>\d{2})(?P<m4>[0-5]\d))")
+_HOURS = re.compile(r"[+-]\d{1,2}")
+_MINUTES = re.compile(r"[+-]?\d{1,3}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,3 +103,41 @@ def words(value: Scalar) -> str | None:
     """Read a vendor's words, at most 500 characters of them."""
     found = reading.text(value)
     return found[:_LONGEST_WORDS] if found else None
+
+
+def to_instant(value: object, offset: object = None) -> tuple[datetime | None, bool]:
+    """Read a time, local at `offset` where it has none of its own; return too whether the offset was understood.
+
+    Documented (reference, section 3.3) are `YYYYMMDDhhmmss` and Go's text. An unreadable offset counts as none, so that
+    the position that carries it is not lost.
+    """
+    written = reading.text(value)
+    if written is None:
+        return None, True
+    zone = to_offset(offset)
+    at = read_instant(written, zone=zone or UTC)
+    return (at if at is not None and at >= FIRST_FIX else None), zone is not None
+
+
+def to_offset(value: object) -> timezone | None:
+    """Read `+hhmm`, `+hh:mm`, `+hh` and bare minutes; UTC when there is none, None when it is unreadable.
+
+    Four digits are hours and minutes; up to three digits are minutes, or hours when there are two and a sign.
+    """
+    if value is None or (written := reading.text(value)) is None:
+        return UTC
+    if written.upper() in {"Z", "UTC"}:
+        return UTC
+    minutes = _offset_minutes(written)
+    if minutes is None or abs(minutes) > _FARTHEST_MINUTES:
+        return None
+    return timezone(timedelta(minutes=minutes)) if minutes else UTC
+
+
+def _offset_minutes(written: str) -> int | None:
+    if found := _CLOCK.fullmatch(written):
+        minutes = int(found["hours"] or found["h4"]) * 60 + int(found["minutes"] or found["m4"])
+        return -minutes if "-" in written else minutes
+    if _HOURS.fullmatch(written):
+        return int(written) * 60
+    return int(written) if _MINUTES.fullmatch(written) else None

@@ -14,7 +14,7 @@ from app.simulator.faults import Fault
 from app.simulator.options import SPELLINGS
 from app.simulator.state import State
 from app.simulator.world.clock import ManualClock, RealClock
-from app.simulator.world.scan import to_measurements
+from app.simulator.world.radio import to_measurements
 from app.simulator.world.world import SimulatedDevice
 
 _MOST_DEVICES = 1000

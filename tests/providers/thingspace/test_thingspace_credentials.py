@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.providers.thingspace.credentials import without_credentials
+from app.providers.thingspace.callbacks import without_credentials
 
 
 @pytest.mark.parametrize(

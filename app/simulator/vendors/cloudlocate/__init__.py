@@ -4,8 +4,7 @@ from starlette.routing import BaseRoute, Route
 
 from app.simulator.state import State
 from app.simulator.vendors.cloudlocate.position import PositionEndpoint
-from app.simulator.vendors.cloudlocate.token_route import TokenEndpoint
-from app.simulator.vendors.cloudlocate.tokens import Doorkeeper
+from app.simulator.vendors.cloudlocate.tokens import Doorkeeper, TokenEndpoint
 
 
 def routes(state: State) -> list[BaseRoute]:

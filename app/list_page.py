@@ -15,7 +15,7 @@ EntryT = TypeVar("EntryT", bound=_Entry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing(Generic[EntryT]):
+class ListPage(Generic[EntryT]):
     """A page of a list.
 
     Attributes:
@@ -26,6 +26,6 @@ class Listing(Generic[EntryT]):
     next: UUID | None
 
     @classmethod
-    def of(cls, found: Sequence[EntryT], limit: int) -> "Listing[EntryT]":
+    def of(cls, found: Sequence[EntryT], limit: int) -> "ListPage[EntryT]":
         """Make a page of at most `limit` entries from a search for one entry more."""
         return cls(entries=found[:limit], next=found[limit - 1].id if len(found) > limit else None)
