@@ -20,7 +20,7 @@
         │   ├── AllowanceUsedUp                        the account's, at the provider
         │   └── BudgetExceeded                         the key's billed fixes on a day
         ├── ProviderNotConfigured, ProviderMisconfigured, UnexpectedReply, ProviderRefused
-        ├── UnableToLocate, DeviceUnreachable, MaxAgeNotMet
+        ├── UnableToLocate, DeviceUnreachable, MaxAgeNotMet, AccuracyNotMet
         ├── ConsentRequired, DeviceNotOwned            final: nobody else is asked
         ├── DeviceUnknown, ServiceNotApplicable
         └── OutcomeUnknown                             the provider may have started the work
@@ -469,6 +469,13 @@ class MaxAgeNotMet(UnableToLocate):
 
     code = "UNABLE_TO_FULFILL_MAX_AGE"
     title = "No fix is as fresh as asked"
+
+
+class AccuracyNotMet(UnableToLocate):
+    """The device was located, in a wider circle than the caller's `maxAccuracy`, and that must not be exceeded."""
+
+    code = "UNABLE_TO_FULFILL_ACCURACY"
+    title = "No fix is as accurate as asked"
 
 
 class ConsentRequired(ProviderError):

@@ -23,6 +23,7 @@ Mdn = NewType("Mdn", str)
 DeviceIdKind = Literal["imei", "meid", "esn"]
 Source = Literal["gnss", "wifi", "cell", "network", "unknown"]
 ReportType = Literal["location", "stopped", "consent", "other"]
+OnFailure = Literal["error", "last_known"]
 ReportStatus = Literal["located", "failed", "info"]
 
 
@@ -119,6 +120,10 @@ class LocationQuery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         max_age_s: How old a fix may be when locating by device; None takes what there is, 0 asks for a current one.
         pinned: The one provider to ask; None leaves the choice to the policy.
         fallback: Whether another provider may be asked when the first one fails.
+        confidence_pct: The level at which the accuracy is to be given, 50 to 99; None takes the provider's own.
+        max_accuracy_m: A wider circle than this is not good enough, and the next provider is asked.
+        assured: Whether a wider circle is refused, instead of answered where there is nothing better.
+        on_failure: `last_known` takes the newest stored position where nobody can say where the device is now.
     """
 
     device: Device = field(default_factory=Device)
@@ -126,6 +131,10 @@ class LocationQuery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     max_age_s: int | None = None
     pinned: ProviderName | None = None
     fallback: bool = True
+    confidence_pct: int | None = None
+    max_accuracy_m: float | None = None
+    assured: bool = False
+    on_failure: OnFailure = "error"
 
 
 class Deadline(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -258,6 +258,7 @@ class Provider:
         configured: Whether its settings are complete enough to call it.
         key_material: What stored secrets are sealed with where the gateway has no key of its own: the credentials.
         default_account: The account used when a query names none; None where accounts mean nothing.
+        assumed_confidence_pct: The level that the operator assumes for its circles, because it declares none itself.
         health: Tells its state without calling it.
         reset: Forgets rejected logins and cool-downs; an operator asks for it.
         aclose: Closes its connections.
@@ -272,6 +273,7 @@ class Provider:
     directory: Directory | None = None
     key_material: bytes = field(default=b"", repr=False)
     default_account: AccountName | None = None
+    assumed_confidence_pct: int | None = None
     health: Callable[[], Health] = field(default=lambda: Health(state="ready"))
     reset: Callable[[], Awaitable[None]] = _nothing
     aclose: Callable[[], Awaitable[None]] = _nothing

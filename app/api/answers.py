@@ -8,6 +8,7 @@ from typing import Annotated, NotRequired
 from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
+from app.accuracy import AccuracyBasis
 from app.errors import GatewayError, Outcome
 from app.model import Source
 
@@ -31,17 +32,41 @@ QosMet = Annotated[
 ]
 
 
+AccuracyMet = Annotated[
+    bool, Field(description="whether the circle is no wider than `maxAccuracy`; absent where none was sent")
+]
+
+
+class ReportedAccuracy(TypedDict):
+    """The provider's own numbers."""
+
+    accuracy: Annotated[float | None, Field(description="metres; null where the provider states no radius")]
+    confidence: Annotated[int | None, Field(description="percent; null where the provider states no level")]
+
+
 class LocationAnswer(TypedDict):
     """A position and how well it is known."""
 
     latitude: Annotated[float, Field(ge=-90, le=90, description="WGS 84, degrees")]
     longitude: Annotated[float, Field(ge=-180, le=180, description="WGS 84, degrees")]
     accuracy: Annotated[float | None, Field(description="radius in metres of the circle that holds the device")]
-    confidence: Annotated[int | None, Field(description="percent; null where the provider states no level")]
+    confidence: Annotated[int | None, Field(description="percent; null where nobody knows the level")]
     timestamp: Annotated[Timestamp, Field(description="when the device was there")]
     source: Source
     provider: str
     cached: bool
+    accuracyBasis: NotRequired[
+        Annotated[
+            AccuracyBasis,
+            Field(
+                description="where the level comes from: `declared` by the provider, `scaled` from what it declared, "
+                "`assumed` by the operator, or `unknown`"
+            ),
+        ]
+    ]
+    reported: NotRequired[ReportedAccuracy]
+    stale: NotRequired[Annotated[bool, Field(description="true where `onFailure` brought the last known position")]]
+    age: NotRequired[Annotated[float, Field(description="seconds since the device was there, where it is stale")]]
 
 
 class AttemptAnswer(TypedDict):
@@ -107,6 +132,8 @@ class LocatedAnswer(TypedDict):
     attempts: list[AttemptAnswer]
     hints: list[str]
     qosMet: NotRequired[QosMet]
+    accuracyMet: NotRequired[AccuracyMet]
+    problem: NotRequired[ProblemAnswer]
 
 
 class LocateAnswer(LocatedAnswer):
@@ -124,6 +151,7 @@ class BatchResult(TypedDict):
     attempts: NotRequired[list[AttemptAnswer]]
     hints: NotRequired[list[str]]
     qosMet: NotRequired[QosMet]
+    accuracyMet: NotRequired[AccuracyMet]
     problem: NotRequired[ProblemAnswer]
 
 

@@ -73,6 +73,8 @@ _LOCATED = {
         "longitude": -74.006377,
         "accuracy": 27.0,
         "confidence": 68,
+        "accuracyBasis": "declared",
+        "reported": {"accuracy": 27.0, "confidence": 68},
         "timestamp": "2026-03-02T08:14:55Z",
         "source": "wifi",
         "provider": "cloudlocate",
@@ -152,6 +154,7 @@ LOCATING = (
     errors.UnusableMeasurements,
     errors.UnableToLocate,
     errors.MaxAgeNotMet,
+    errors.AccuracyNotMet,
     errors.DeviceUnreachable,
     errors.ServiceNotApplicable,
 )

@@ -45,6 +45,7 @@ STATUSES: dict[type[GatewayError], int] = {
     errors.UnusableMeasurements: 422,
     errors.UnableToLocate: 422,
     errors.MaxAgeNotMet: 422,
+    errors.AccuracyNotMet: 422,
     errors.DeviceUnreachable: 422,
     errors.ServiceNotApplicable: 422,
     errors.IdempotencyKeyReused: 422,

@@ -10,11 +10,11 @@ from starlette.responses import Response
 
 from app.api.answers import DeviceAnswer, LocatedAnswer, LocationAnswer
 from app.api.negotiation import preferred
-from app.api.problems import to_attempt
+from app.api.problems import to_attempt, to_problem
 from app.ids import public_id
 from app.list_page import EntryT, ListPage
 from app.locate import LocateResult
-from app.model import Device, Fix
+from app.model import Device
 
 JSON = "application/json"
 GEOJSON = "application/geo+json"
@@ -48,18 +48,24 @@ def wants(request: Request, media_type: str) -> bool:
     return media_type in accept and preferred(accept, (JSON, media_type)) == media_type
 
 
-def to_location(fix: Fix) -> LocationAnswer:
-    """Write a fix as `location`."""
-    return {
+def to_location(answer: LocateResult) -> LocationAnswer:
+    """Write the fix of an answer as `location`."""
+    fix = answer.fix
+    written: LocationAnswer = {
         "latitude": fix.latitude_deg,
         "longitude": fix.longitude_deg,
-        "accuracy": fix.accuracy_m,
-        "confidence": fix.confidence_pct,
+        "accuracy": answer.accuracy.radius_m,
+        "confidence": answer.accuracy.confidence_pct,
         "timestamp": instant(fix.fixed_at),
         "source": fix.source,
         "provider": fix.provider,
         "cached": fix.cached,
+        "accuracyBasis": answer.accuracy.basis,
+        "reported": {"accuracy": fix.accuracy_m, "confidence": fix.confidence_pct},
     }
+    if answer.age_s is not None:
+        written["stale"], written["age"] = True, answer.age_s
+    return written
 
 
 def to_device(device: Device) -> DeviceAnswer:
@@ -68,23 +74,33 @@ def to_device(device: Device) -> DeviceAnswer:
     return cast("DeviceAnswer", {name: value for name, value in written.items() if value is not None})
 
 
-def to_answer(answer: LocateResult) -> LocatedAnswer:
+def to_answer(answer: LocateResult, request_id: str) -> LocatedAnswer:
     """Write an answer without the request's id, as it also stands in a batch."""
     written: LocatedAnswer = {
         "device": to_device(answer.device),
-        "location": to_location(answer.fix),
+        "location": to_location(answer),
         "attempts": [to_attempt(attempt) for attempt in answer.attempts],
         "hints": list(answer.hints),
     }
     if answer.fix.qos_met is not None:
         written["qosMet"] = answer.fix.qos_met
+    if answer.accuracy_met is not None:
+        written["accuracyMet"] = answer.accuracy_met
+    if answer.problem is not None:
+        written["problem"] = to_problem(answer.problem, request_id)
     return written
 
 
 def to_feature(answer: LocateResult, request_id: str) -> dict[str, Any]:
     """Write an answer as a GeoJSON Feature (RFC 7946) with flat properties."""
-    location: dict[str, Any] = {**to_location(answer.fix)}
+    location: dict[str, Any] = {**to_location(answer)}
     longitude, latitude = location.pop("longitude"), location.pop("latitude")
+    reported = location.pop("reported")
+    location["reportedAccuracy"], location["reportedConfidence"] = reported["accuracy"], reported["confidence"]
+    if answer.accuracy_met is not None:
+        location["accuracyMet"] = answer.accuracy_met
+    if answer.problem is not None:
+        location["problemCode"] = answer.problem.code
     if answer.fix.qos_met is not None:
         location["qosMet"] = answer.fix.qos_met
     return {

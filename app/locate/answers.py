@@ -1,8 +1,11 @@
 """What a location query comes to, and what is written down about it."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from app.access import Actor, AuditLog
+from app.accuracy import Accuracy, accuracy_of
 from app.errors import Attempt, GatewayError
 from app.model import Device, Fix, LocationQuery, ProviderName
 from app.storage.rows import device_key
@@ -17,15 +20,22 @@ class LocateResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         report_id: The report that the fix is stored as, as hexadecimal digits.
         billed: Whether the provider is known to charge for it; None where nobody knows.
         flags: What is odd about the fix; see `app.plausibility`.
+        accuracy_met: Whether the circle is as small as the caller asked; None where that was not asked.
+        age_s: How old the fix is, where it is the last known one instead of the device's position now; seconds.
+        problem: Why there is only the last known one.
     """
 
     device: Device
     fix: Fix
+    accuracy: Accuracy
     attempts: tuple[Attempt, ...] = ()
     hints: tuple[str, ...] = ()
     report_id: str | None = None
     billed: bool | None = False
     flags: tuple[str, ...] = ()
+    accuracy_met: bool | None = None
+    age_s: float | None = None
+    problem: GatewayError | None = None
 
 
 def to_fix(row: ReportRow) -> Fix:
@@ -43,6 +53,15 @@ def to_fix(row: ReportRow) -> Fix:
         cached=True,
         qos_met=row.qos_met,
     )
+
+
+def stated(query: LocationQuery, fix: Fix, assumed: Mapping[ProviderName, int]) -> Accuracy:
+    """State the accuracy of a fix at the level that was asked for.
+
+    Args:
+        assumed: The level, percent, that the operator assumes for providers that declare none.
+    """
+    return accuracy_of(fix, wanted_pct=query.confidence_pct, assumed_pct=assumed.get(fix.provider))
 
 
 def record_answer(

@@ -1,7 +1,7 @@
 """What the database knows already: who a device is, and where it was a moment ago."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from msgspec.structs import replace
@@ -9,33 +9,46 @@ from msgspec.structs import replace
 from app.caller import Reach
 from app.directory import DeviceDirectory
 from app.errors import Overloaded, Unavailable
-from app.locate.answers import to_fix
-from app.locate.search import Search
-from app.model import AccountName, Deadline, Device
+from app.locate.answers import stated, to_fix
+from app.locate.search import Found, Search
+from app.model import AccountName, Deadline, Device, ProviderName
 from app.observability import metrics
 from app.provider import Provider
 from app.storage import aliases, positions
 from app.storage.database import Database
 from app.storage.rows import device_key
+from app.storage.tables import ReportRow
 from app.storage.writer import AliasPair, Entry, Writer
 
 log = structlog.get_logger()
+
+_ANY_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 class KnownFixes:
     """Completes devices from the alias book and the provider's device list, and answers from stored fixes."""
 
-    def __init__(self, database: Database, writer: Writer, directory: DeviceDirectory, *, recent_s: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer,
+        directory: DeviceDirectory,
+        *,
+        recent_s: int,
+        assumed: Mapping[ProviderName, int],
+    ) -> None:
         """Look things up.
 
         Args:
             directory: Asked for what the alias book lacks.
             recent_s: How old a stored fix may be when the caller does not say, seconds.
+            assumed: The level of confidence, percent, of providers that declare none and for which one is assumed.
         """
         self._database = database
         self._writer = writer
         self._directory = directory
         self._recent_s = recent_s
+        self._assumed = assumed
 
     async def complete(self, group: Sequence[Search], provider: Provider, deadline: Deadline) -> None:
         """Give devices of which one identifier is known the other one, as far as their callers' keys may see it.
@@ -79,39 +92,56 @@ class KnownFixes:
         Args:
             default_account: What the present candidate uses for questions that name no account.
         """
-        asked = [(search, wanted) for search in group if (wanted := self._wanted(search, default_account)) is not None]
+        defaults = [default_account] if default_account else []
+        asked = [search for search in group if self._max_age_s(search) > 0]
+        now = self._database.clock.now()
+        wanted = [_wanted(search, now - timedelta(seconds=self._max_age_s(search)), defaults) for search in asked]
+        for search, found in await self._found(asked, wanted):
+            metrics.STORED_ANSWERS.labels("store").inc()
+            search.offer(found, hint="answered from a stored fix; send maxAge 0 for a current one")
+
+    async def recall(self, group: Sequence[Search], defaults: Collection[AccountName]) -> None:
+        """Answer with the newest stored position, of any age, those whose devices have one.
+
+        Args:
+            defaults: The accounts that providers use for questions that name none.
+        """
+        asked = [search for search in group if device_key(search.query.device)]
+        now = self._database.clock.now()
+        for search, found in await self._found(asked, [_wanted(search, _ANY_TIME, defaults) for search in asked]):
+            metrics.STORED_ANSWERS.labels("last_known").inc()
+            search.recall(found, now)
+
+    async def _found(self, asked: Sequence[Search], wanted: Sequence[positions.Wanted]) -> list[tuple[Search, Found]]:
         if not asked:
-            return
+            return []
         try:
             async with self._database.reading() as session:
-                rows = await positions.latest(session, [wanted for _, wanted in asked])
+                rows = await positions.latest(session, wanted)
         except Unavailable:
             # Without the store the provider can still be asked; it costs at most what it would have cost anyway.
-            return
-        for (search, _), row in zip(asked, rows, strict=True):
-            if row is not None:
-                metrics.STORED_ANSWERS.labels("store").inc()
-                search.hints.append("answered from a stored fix; send maxAge 0 for a current one")
-                search.conclude(to_fix(row), report_id=row.id.hex)
+            return []
+        return [
+            (search, self._to_found(search, row)) for search, row in zip(asked, rows, strict=True) if row is not None
+        ]
 
-    def _wanted(self, search: Search, default_account: AccountName | None) -> positions.Wanted | None:
-        query = search.query
-        max_age_s = self._recent_s if query.max_age_s is None else query.max_age_s
-        if max_age_s <= 0:
-            return None
-        device = query.device
-        account = device.account or default_account
-        # What was obtained for no account is for those who see all of them.
-        seen = [account, ""] if account else None
-        if (own := search.caller.reach.accounts) is not None:
-            seen = [account] if account else sorted(own)
-        keys = [key for key in (device.id, f"mdn:{device.mdn}" if device.mdn else None) if key]
-        return positions.Wanted(
-            keys=keys or [device_key(device)],
-            since=self._database.clock.now() - timedelta(seconds=max_age_s),
-            accounts=seen,
-            provider=query.pinned,
-        )
+    def _to_found(self, search: Search, row: ReportRow) -> Found:
+        fix = to_fix(row)
+        return Found(fix=fix, accuracy=stated(search.query, fix, self._assumed), report_id=row.id.hex)
+
+    def _max_age_s(self, search: Search) -> int:
+        return self._recent_s if search.query.max_age_s is None else search.query.max_age_s
+
+
+def _wanted(search: Search, since: datetime, defaults: Collection[AccountName]) -> positions.Wanted:
+    device = search.query.device
+    own: list[str] = [device.account] if device.account else sorted(defaults)
+    # What was obtained for no account is for those who see all of them.
+    seen = [*own, ""] if own else None
+    if (reached := search.caller.reach.accounts) is not None:
+        seen = own or sorted(reached)
+    keys = [key for key in (device.id, f"mdn:{device.mdn}" if device.mdn else None) if key]
+    return positions.Wanted(keys=keys or [device_key(device)], since=since, accounts=seen, provider=search.query.pinned)
 
 
 def _complete(searches: Sequence[Search], devices: Sequence[Device]) -> None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from app.access import Actor, AuditLog
 from app.errors import ProviderTimeout, UnableToLocate
-from app.locate.answers import LocateResult, record_answer
+from app.locate.answers import LocateResult, record_answer, stated
 from app.locate.fix_store import FixStore
 from app.locate.search import Search
 from app.model import Deadline, Evidence, Located, LocationQuery, NotLocated
@@ -104,7 +104,13 @@ class LateAnswers:
             if self._expected.get(question) is expected:
                 del self._expected[question]
         report_id = self._fixes.store(search.query.device, located, provider)
-        answer = LocateResult(device=search.query.device, fix=located.fix, report_id=report_id, billed=located.billed)
+        answer = LocateResult(
+            device=search.query.device,
+            fix=located.fix,
+            accuracy=stated(search.query, located.fix, {}),
+            report_id=report_id,
+            billed=located.billed,
+        )
         by = Actor(key_id=search.caller.key_id, request_id=search.request_id)
         record_answer(self._audit, by, search.query, answer)
         metrics.LATE_FIXES.labels(provider.name).inc()

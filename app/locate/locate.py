@@ -18,12 +18,13 @@ from app.errors import (
     TimeTooShort,
     UnableToLocate,
     Unavailable,
+    UnusableMeasurements,
 )
-from app.locate.answers import LocateResult, record_answer
+from app.locate.answers import LocateResult, record_answer, stated
 from app.locate.fix_store import FixStore
 from app.locate.known_fixes import KnownFixes
 from app.locate.late_answers import LateAnswers
-from app.locate.search import Search, pass_over, unidentified, unknown_name
+from app.locate.search import Found, Search, pass_over, unidentified, unknown_name
 from app.locate.single_flight import SingleFlight
 from app.model import Deadline, Located, LocationQuery, NotLocated, ProviderName
 from app.policy import Candidate
@@ -58,7 +59,12 @@ class Locate:
         self._database = database
         self._writer = writer
         self._defaults = {provider.default_account for provider in providers if provider.default_account is not None}
-        self._memory = KnownFixes(database, writer, DeviceDirectory(database), recent_s=recent_s)
+        self._assumed = {
+            provider.name: provider.assumed_confidence_pct
+            for provider in providers
+            if provider.assumed_confidence_pct is not None
+        }
+        self._memory = KnownFixes(database, writer, DeviceDirectory(database), recent_s=recent_s, assumed=self._assumed)
         self._sharing = SingleFlight(reuse_s)
         self._audit = AuditLog(writer)
         self._fixes = FixStore(writer, database.clock)
@@ -116,8 +122,9 @@ class Locate:
                 outcomes[query] = error
         with metered(meter_for(caller, self._database)):
             await self._advance(list(searches.values()), Deadline.after(timeout_s))
+        await self._recall(list(searches.values()))
         for query, search in searches.items():
-            outcomes[query] = search.answer or search.failure()
+            outcomes[query] = search.outcome()
         by, recorded = Actor(key_id=caller.key_id, request_id=request_id), set[LocationQuery]()
         for query in queries:
             record_answer(self._audit, by, query, outcomes[query], is_own=query not in recorded)
@@ -132,9 +139,17 @@ class Locate:
         search = self._begin(query, request_id, caller)
         with metered(meter_for(caller, self._database)):
             await self._advance([search], Deadline.after(timeout_s))
-        if search.answer is None:
-            raise search.failure()
-        return search.answer
+        await self._recall([search])
+        outcome = search.outcome()
+        if isinstance(outcome, GatewayError):
+            raise outcome
+        return outcome
+
+    async def _recall(self, searches: Sequence[Search]) -> None:
+        """Answer failed questions with the last known position, where the caller asked for that."""
+        failed = [search for search in searches if search.query.on_failure == "last_known" and search.is_recoverable]
+        if failed:
+            await self._memory.recall(failed, self._defaults)
 
     def _begin(self, query: LocationQuery, request_id: str, caller: Caller) -> Search:
         known = [
@@ -146,7 +161,13 @@ class Locate:
             )
             for name, locator in self._locators.items()
         ]
-        search = Search(query=query, caller=caller, request_id=request_id, left=policy.candidates(query, known))
+        search = Search(query=query, caller=caller, request_id=request_id)
+        try:
+            search.left = policy.candidates(query, known)
+        except UnusableMeasurements as error:
+            if query.on_failure == "error":
+                raise
+            search.error = error
         for candidate in known:
             search.hints.extend(candidate.assessment.hints)
         return search
@@ -235,10 +256,18 @@ class Locate:
         search.note(outcome, error.detail, started=started, error=error)
 
     def _conclude(self, search: Search, located: Located, started: float) -> None:
-        search.note("located", None, started=started)
         search.hints.extend(located.hints)
         report_id = self._fixes.store(search.query.device, located, self._providers[located.fix.provider])
-        search.conclude(located.fix, report_id=report_id, billed=located.billed, flags=located.flags)
+        search.conclude(
+            Found(
+                fix=located.fix,
+                accuracy=stated(search.query, located.fix, self._assumed),
+                report_id=report_id,
+                billed=located.billed,
+                flags=located.flags,
+                started=started,
+            )
+        )
 
     async def _prepare_devices(
         self, name: ProviderName, group: list[Search], started: float, deadline: Deadline

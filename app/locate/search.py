@@ -1,12 +1,19 @@
 """One question on its way through the candidates: what was tried, and what came of it."""
 
+import math
 import time
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from datetime import datetime
 
+import msgspec
+from msgspec.structs import replace
+
+from app.accuracy import Accuracy
 from app.caller import Caller
 from app.errors import (
+    AccuracyNotMet,
     Attempt,
     FieldError,
     GatewayError,
@@ -14,6 +21,7 @@ from app.errors import (
     Outcome,
     ProviderError,
     ProviderNotConfigured,
+    UnusableMeasurements,
 )
 from app.locate.answers import LocateResult
 from app.model import Fix, LocationQuery, ProviderName
@@ -21,6 +29,28 @@ from app.observability import metrics
 from app.observability.tracing import CURRENT, Recorded
 from app.policy import Candidate
 from app.provider import Assessment
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A fix that may be the answer.
+
+    Attributes:
+        report_id: The report that it is stored as, as hexadecimal digits.
+        billed: Whether the provider is known to charge for it; None where nobody knows.
+        started: When its provider's turn began, on the clock of `time.perf_counter`.
+    """
+
+    fix: Fix
+    accuracy: Accuracy
+    report_id: str
+    billed: bool | None = False
+    flags: tuple[str, ...] = ()
+    started: float = 0.0
+
+    @property
+    def radius_m(self) -> float:
+        """The radius to compare by; one that is not stated is wider than all others."""
+        return math.inf if self.accuracy.radius_m is None else self.accuracy.radius_m
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,21 +62,33 @@ class Search:
         request_id: Of the request that asked first.
         left: Who may still be asked, the present candidate first.
         hints: What would get a better answer.
+        best: The smallest circle found so far, while all are wider than the caller asked.
+        billed: Whether a provider is known to charge for what was found; None where nobody knows.
     """
 
     query: LocationQuery
     caller: Caller
     request_id: str
-    left: list[Candidate]
+    left: list[Candidate] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
     answer: LocateResult | None = None
+    best: Found | None = None
+    billed: bool | None = False
     error: GatewayError | None = None
 
     @property
     def is_over(self) -> bool:
         """Whether nobody has to be asked any more."""
         return self.answer is not None or not self.left
+
+    @property
+    def is_recoverable(self) -> bool:
+        """Whether the question failed in a way that the last known position makes good; a refusal does not."""
+        outcome = self.outcome()
+        if isinstance(outcome, ProviderError):
+            return outcome.moves_on
+        return isinstance(outcome, MissingIdentifier | UnusableMeasurements)
 
     def note(self, outcome: Outcome, reason: str | None, *, started: float, error: GatewayError | None = None) -> None:
         """List an attempt at the present candidate, and go on to the next where that is allowed."""
@@ -62,19 +104,78 @@ class Search:
             if outcome not in ("skipped", "not_configured") or self.error is None:
                 self.error = error
             final = isinstance(error, ProviderError) and not error.moves_on
-            self.left = [] if final or not self.query.fallback else self.left[1:]
+            self._go_on(is_final=final)
 
-    def conclude(self, fix: Fix, *, report_id: str, billed: bool | None = False, flags: tuple[str, ...] = ()) -> None:
-        """Answer the question."""
-        self.answer = LocateResult(
+    def conclude(self, found: Found) -> None:
+        """List that the present candidate has located the device, and answer if that is as accurate as asked."""
+        is_met = self._is_met(found)
+        self.note("located", "wider than maxAccuracy" if is_met is False else None, started=found.started)
+        self.offer(found)
+        if is_met is False:
+            self._go_on(is_final=False)
+
+    def offer(self, found: Found, *, hint: str | None = None) -> None:
+        """Answer the question if a fix is as accurate as asked, else keep the best until all have been asked.
+
+        Args:
+            hint: Given where this is the answer.
+        """
+        self.billed = True if self.billed else found.billed if self.billed is False else None
+        is_met = self._is_met(found)
+        if is_met is not False:
+            self.hints.extend([hint] if hint else [])
+            self.answer = self._answered(found, accuracy_met=is_met)
+        elif self.best is None or found.radius_m < self.best.radius_m:
+            self.best = found
+
+    def recall(self, found: Found, now: datetime) -> None:
+        """Answer with the last known position instead of the error that ended the search."""
+        is_met = self._is_met(found)
+        if is_met is False and self.query.assured:
+            return
+        problem = self.failure()
+        self.billed = None if self.attempts else False
+        answer = self._answered(found, accuracy_met=is_met)
+        age_s = max(0.0, round((now - found.fix.fixed_at).total_seconds(), 1))
+        self.answer = replace(answer, age_s=age_s, problem=problem)
+
+    def _is_met(self, found: Found) -> bool | None:
+        limit_m = self.query.max_accuracy_m
+        return None if limit_m is None else found.accuracy.is_within(limit_m)
+
+    def outcome(self) -> LocateResult | GatewayError:
+        """Return the answer, else the best that was found, else the error that ends the search.
+
+        A refusal is final: it stands even where a position was found before.
+        """
+        if self.answer is not None:
+            return self.answer
+        is_refused = isinstance(self.error, ProviderError) and not self.error.moves_on
+        if self.best is None or is_refused:
+            return self.failure()
+        if not self.query.assured:
+            return self._answered(self.best, accuracy_met=False)
+        self.error = AccuracyNotMet(
+            "The device was located in a wider circle than maxAccuracy; allow a wider one, or send assured false.",
+            provider=self.best.fix.provider,
+        )
+        return self.failure()
+
+    def _answered(self, found: Found, *, accuracy_met: bool | None) -> LocateResult:
+        return LocateResult(
             device=self.query.device,
-            fix=fix,
+            fix=found.fix,
+            accuracy=found.accuracy,
             attempts=tuple(self.attempts),
             hints=tuple(dict.fromkeys(self.hints)),
-            report_id=report_id,
-            billed=billed,
-            flags=flags,
+            report_id=found.report_id,
+            billed=self.billed,
+            flags=found.flags,
+            accuracy_met=accuracy_met,
         )
+
+    def _go_on(self, *, is_final: bool) -> None:
+        self.left = [] if is_final or not self.query.fallback else self.left[1:]
 
     def failure(self) -> GatewayError:
         """Give the error that ends the search."""

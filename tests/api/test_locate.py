@@ -63,6 +63,8 @@ async def test_measurements_are_solved_by_cloudlocate(gateway: httpx.AsyncClient
         "source": "wifi",
         "provider": "cloudlocate",
         "cached": False,
+        "accuracyBasis": "declared",
+        "reported": {"accuracy": 27.0, "confidence": 68},
     }
     assert outcomes(answer) == [("cloudlocate", "located")]
     assert not vendors.thingspace_calls

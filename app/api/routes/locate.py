@@ -44,7 +44,7 @@ async def locate(body: schemas.LocateRequest, request: Request) -> Response:
     )
     if as_feature:
         return Response(orjson.dumps(to_feature(answer, request_id)), media_type=GEOJSON)
-    located: answers.LocateAnswer = {"requestId": request_id, **to_answer(answer)}
+    located: answers.LocateAnswer = {"requestId": request_id, **to_answer(answer, request_id)}
     return json_response(located)
 
 
@@ -109,6 +109,6 @@ def _ids(items: list[dict[str, Any]]) -> list[str]:
 
 def _result(item_id: str, outcome: LocateResult | GatewayError | None, request_id: str) -> answers.BatchResult:
     if isinstance(outcome, LocateResult):
-        return cast("answers.BatchResult", {"id": item_id, **to_answer(outcome)})
+        return cast("answers.BatchResult", {"id": item_id, **to_answer(outcome, request_id)})
     assert outcome is not None
     return {"id": item_id, "problem": to_problem(outcome, request_id)}

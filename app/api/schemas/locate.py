@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from app.api.schemas.base import Schema
 from app.api.schemas.identifiers import Account, DeviceName, Esn, Imei, MdnText, Meid, PhoneNumber
 from app.api.schemas.measurements import Measurements
-from app.model import AccountName, Device, LocationQuery, Mdn, ProviderName
+from app.model import AccountName, Device, LocationQuery, Mdn, OnFailure, ProviderName
 
 
 class LocateDevice(Schema):
@@ -66,12 +66,28 @@ class LocateRequest(Schema):
         str, Field(description="`auto`, or the only provider to ask: `cloudlocate` or `thingspace`", max_length=64)
     ] = "auto"
     fallback: Annotated[bool, Field(description="whether another provider is asked if the first one fails")] = True
+    confidence: Annotated[
+        int | None, Field(ge=50, le=99, description="give `accuracy` at this level, percent, where a level is known")
+    ] = None
+    max_accuracy: Annotated[
+        float | None,
+        Field(gt=0, description="metres; if the circle is wider, the next provider is asked, and the best is answered"),
+    ] = None
+    assured: Annotated[
+        bool, Field(description="refuse a circle wider than `maxAccuracy` instead of answering with it")
+    ] = False
+    on_failure: Annotated[
+        OnFailure,
+        Field(description="`last_known`: answer with the newest stored position if the device cannot be located now"),
+    ] = "error"
     timeout: Annotated[float, Field(gt=0, le=120, description="time limit for the whole request, in seconds")] = 20
 
     @model_validator(mode="after")
     def _offers_something(self) -> Self:
         if self.device is None and self.measurements is None:
             raise PydanticCustomError("nothing_to_go_by", "send at least one of device and measurements")
+        if self.assured and self.max_accuracy is None:
+            raise PydanticCustomError("assured_of_nothing", "send maxAccuracy together with assured")
         return self
 
     def to_query(self) -> LocationQuery:
@@ -86,6 +102,10 @@ class LocateRequest(Schema):
             max_age_s=self.max_age,
             pinned=None if self.provider == "auto" else ProviderName(self.provider),
             fallback=self.fallback,
+            confidence_pct=self.confidence,
+            max_accuracy_m=self.max_accuracy,
+            assured=self.assured,
+            on_failure=self.on_failure,
         )
 
 

@@ -50,6 +50,7 @@ def build(transport: object | None = None, *, vault: Vault | None = None) -> Pro
         directory=ThingSpaceDirectory(client) if settings.directory else None,
         key_material=settings.key_material,
         default_account=AccountName(settings.account) if settings.account else None,
+        assumed_confidence_pct=settings.radius_confidence,
         health=lambda: to_health(client, settings.missing),
         reset=client.reset,
         aclose=aclose,

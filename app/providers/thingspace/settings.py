@@ -36,6 +36,12 @@ class ThingSpaceSettings(ProviderSettings):
     directory: bool = Field(
         default=True, description="complete devices from ThingSpace's own device list, which is not billed"
     )
+    radius_confidence: int | None = Field(
+        default=None,
+        ge=1,
+        le=99,
+        description="level assumed for ThingSpace's circles, percent; it declares none itself",
+    )
     allow_http: bool = Field(default=False, description="allow plain http to hosts other than this machine")
     callback_token: SecretStr | None = Field(
         default=None,
