@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from benchmarks import drill, failover, fleet, ingest, locate, queries, sizes
+from benchmarks import map as fleet_map
 from benchmarks.plan import Plan
 
 BENCHMARKS: dict[str, Callable[[Plan], None]] = {
@@ -12,6 +13,7 @@ BENCHMARKS: dict[str, Callable[[Plan], None]] = {
     "locate": locate.run,
     "queries": queries.run,
     "fleet": fleet.run,
+    "map": fleet_map.run,
     "drill": drill.run,
     "failover": failover.run,
 }

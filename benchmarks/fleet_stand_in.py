@@ -15,6 +15,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from app.api.routes.map import add_map
 
+DEVICES = 10_000
+INTERVAL_S = 5.0
 _PAGE = 1000
 _TICK_S = 0.1
 _SOURCES = ("gnss", "wifi", "cell", "network")
@@ -118,3 +120,6 @@ def _place(index: int, at: float) -> tuple[float, float]:
     latitude, longitude = 40.7 + 2.2 * share * math.sin(angle), -75.2 + 3.1 * share * math.cos(angle)
     lap = at / 120 + index
     return latitude + 0.02 * math.sin(lap), longitude + 0.027 * math.cos(lap)
+
+
+app = MovingFleet(DEVICES, INTERVAL_S).app()

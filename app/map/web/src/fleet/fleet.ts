@@ -1,5 +1,6 @@
 import { signal } from "@preact/signals";
 import type { Identifiers, Location, Report } from "../api/types";
+import { label } from "../format";
 import { isDoubtful } from "./doubts";
 
 const KINDS = ["imei", "meid", "esn", "mdn", "name"] as const;
@@ -27,6 +28,7 @@ export class Fleet {
   onChange: (device: Device | null) => void = () => {};
 
   #known = new Map<string, Device>();
+  #ordered: Device[] | null = null;
   #redraw = 0;
 
   /** Take a report over, if it says something newer about where its device is. */
@@ -66,6 +68,13 @@ export class Fleet {
     return undefined;
   }
 
+  /** All devices by their names, so that a list stays in its order while they move. */
+  get byLabel(): readonly Device[] {
+    // Ten thousand are not sorted for each that has moved.
+    this.#ordered ??= sortedByLabel(this.devices);
+    return this.#ordered;
+  }
+
   /** Mark these devices, and no others, as silent. */
   setSilent(silent: ReadonlySet<Device>): void {
     for (const device of this.devices) {
@@ -79,6 +88,7 @@ export class Fleet {
   clear(): void {
     this.devices.length = 0;
     this.#known.clear();
+    this.#ordered = null;
     this.onChange(null);
     this.#scheduleRedraw();
   }
@@ -95,6 +105,7 @@ export class Fleet {
       const value = identifiers[kind];
       if (value === undefined || device.identifiers[kind] === value) continue;
       device.identifiers[kind] = value;
+      this.#ordered = null;
       this.#known.set(`${kind} ${value}`, device);
     }
   }
@@ -110,4 +121,10 @@ export class Fleet {
       this.revision.value += 1;
     }, REDRAW_MS);
   }
+}
+
+function sortedByLabel(devices: readonly Device[]): Device[] {
+  const { compare } = new Intl.Collator("en", { numeric: true });
+  const labels = new Map(devices.map((device) => [device, label(device.identifiers)]));
+  return [...devices].sort((one, other) => compare(labels.get(one) ?? "", labels.get(other) ?? ""));
 }

@@ -1,20 +1,13 @@
 import type { Identifiers } from "../api/types";
-import { label } from "../format";
 import type { Device } from "./fleet";
 
 /** Find devices by any part of any identifier, however it is written. */
-export function matching(devices: readonly Device[], words: string): Device[] {
+export function matching(devices: readonly Device[], words: string): readonly Device[] {
   const wanted = words.trim().toLowerCase();
-  if (wanted === "") return [...devices];
+  if (wanted === "") return devices;
   const bare = withoutSeparators(wanted);
   const digits = withoutCountryCode(bare);
   return devices.filter(({ identifiers }) => isMatch(identifiers, wanted, bare, digits));
-}
-
-/** Sort devices by their names, so that a list stays in its order while they move. */
-export function byLabel(devices: Device[]): Device[] {
-  const collator = new Intl.Collator("en", { numeric: true });
-  return devices.sort((one, other) => collator.compare(label(one.identifiers), label(other.identifiers)));
 }
 
 function isMatch(identifiers: Identifiers, wanted: string, bare: string, digits: string): boolean {

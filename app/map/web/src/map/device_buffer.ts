@@ -1,8 +1,9 @@
 import type { Map as MapView } from "maplibre-gl";
+import { SOURCES, type Source } from "../api/types";
 import { now } from "../clock";
 import type { Device } from "../fleet/fleet";
 import { metreAt, type Point, project } from "./mercator";
-import { SHAPE_OF, SILENT } from "./shaders";
+import { SILENT } from "./shaders";
 
 /** Floats of one device: where it was, where it is (high and low parts), and four facts. */
 export const FLOATS = 12;
@@ -12,6 +13,8 @@ const GLIDE_S = 1;
 export class DeviceBuffer {
   data = new Float32Array(64 * FLOATS);
   length = 0;
+  /** The records of the circles that can be seen, one after the other. */
+  circles = new Float32Array(64 * FLOATS);
   changed = { first: 0, end: 0 };
   /** How long a device takes to glide to a new position, for the eye to follow; at once for those who want no motion. */
   readonly moveTimeS = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : GLIDE_S;
@@ -66,6 +69,27 @@ export class DeviceBuffer {
     return this.#places[slot];
   }
 
+  /** Gather the circles that are larger than a mark and on the screen; return how many there are. */
+  gatherCircles(map: MapView, smallestPx: number): number {
+    const world = 512 * 2 ** map.getZoom();
+    const { lng, lat } = map.getCenter();
+    const centre = project(lng, lat);
+    const { clientWidth, clientHeight } = map.getCanvas();
+    const [halfWidth, halfHeight] = [clientWidth / 2 / world, clientHeight / 2 / world];
+    let count = 0;
+    for (let slot = 0; slot < this.length; slot++) {
+      const radius = this.data[slot * FLOATS + 10] ?? 0;
+      const place = this.#places[slot];
+      if (radius * world < smallestPx || place === undefined) continue;
+      if (Math.abs(place.x - centre.x) - radius > halfWidth || Math.abs(place.y - centre.y) - radius > halfHeight)
+        continue;
+      if ((count + 1) * FLOATS > this.circles.length) this.circles = doubled(this.circles);
+      this.circles.set(this.data.subarray(slot * FLOATS, (slot + 1) * FLOATS), count * FLOATS);
+      count++;
+    }
+    return count;
+  }
+
   centreOf(map: MapView): [number, number, number, number] {
     const { lng, lat } = map.getCenter();
     const { x, y } = project(lng, lat);
@@ -81,10 +105,7 @@ export class DeviceBuffer {
   }
 
   #reserve(): void {
-    if (this.length * FLOATS <= this.data.length) return;
-    const larger = new Float32Array(this.data.length * 2);
-    larger.set(this.data);
-    this.data = larger;
+    if (this.length * FLOATS > this.data.length) this.data = doubled(this.data);
   }
 
   #write(device: Device, from: Point, to: Point, movedAt: number): void {
@@ -95,10 +116,16 @@ export class DeviceBuffer {
     this.data[at + 8] = movedAt === 0 ? -1e6 : this.seconds(movedAt);
     this.data[at + 9] = this.seconds(fixedAt);
     this.data[at + 10] = (location.accuracy ?? 0) * metreAt(location.latitude);
-    this.data[at + 11] = (SHAPE_OF[location.source] ?? SHAPE_OF.unknown) + (isSilent ? SILENT : 0);
+    this.data[at + 11] = numberOf(location.source) + (isSilent ? SILENT : 0);
     this.changed.first = Math.min(this.changed.first, slot);
     this.changed.end = Math.max(this.changed.end, slot + 1);
   }
+}
+
+function doubled(data: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
+  const larger = new Float32Array(data.length * 2);
+  larger.set(data);
+  return larger;
 }
 
 function writePoint(data: Float32Array, at: number, { x, y }: Point): void {
@@ -106,4 +133,9 @@ function writePoint(data: Float32Array, at: number, { x, y }: Point): void {
   data[at + 1] = y;
   data[at + 2] = x - Math.fround(x);
   data[at + 3] = y - Math.fround(y);
+}
+
+function numberOf(source: Source): number {
+  const place = SOURCES.indexOf(source);
+  return place === -1 ? SOURCES.indexOf("unknown") : place;
 }

@@ -5,16 +5,22 @@ import { DeviceBuffer, FLOATS } from "./device_buffer";
 import type { Palette } from "./palette";
 import { Program } from "./program";
 import { CIRCLE_FRAGMENT, CIRCLE_VERTEX, MARKER_FRAGMENT, MARKER_VERTEX } from "./shaders";
+import { COLUMNS, drawSprites, REACH_PX } from "./sprites";
 
 /** Marks grow with the zoom between these two, so that a crowd seen from afar does not become one blot. */
-const SMALLEST_PX = 2.8;
+const SMALLEST_PX = 3;
 const LARGEST_PX = 7;
 const CHOSEN_PX = 8.5;
 const CROWD = 500;
+const FRAME_MS = 25;
 const CORNERS = new Float32Array([-1, -1, 1, -1, -1, 1, 1, 1]);
 const BYTES = FLOATS * 4;
 
-/** All devices as one layer on the GPU: two draws, however many there are. */
+/**
+ * All devices as one layer on the GPU, whose marks are one draw, however many there are.
+ *
+ * Marks are points and no instances: a GPU does not care, and where there is none, instances cost fifty times as much.
+ */
 export class DeviceLayer implements CustomLayerInterface {
   readonly id = "devices";
   readonly type = "custom";
@@ -25,8 +31,12 @@ export class DeviceLayer implements CustomLayerInterface {
   #circles: Program | null = null;
   #markers: Program | null = null;
   #corners: WebGLBuffer | null = null;
-  #instances: WebGLBuffer | null = null;
+  #records: WebGLBuffer | null = null;
+  #circleRecords: WebGLBuffer | null = null;
+  #picture: WebGLTexture | null = null;
+  #drawn = "";
   #reserved = 0;
+  #repaint = 0;
 
   constructor(private palette: Palette) {}
 
@@ -47,43 +57,61 @@ export class DeviceLayer implements CustomLayerInterface {
     this.#corners = gl.createBuffer();
     gl.bindBuffer(gl.ARRAY_BUFFER, this.#corners);
     gl.bufferData(gl.ARRAY_BUFFER, CORNERS, gl.STATIC_DRAW);
-    this.#instances = gl.createBuffer();
+    this.#records = gl.createBuffer();
+    this.#circleRecords = gl.createBuffer();
     this.#reserved = 0;
+    this.#picture = gl.createTexture();
+    this.#drawn = "";
   }
 
   onRemove(_: MapView, gl: WebGL2RenderingContext): void {
     gl.deleteBuffer(this.#corners);
-    gl.deleteBuffer(this.#instances);
+    gl.deleteBuffer(this.#records);
+    gl.deleteBuffer(this.#circleRecords);
+    gl.deleteTexture(this.#picture);
     this.#map = null;
   }
 
   render(gl: WebGL2RenderingContext): void {
     if (this.#map === null || this.#circles === null || this.#markers === null) return;
+    const size = sizeOf(this.buffer.length, this.#map.getZoom());
     this.#upload(gl);
+    this.#drawSprites(gl, size, this.#map.getPixelRatio());
     gl.bindVertexArray(null);
     gl.disable(gl.DEPTH_TEST);
     gl.disable(gl.STENCIL_TEST);
     gl.disable(gl.CULL_FACE);
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    this.#bind(gl, 0);
-    const size = sizeOf(this.buffer.length, this.#map.getZoom());
-    this.#draw(gl, this.#map, this.#circles, this.buffer.length, size);
-    this.#draw(gl, this.#map, this.#markers, this.buffer.length, size);
-    if (this.chosen !== null && this.chosen.slot < this.buffer.length) {
-      this.#bind(gl, this.chosen.slot);
-      this.#draw(gl, this.#map, this.#markers, 1, CHOSEN_PX, true);
-    }
-    for (let place = 0; place < 4; place++) {
-      gl.vertexAttribDivisor(place, 0);
-      gl.disableVertexAttribArray(place);
-    }
-    if (this.buffer.isMoving(now())) this.#map.triggerRepaint();
+    this.#drawCircles(gl, this.#map, this.#circles, size);
+    this.#drawMarkers(gl, this.#map, this.#markers, size);
+    for (let place = 0; place < 4; place++) gl.disableVertexAttribArray(place);
+    if (this.buffer.isMoving(now())) this.#repaintSoon();
+  }
+
+  /** While devices glide, thirty frames a second are enough, and leave the rest of the machine its time. */
+  #repaintSoon(): void {
+    this.#repaint ||= setTimeout(() => {
+      this.#repaint = 0;
+      this.#map?.triggerRepaint();
+    }, FRAME_MS);
+  }
+
+  #drawSprites(gl: WebGL2RenderingContext, size: number, ratio: number): void {
+    gl.activeTexture(gl.TEXTURE0);
+    gl.bindTexture(gl.TEXTURE_2D, this.#picture);
+    const key = `${size} ${ratio}`;
+    if (this.#drawn === key) return;
+    this.#drawn = key;
+    gl.pixelStorei(gl.UNPACK_FLIP_Y_WEBGL, false);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, drawSprites(size, CHOSEN_PX, ratio));
+    for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, name, gl.LINEAR);
+    for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) gl.texParameteri(gl.TEXTURE_2D, name, gl.CLAMP_TO_EDGE);
   }
 
   #upload(gl: WebGL2RenderingContext): void {
     const { data, changed } = this.buffer;
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.#instances);
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.#records);
     if (this.#reserved !== data.length) {
       gl.bufferData(gl.ARRAY_BUFFER, data, gl.DYNAMIC_DRAW);
       this.#reserved = data.length;
@@ -94,48 +122,65 @@ export class DeviceLayer implements CustomLayerInterface {
     this.buffer.noteUploaded();
   }
 
-  #bind(gl: WebGL2RenderingContext, first: number): void {
+  /** Draw the circles that can be seen: a handful, so that each may be a square of its own. */
+  #drawCircles(gl: WebGL2RenderingContext, map: MapView, program: Program, size: number): void {
+    const count = this.buffer.gatherCircles(map, size);
+    if (count === 0) return;
+    this.#prepare(map, program);
     gl.bindBuffer(gl.ARRAY_BUFFER, this.#corners);
     gl.enableVertexAttribArray(0);
     gl.vertexAttribPointer(0, 2, gl.FLOAT, false, 0, 0);
-    gl.vertexAttribDivisor(0, 0);
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.#instances);
-    for (let place = 1; place < 4; place++) {
-      gl.enableVertexAttribArray(place);
-      gl.vertexAttribPointer(place, 4, gl.FLOAT, false, BYTES, first * BYTES + (place - 1) * 16);
-      gl.vertexAttribDivisor(place, 1);
-    }
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.#circleRecords);
+    gl.bufferData(gl.ARRAY_BUFFER, this.buffer.circles, gl.STREAM_DRAW, 0, count * FLOATS);
+    bindRecords(gl, 1);
+    gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, count);
+    for (let place = 1; place < 4; place++) gl.vertexAttribDivisor(place, 0);
   }
 
-  #draw(gl: WebGL2RenderingContext, map: MapView, program: Program, count: number, size: number, chosen = false): void {
+  #drawMarkers(gl: WebGL2RenderingContext, map: MapView, program: Program, size: number): void {
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.#records);
+    gl.disableVertexAttribArray(0);
+    bindRecords(gl, 0);
+    this.#prepare(map, program);
+    program.set("reach", size + 2);
+    program.set("share", (size + 2) / REACH_PX);
+    program.set("sprites", COLUMNS, 0);
+    gl.drawArrays(gl.POINTS, 0, this.buffer.length);
+    if (this.chosen === null || this.chosen.slot >= this.buffer.length) return;
+    program.set("reach", REACH_PX);
+    program.set("share", 1);
+    program.set("sprites", COLUMNS, 1);
+    gl.drawArrays(gl.POINTS, this.chosen.slot, 1);
+  }
+
+  #prepare(map: MapView, program: Program): void {
     const { palette } = this;
-    const { width, height } = viewport(map);
-    const centre = this.buffer.centreOf(map);
+    const { clientWidth, clientHeight } = map.getCanvas();
     program.use();
-    program.set("centre", ...centre);
-    program.set("viewport", width, height);
+    program.set("centre", ...this.buffer.centreOf(map));
+    program.set("viewport", clientWidth, clientHeight);
     program.set("world", 512 * 2 ** map.getZoom());
     program.set("now", this.buffer.seconds(now()));
     program.set("moveTime", this.buffer.moveTimeS);
     program.set("ratio", map.getPixelRatio());
-    program.set("smallest", size);
-    program.set("size", size);
     program.set("surface", ...palette.surface);
     program.set("alarm", ...palette.alarm);
     program.set("accent", ...palette.accent);
-    program.set("chosen", chosen ? 1 : 0);
     program.setColours("colours", palette.ages);
-    gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, count);
+  }
+}
+
+function bindRecords(gl: WebGL2RenderingContext, divisor: number): void {
+  for (let place = 1; place < 4; place++) {
+    gl.enableVertexAttribArray(place);
+    gl.vertexAttribPointer(place, 4, gl.FLOAT, false, BYTES, (place - 1) * 16);
+    gl.vertexAttribDivisor(place, divisor);
   }
 }
 
 function sizeOf(devices: number, zoom: number): number {
   if (devices <= CROWD) return LARGEST_PX;
   const share = Math.min(1, Math.max(0, (zoom - 4) / 8));
-  return SMALLEST_PX + (LARGEST_PX - SMALLEST_PX) * share;
-}
-
-function viewport(map: MapView): { width: number; height: number } {
-  const { clientWidth: width, clientHeight: height } = map.getCanvas();
-  return { width, height };
+  // In half pixels, so that the marks are not drawn anew for each step of the zoom.
+  return Math.round(2 * (SMALLEST_PX + (LARGEST_PX - SMALLEST_PX) * share)) / 2;
 }

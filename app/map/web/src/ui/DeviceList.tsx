@@ -3,7 +3,7 @@ import { useMemo, useState } from "preact/hooks";
 import type { Identifiers } from "../api/types";
 import { second } from "../clock";
 import type { Device } from "../fleet/fleet";
-import { byLabel, matching } from "../fleet/search";
+import { matching } from "../fleet/search";
 import { age, bestIdentifier, count, figure, label, metres, sourceWords } from "../format";
 import { bucketOf } from "../map/palette";
 import { usePage } from "../page";
@@ -21,8 +21,8 @@ export function DeviceList() {
   const [isSilentOnly, setSilentOnly] = useState(false);
   const revision = fleet.revision.value;
   const found = useMemo(() => {
-    const devices = isSilentOnly ? fleet.devices.filter(({ isSilent }) => isSilent) : fleet.devices;
-    return byLabel(matching(devices, words.value));
+    const devices = isSilentOnly ? fleet.byLabel.filter(({ isSilent }) => isSilent) : fleet.byLabel;
+    return matching(devices, words.value);
   }, [revision, words.value, isSilentOnly]);
   const silent = fleet.devices.filter(({ isSilent }) => isSilent).length;
 

@@ -1,18 +1,11 @@
 import type { Source } from "../api/types";
-
-const PATHS: Record<Source, string> = {
-  gnss: "M8 1.8a6.2 6.2 0 1 0 0 12.4a6.2 6.2 0 0 0 0-12.4z",
-  wifi: "M8 .8L15.2 8L8 15.2L.8 8z",
-  cell: "M8 1.4L15 13.6H1z",
-  network: "M2.4 2.4h11.2v11.2H2.4z",
-  unknown: "M3.6 1.6L8 6l4.4-4.4l2 2L10 8l4.4 4.4l-2 2L8 10l-4.4 4.4l-2-2L6 8L1.6 3.6z",
-};
+import { shapeOf } from "../map/shapes";
 
 /** A device as it is on the map: shaped by source, coloured by age. */
 export function Shape({ source, bucket, isSilent = false }: { source: Source; bucket: number; isSilent?: boolean }) {
   return (
     <svg class={isSilent ? "shape silent" : `shape age-${bucket}`} viewBox="-1 -1 18 18" aria-hidden="true">
-      <path d={PATHS[source] ?? PATHS.unknown} />
+      <path d={shapeOf(source)} />
     </svg>
   );
 }
