@@ -14,7 +14,7 @@ from app.errors import Unavailable
 from app.storage import keys
 from app.storage.connections import Connection
 from app.storage.database import Database
-from app.storage.notifications import listening, notify
+from app.storage.notifications import listening
 
 log = structlog.get_logger()
 
@@ -128,8 +128,7 @@ class Authenticator:
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
                 # Over another connection, as every change of a key comes.
-                async with self._database.transaction() as session:
-                    await notify(session, self._own_channel)
+                await self._database.notify(self._own_channel)
                 await self._heard.wait()
         except (TimeoutError, Unavailable):
             if not self._is_deaf:

@@ -54,7 +54,8 @@ class Ingest:
         """
         now_ms = self._now_ms()
         signature = verdict(address, signed, headers)
-        self._signatures.note([(address, signature)])
+        if address.reader.signature_mode != "off":
+            self._signatures.note([(address.provider, signature)])
         check_signature(address, signature)
         entry, error = await self._thread.run(len(body), lambda: to_entry(address, body, signature, now_ms))
         await self._writer.submit(entry)
@@ -90,7 +91,8 @@ class Ingest:
                     sender.take_full_path()
                     continue
                 self._writer.submit(entry, trace, sender)
-                judged.append((address, signature))
+                if address.reader.signature_mode != "off":
+                    judged.append((address.provider, signature))
             except GatewayError:
                 sender.take_full_path()
             except Exception as error:  # noqa: BLE001 -- a mistake with one must not keep the others waiting

@@ -54,12 +54,9 @@ class SignatureLog:
         self._logged_at: dict[Judged, float] = {}
         self._since: Counter[Judged] = Counter()
 
-    def note(self, judged: Iterable[tuple[Address, Signature]]) -> None:
-        """Note the verdicts on some callbacks; where signatures are not looked at, there are none."""
-        seen = Counter(
-            (address.provider, signature) for address, signature in judged if address.reader.signature_mode != "off"
-        )
-        for (provider, signature), count in seen.items():
+    def note(self, judged: Iterable[Judged]) -> None:
+        """Note the verdicts on some callbacks."""
+        for (provider, signature), count in Counter(judged).items():
             metrics.CALLBACK_SIGNATURES.labels(provider, signature).inc(count)
             self._log((provider, signature), count)
 

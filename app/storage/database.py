@@ -207,6 +207,14 @@ class Database:
                 return await self._standby.fetch(statement, *arguments)
         return await self._fetch(statement, *arguments)
 
+    async def notify(self, channel: str) -> None:
+        """Notify all listeners of a channel at once; see `notifications`.
+
+        Raises:
+            Unavailable: The database cannot be reached, or does not answer, or all connections are in use.
+        """
+        await self._fetch("SELECT pg_notify($1, '')", channel)
+
     async def _position(self) -> str:
         (row,) = await self._fetch(POSITION)
         position: str = row["position"]
