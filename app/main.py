@@ -19,6 +19,7 @@ from app.api.middleware import Middleware, canonical_path, direct_routes
 from app.api.routes import (
     audit,
     callbacks,
+    devices,
     docs,
     erasure,
     keys,
@@ -55,6 +56,7 @@ ROUTERS = (
     periodic.router,
     reports.router,
     positions.router,
+    devices.router,
     tracks.router,
     callbacks.router,
     listeners.router,

@@ -20,7 +20,7 @@ from app.callbacks.archive import CallbackArchive
 from app.callbacks.ingest import Ingest
 from app.callbacks.replay import Replay
 from app.callbacks.tokens import CallbackTokens
-from app.devices import Erase, Tracks
+from app.devices import DeviceReader, Erase, Tracks
 from app.embedded_postgres import EmbeddedPostgres
 from app.errors import Unavailable
 from app.health import Gauges, Readiness
@@ -170,6 +170,7 @@ async def build_use_cases(
         audit_trail=AuditTrail(database),
         reports=ReportReader(database, audit),
         positions=PositionReader(database, audit),
+        devices=DeviceReader(database, audit, periodic.clock),
         tracks=Tracks(database),
         callbacks=CallbackArchive(database, audit, tokens),
         replay=Replay(database, writer, tokens),

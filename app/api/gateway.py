@@ -12,7 +12,7 @@ from app.api.webhook import Webhook
 from app.callbacks.archive import CallbackArchive
 from app.callbacks.replay import Replay
 from app.callbacks.tokens import CallbackTokens
-from app.devices import Erase, Tracks
+from app.devices import DeviceReader, Erase, Tracks
 from app.health import Gauges, Readiness
 from app.listeners import ListenerRegistry, ListenerTest
 from app.locate import Locate
@@ -39,6 +39,7 @@ class Gateway:
     audit_trail: AuditTrail
     reports: ReportReader
     positions: PositionReader
+    devices: DeviceReader
     tracks: Tracks
     callbacks: CallbackArchive
     replay: Replay

@@ -1,6 +1,7 @@
 """Query parameters of reports and positions, and what is read from them."""
 
 import base64
+from collections.abc import Iterable
 from typing import Annotated, Literal, NoReturn
 from uuid import UUID
 
@@ -74,6 +75,7 @@ ReportLimit = Annotated[
     Query(ge=1, le=1000, description="reports per page, by default 100; with CSV and NDJSON: at most so many in all"),
 ]
 HolderCursor = Annotated[str | None, Query(max_length=1024, description="`next` of the previous page")]
+_NO_CURSOR = "must be `next` of the previous page"
 _ROUND_THE_GLOBE = 180.0
 _POLE = 90.0
 
@@ -117,22 +119,43 @@ def holder_of(cursor: str | None) -> Holder | None:
     Raises:
         InvalidArgument: It is none of ours.
     """
+    match _texts_of(cursor):
+        case None:
+            return None
+        case [account, device]:
+            return Holder(account, device)
+    return _refuse("cursor", "INVALID_FORMAT", _NO_CURSOR)
+
+
+def device_of(cursor: str | None) -> str | None:
+    """Read the cursor of a list of devices.
+
+    Raises:
+        InvalidArgument: It is none of ours.
+    """
+    match _texts_of(cursor):
+        case None:
+            return None
+        case [device]:
+            return device
+    return _refuse("cursor", "INVALID_FORMAT", _NO_CURSOR)
+
+
+def _texts_of(cursor: str | None) -> list[str] | None:
     if cursor is None:
         return None
     try:
-        parts = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+        texts = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
     except ValueError:
-        parts = None
-    match parts:
-        case [str(account), str(device)] if "\x00" not in account + device:
-            return Holder(account, device)
-        case _:
-            return _refuse("cursor", "INVALID_FORMAT", "must be `next` of the previous page")
+        texts = None
+    if not isinstance(texts, list) or not all(isinstance(text, str) and "\x00" not in text for text in texts):
+        return _refuse("cursor", "INVALID_FORMAT", _NO_CURSOR)
+    return texts
 
 
-def to_cursor(holder: Holder) -> str:
-    """Write the cursor of a list of positions."""
-    return base64.urlsafe_b64encode(orjson.dumps([*holder])).decode().rstrip("=")
+def to_cursor(texts: Iterable[str]) -> str:
+    """Write the cursor of a list that goes by texts."""
+    return base64.urlsafe_b64encode(orjson.dumps([*texts])).decode().rstrip("=")
 
 
 def box_of(text: str | None) -> Box | None:

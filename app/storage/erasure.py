@@ -55,6 +55,16 @@ WHERE mdn IN (SELECT mdn FROM account_aliases WHERE device = ANY ($1) OR mdn = $
 ORDER BY account, mdn, learned_at DESC
 """
 """Finds the devices to which the numbers of a device, or a number, belong now."""
+_UNREGISTER = """
+DELETE FROM devices AS d
+WHERE device = ANY ($1) OR (
+    device = ANY ($2)
+    AND NOT EXISTS (SELECT FROM positions AS p WHERE p.device = d.device)
+    AND NOT EXISTS (SELECT FROM session_devices AS s WHERE s.device = d.device)
+    AND NOT EXISTS (SELECT FROM reports AS r WHERE r.device = d.device)
+    AND NOT EXISTS (SELECT FROM account_aliases AS a WHERE a.device = d.device AND a.mdn <> $3)
+)
+"""
 _FORMER = "SELECT DISTINCT device FROM account_aliases WHERE mdn = ANY ($1) AND device <> ALL ($2)"
 _MENTIONING = """
 SELECT received_at, id, body FROM {partition}
@@ -142,10 +152,18 @@ async def erase(
         devices = [*traces.keys, *traces.devices, *traces.names.all, traces.name]
         blotted = await connection.execute(_BLOT_OUT_AUDIT, devices, list(traces.names.all), known_as)
         erased["auditEntries"] = _count(blotted)
+    await _unregister(connection, traces)
     # Last, because by them the rest is found again when this is interrupted.
     known = "DELETE FROM account_aliases WHERE device = ANY ($1) OR mdn = $2"
     erased["aliases"] = _count(await connection.execute(known, list(traces.keys), traces.mdn))
     return erased
+
+
+async def _unregister(connection: Connection, traces: Traces) -> None:
+    """Take a device out of the register; of a device that has others, only the number or the name that was given."""
+    await connection.execute("UPDATE devices SET mdn = NULL WHERE mdn = $1", traces.mdn)
+    await connection.execute("UPDATE devices SET name = NULL WHERE name = $1", traces.name)
+    await connection.execute(_UNREGISTER, list(traces.keys), list(traces.devices), traces.mdn)
 
 
 def _rows(traces: Traces) -> tuple[list[str], str | None, list[str]]:

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 from sqlalchemy import ColumnElement, and_, exists, false, func, or_
+from sqlalchemy.orm import aliased
 
 from app.caller import Reach
 from app.storage import tallies
 from app.storage.flags import of_own_account
-from app.storage.tables import AliasRow, SessionDeviceRow, SessionRow
+from app.storage.tables import AliasRow, DeviceRow, SessionDeviceRow, SessionRow
 
 MARKS = "^(mdn|name):"
 """How device keys begin that are no identifiers."""
@@ -45,6 +46,22 @@ def within(reach: Reach, add: Callable[[object], str], *, of: str) -> list[str]:
     return conditions
 
 
+def devices_within(reach: Reach, of: type[DeviceRow] = DeviceRow) -> list[ColumnElement[bool]]:
+    """List what holds for registered devices within reach, by the rules of `within`.
+
+    Args:
+        of: The table, or an alias of it.
+    """
+    conditions: list[ColumnElement[bool]] = []
+    if reach.accounts is not None:
+        conditions.append(of.account.in_(sorted(reach.accounts)))
+    if reach.pattern is not None:
+        by_key = func.regexp_replace(of.device, MARKS, "").regexp_match(reach.pattern)
+        by_mdn = func.coalesce(of.mdn.regexp_match(reach.pattern), false())
+        conditions.append(by_key if reach.names_ids else or_(by_key, by_mdn))
+    return conditions
+
+
 def sessions_within(reach: Reach) -> list[ColumnElement[bool]]:
     """List what holds for sessions within reach: of their account, and of every one of their devices.
 
@@ -54,21 +71,21 @@ def sessions_within(reach: Reach) -> list[ColumnElement[bool]]:
     if reach.accounts is not None:
         conditions.append(SessionRow.account.in_(sorted(reach.accounts)))
     if reach.pattern is not None:
-        mine = SessionDeviceRow.session_id == SessionRow.id
+        # An alias, because the statement around it may read the devices of sessions as well.
+        device = aliased(SessionDeviceRow)
+        is_foreign = ~_is_within(device, reach, reach.pattern)
         is_whole = tallies.devices() == SessionRow.devices_total
-        conditions += [is_whole, ~exists().where(mine, ~_has_device(reach, reach.pattern))]
+        conditions += [is_whole, ~exists().where(device.session_id == SessionRow.id, is_foreign)]
     return conditions
 
 
-def _has_device(reach: Reach, pattern: str) -> ColumnElement[bool]:
-    by_id = SessionDeviceRow.device.regexp_match(pattern)
+def _is_within(device: type[SessionDeviceRow], reach: Reach, pattern: str) -> ColumnElement[bool]:
+    by_id = device.device.regexp_match(pattern)
     if reach.names_ids:
         return by_id
     # The number may be what a caller has put beside the identifier; it counts while the provider stands by it.
     is_vouched = exists().where(
-        AliasRow.account == SessionRow.account,
-        AliasRow.device == SessionDeviceRow.device,
-        AliasRow.mdn == SessionDeviceRow.mdn,
+        AliasRow.account == SessionRow.account, AliasRow.device == device.device, AliasRow.mdn == device.mdn
     )
-    by_mdn = func.coalesce(SessionDeviceRow.mdn.regexp_match(pattern), false())
+    by_mdn = func.coalesce(device.mdn.regexp_match(pattern), false())
     return or_(by_id, and_(by_mdn, is_vouched))

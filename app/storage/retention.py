@@ -12,6 +12,7 @@ from app.storage import partitions
 from app.storage.clock import TOLERATED_SKEW
 from app.storage.connections import Connection
 from app.storage.database import Database
+from app.storage.device_register import NOTHING_KEPT
 from app.storage.driver_errors import LockNotAvailable
 
 log = structlog.get_logger()
@@ -43,6 +44,7 @@ _STEPS: Mapping[str, tuple[Step, ...]] = {
         Step(table="positions", old="at < $1"),
         Step(table="undated_reports", old="at < $1"),
         Step(table="account_aliases", old="learned_at < $1"),
+        Step(table="devices", old=f"seen_at < $1 AND {NOTHING_KEPT}"),
     ),
     "callbacks": (Step(table="callbacks_default", old="received_at < $1"),),
     "audit": (Step(table="audit_default", old="at < $1"),),

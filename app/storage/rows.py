@@ -72,6 +72,8 @@ class NewSimpleFix(msgspec.Struct, kw_only=True, gc=False):
     """
 
     is_vouched: ClassVar[bool] = True
+    name: ClassVar[None] = None
+    flags: ClassVar[None] = None
 
     at_us: int
     received_us: int

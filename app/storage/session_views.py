@@ -222,6 +222,16 @@ _ALIKE = _Standing(
 )
 
 
+def due_reports(clock: SessionClock) -> ColumnElement[int]:
+    """Express how many reports of a device of a session should have come by now."""
+    return _due(_EACH, clock)
+
+
+def missing_reports(clock: SessionClock) -> ColumnElement[int]:
+    """Express how many of those neither came nor failed."""
+    return _missing(_EACH, clock)
+
+
 def _due(of: _Standing, clock: SessionClock) -> ColumnElement[int]:
     """Express how many reports of a device should have come by now; one that has ended owes what came.
 

@@ -15,6 +15,7 @@ from app.caller import EVERYTHING, Reach
 from app.ids import parse_id
 from app.model import TransactionId
 from app.storage import tallies
+from app.storage.device_register import Registration, register
 from app.storage.reach import sessions_within
 from app.storage.tables import SESSION_TALLIES, SessionDeviceRow, SessionRow, SessionTransactionRow
 
@@ -60,6 +61,8 @@ async def add(db: AsyncSession, row: SessionRow, devices: Mapping[str, str | Non
             select(literal(row.id, SessionDeviceRow.session_id.type), listed.c.device, listed.c.mdn),
         )
     )
+    # Their numbers are only what the caller says, until the provider has accepted them.
+    await register(db, row.account, (Registration(device, "imei") for device in devices), row.created_at)
 
 
 async def id_of(db: AsyncSession, reference: str, reach: Reach = EVERYTHING) -> UUID | None:
@@ -191,12 +194,13 @@ def _runs_somewhere() -> ColumnElement[bool]:
     return tallies.devices_going_on() > 0
 
 
-def _goes_on() -> ColumnElement[bool]:
+def goes_on() -> ColumnElement[bool]:
+    """Hold for devices of a session that are to report on."""
     return and_(SessionDeviceRow.stopped_at.is_(None), SessionDeviceRow.ended_at.is_(None))
 
 
 def _is_unasked() -> ColumnElement[bool]:
-    return and_(SessionDeviceRow.stop_requested_at.is_(None), _goes_on())
+    return and_(SessionDeviceRow.stop_requested_at.is_(None), goes_on())
 
 
 def _failed_to_stop(clock: SessionClock) -> ColumnElement[bool]:

@@ -180,6 +180,34 @@ class PositionRow(Base):
     tile_y: Mapped[int] = mapped_column(Computed("floor(latitude * 10::double precision)::integer", persisted=True))
 
 
+class DeviceRow(Base):
+    """A device that is known in an account, or in none (empty text), by its reports, its sessions or the alias book.
+
+    Attributes:
+        mdn, name: The ones that were seen last.
+        seen_at: When it was seen last, to the day.
+    """
+
+    __tablename__ = "devices"
+    __table_args__ = (
+        Index(
+            "ix_devices_search",
+            "device",
+            "mdn",
+            "name",
+            postgresql_using="gin",
+            postgresql_ops={"device": "gin_trgm_ops", "mdn": "gin_trgm_ops", "name": "gin_trgm_ops"},
+        ),
+    )
+
+    device: Mapped[str] = mapped_column(primary_key=True)
+    account: Mapped[str] = mapped_column(primary_key=True)
+    device_kind: Mapped[str | None]
+    mdn: Mapped[str | None]
+    name: Mapped[str | None]
+    seen_at: Mapped[datetime]
+
+
 class AliasRow(Base):
     """An identifier and an MDN that belong to one device of an account, as the provider itself has said."""
 

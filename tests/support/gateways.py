@@ -71,6 +71,7 @@ async def emptied(app: FastAPI) -> None:
             "undated_reports",
             "positions",
             "account_aliases",
+            "devices",
             "callbacks",
             "listeners",
             "sessions",

@@ -116,7 +116,7 @@ _LOCATION = {
     "provider": "thingspace",
     "cached": False,
 }
-_REPORT: dict[str, Any] = {
+REPORT_EXAMPLE: dict[str, Any] = {
     "id": "01HY3J6Q48J8Q2R4ZC1V7N5T9B",
     "transactionId": "0d5c2a1e-5a2b-4c11-9d1f-3f6b7b0c8e55",
     "sessionId": "01HY3J5Z8M4C0M8T5Y6Z7A8B9C",
@@ -134,7 +134,7 @@ _REPORT: dict[str, Any] = {
 }
 _FEATURE = {
     "type": "Feature",
-    "id": _REPORT["id"],
+    "id": REPORT_EXAMPLE["id"],
     "geometry": {"type": "Point", "coordinates": [-71.26483, 42.09551]},
     "properties": {"imei": "990001123456782", "accuracy": 35.0, "timestamp": "2024-05-17T14:30:05Z"},
 }
@@ -168,7 +168,7 @@ REPORTS_RESPONSES = {
     **_answers(
         "Reports, newest first",
         {
-            "application/json": {"example": {"reports": [_REPORT], "next": None}},
+            "application/json": {"example": {"reports": [REPORT_EXAMPLE], "next": None}},
             GEOJSON: _COLLECTION_CONTENT,
             CSV: {"schema": {"type": "string"}, "example": ",".join(FLAT_MEMBERS)},
             NDJSON: {"schema": {"type": "string"}},
@@ -177,17 +177,19 @@ REPORTS_RESPONSES = {
     **_LISTING,
 }
 REPORT_RESPONSES = {
-    **_answers("The report", {"application/json": {"example": {**_REPORT, "callback": None, "raw": None}}}),
+    **_answers("The report", {"application/json": {"example": {**REPORT_EXAMPLE, "callback": None, "raw": None}}}),
     **_READING,
 }
 LOCATION_RESPONSES = {
-    **_answers("The report with the latest fix", {"application/json": {"example": _REPORT}, GEOJSON: _FEATURE_CONTENT}),
+    **_answers(
+        "The report with the latest fix", {"application/json": {"example": REPORT_EXAMPLE}, GEOJSON: _FEATURE_CONTENT}
+    ),
     **_READING,
 }
 POSITIONS_RESPONSES = {
     **_answers(
         "The latest position of each device",
-        {"application/json": {"example": {"positions": [_REPORT], "next": None}}, GEOJSON: _COLLECTION_CONTENT},
+        {"application/json": {"example": {"positions": [REPORT_EXAMPLE], "next": None}}, GEOJSON: _COLLECTION_CONTENT},
     ),
     **_LISTING,
 }
@@ -195,7 +197,7 @@ TRACK_RESPONSES = {
     **_answers(
         "The track of the device",
         {
-            "application/json": {"example": {"track": [_REPORT], "next": None}},
+            "application/json": {"example": {"track": [REPORT_EXAMPLE], "next": None}},
             GEOJSON: {"schema": {"type": "object", "title": "GeoJSON Feature"}, "example": _TRACK_FEATURE},
             GPX: {"schema": {"type": "string"}},
             KML: {"schema": {"type": "string"}},

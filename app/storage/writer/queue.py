@@ -15,7 +15,7 @@ from app.observability import metrics
 from app.observability.tracing import Commit, Recorder, Trace
 from app.storage.connections import Connection
 from app.storage.pending import PendingWrites
-from app.storage.writer.aliases import KnownAliases
+from app.storage.writer.aliases import KnownDevices
 from app.storage.writer.entries import AliasPair, Batch, CommitListener, Entry, Stored
 from app.storage.writer.storing import Store
 
@@ -70,11 +70,11 @@ class Writer:
         self._bound = bound
         self._batch_limit = batch_limit
         self._recorder = recorder
-        self._known_aliases = KnownAliases()
+        self._known_devices = KnownDevices()
         self._stores = [
             Store(
                 connect,
-                self._known_aliases,
+                self._known_devices,
                 unclaimed=unclaimed,
                 patience_s=patience_s,
                 statement_timeout_s=statement_timeout_s,
@@ -165,9 +165,9 @@ class Writer:
     def forget_aliases(self, pairs: Iterable[AliasPair] | None = None) -> None:
         """Forget that pairs, or all, are written down, so that they are written again; the database is not touched."""
         if pairs is None:
-            self._known_aliases.clear()
+            self._known_devices.clear()
         else:
-            self._known_aliases.forget(pairs)
+            self._known_devices.forget(pairs)
 
     async def _run(self, store: Store) -> None:
         while True:

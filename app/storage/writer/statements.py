@@ -11,6 +11,7 @@ from functools import cache
 from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from app.storage.counting import COUNTED
+from app.storage.device_register import IF_REGISTERED
 from app.storage.events.appending import TRANSACTION
 from app.storage.flags import WITH_ARRIVAL, believed, of_own_account
 from app.storage.rows import NewSimpleFix
@@ -100,15 +101,33 @@ _IF_REPEATED = "ON CONFLICT DO NOTHING"
 # commit which left those rows, and whose answer was lost.
 _EMIT = "pg_logical_emit_message(true, 'flush', '')"
 _THEN_FLUSH = f", {_EMIT}"
-_LEARNED = """, learned AS (
+# Devices come here seldom: `aliases.KnownDevices` holds back those that are written down.
+_LEARNED = """, seen AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(${seen}::json) AS s (
+        device text, account text, mdn text, device_kind text, name text, at timestamptz, is_pair bool
+    )
+), learned AS (
     INSERT INTO account_aliases (device, mdn, account, device_kind, learned_at)
     SELECT DISTINCT ON (device, mdn, account) device, mdn, account, device_kind, at
-    FROM json_to_recordset(${aliases}::json) AS a (
-        device text, mdn text, account text, device_kind text, at timestamptz
-    )
+    FROM seen WHERE is_pair
     ORDER BY device, mdn, account, at DESC
     ON CONFLICT (device, mdn, account) DO UPDATE SET learned_at = excluded.learned_at
     WHERE account_aliases.learned_at < excluded.learned_at
+), registered AS (
+    INSERT INTO devices (device, account, device_kind, mdn, name, seen_at)
+    SELECT
+        device, account,
+        (array_agg(device_kind ORDER BY at DESC) FILTER (WHERE device_kind IS NOT NULL))[1],
+        -- A number that a caller has put beside a device gives way to what the provider says.
+        coalesce(
+            (array_agg(mdn ORDER BY at DESC) FILTER (WHERE is_pair))[1],
+            (SELECT d.mdn FROM devices AS d WHERE d.device = seen.device AND d.account = seen.account),
+            (array_agg(mdn ORDER BY at DESC) FILTER (WHERE mdn IS NOT NULL))[1]
+        ),
+        (array_agg(name ORDER BY at DESC) FILTER (WHERE name IS NOT NULL))[1],
+        max(at)
+    FROM seen GROUP BY device, account ORDER BY device, account
+    {if_registered}
 )"""
 _AUDITED = """, audited AS (
     INSERT INTO audit (
@@ -131,7 +150,7 @@ def store(
     *,
     has_reports: bool,
     has_simple_fixes: bool,
-    has_aliases: bool = False,
+    has_devices: bool = False,
     has_audit: bool = False,
     is_repeated: bool = False,
 ) -> str:
@@ -143,7 +162,7 @@ def store(
     Args:
         has_reports: Store what `arguments.of_reports` and `arguments.of_callbacks` make; two parameters.
         has_simple_fixes: Store what `arguments.of_simple_fixes` makes.
-        has_aliases: Store aliases as well, a JSON array; most batches of callbacks have none.
+        has_devices: Store devices and aliases as well, a JSON array; most batches of callbacks have none.
         has_audit: Store audit rows as well, a JSON array; batches of callbacks alone have none.
         is_repeated: Some of it may be stored already. Without, what is stored already makes the statement fail.
     """
@@ -158,8 +177,8 @@ def store(
         of_own_account=of_own_account("flags"),
         transaction=TRANSACTION,
         counted=COUNTED,
-        learned=_LEARNED.format(aliases=number + 1) if has_aliases else "",
-        audited=_AUDITED.format(audit=number + has_aliases + 1) if has_audit else "",
+        learned=_LEARNED.format(seen=number + 1, if_registered=IF_REGISTERED) if has_devices else "",
+        audited=_AUDITED.format(audit=number + has_devices + 1) if has_audit else "",
         if_repeated=_IF_REPEATED if is_repeated else "",
         then_flush=_THEN_FLUSH if is_repeated else "",
     )
@@ -197,10 +216,16 @@ SELECT content_hash, at FROM first
 """Dates reports that state no time by the first arrival of the same content; takes and returns hash and instant."""
 
 FORGET_REFUSED = """
-DELETE FROM account_aliases AS a USING json_to_recordset($1::json) AS r (account text, device text, mdn text)
+WITH refused AS (
+    SELECT * FROM json_to_recordset($1::json) AS r (account text, device text, mdn text)
+), unregistered AS (
+    UPDATE devices AS d SET mdn = NULL FROM refused AS r
+    WHERE d.account = r.account AND d.device = r.device AND d.mdn = r.mdn
+)
+DELETE FROM account_aliases AS a USING refused AS r
 WHERE a.account = r.account AND a.device = r.device AND a.mdn = r.mdn
 """
-"""Removes pairs from the alias book."""
+"""Removes pairs from the alias book, and from the register of devices."""
 
 NAME_BY_MDN = """
 SELECT DISTINCT ON (account, mdn) account, mdn, device, device_kind FROM account_aliases

@@ -18,7 +18,7 @@ from app.storage.connections import Connection
 from app.storage.driver_errors import NOT_MIGRATED, failure_of
 from app.storage.rows import NewCallback, NewReport, NewSimpleFix, report_id_of_hash
 from app.storage.writer import arguments
-from app.storage.writer.aliases import KnownAliases, NewAlias
+from app.storage.writer.aliases import KnownDevices, SeenDevice
 from app.storage.writer.entries import AliasPair, Entry, Unstorable
 from app.storage.writer.statements import DATE_UNDATED, FLUSH, FORGET_REFUSED, NAME_BY_MDN, PLAN_BY_INDEX, store
 
@@ -54,7 +54,7 @@ class Store:
     def __init__(
         self,
         connect: Callable[[], Awaitable[Connection]],
-        known_aliases: KnownAliases,
+        known_devices: KnownDevices,
         *,
         unclaimed: Callable[[list[str]], None],
         patience_s: float,
@@ -69,7 +69,7 @@ class Store:
             statement_timeout_s: After so long a statement counts as lost.
         """
         self._unclaimed = unclaimed
-        self._known_aliases = known_aliases
+        self._known_devices = known_devices
         self.away_since: float | None = None
         self.flush_s = 0.0
         self._measure_at = 0.0
@@ -230,8 +230,8 @@ class Store:
         rest = [_Page(reports=page) for page in _pages(reports[_MOST_REPORTS:])]
         async with connection.transaction() if rest else nullcontext():
             done = [await self._store_page(connection, page, is_repeated=is_repeated) for page in (first, *rest)]
-        for aliases, stored in done:
-            self._known_aliases.remember(aliases)
+        for seen, stored in done:
+            self._known_devices.remember(seen)
             metrics.REPORTS.inc(stored["stored"])
             if stored["unclaimed"]:
                 self._unclaimed(stored["unclaimed"])
@@ -239,25 +239,25 @@ class Store:
 
     async def _store_page(
         self, connection: Connection, page: "_Page", *, is_repeated: bool
-    ) -> tuple[list[NewAlias], asyncpg.Record]:
-        aliases = self._known_aliases.new_in([*page.reports, *page.simple_fixes])
+    ) -> tuple[list[SeenDevice], asyncpg.Record]:
+        seen = self._known_devices.new_in([*page.reports, *page.simple_fixes])
         has_reports = bool(page.reports or page.callbacks or not page.simple_fixes)
         given: list[object] = []
         if has_reports:
             given += arguments.of_reports(page.reports), arguments.of_callbacks(page.callbacks)
         if page.simple_fixes:
             given.append(arguments.of_simple_fixes(page.simple_fixes))
-        given += [self._encode(rows).decode() for rows in (aliases, page.audit) if rows]
+        given += [self._encode(rows).decode() for rows in (seen, page.audit) if rows]
         statement = store(
             has_reports=has_reports,
             has_simple_fixes=bool(page.simple_fixes),
-            has_aliases=bool(aliases),
+            has_devices=bool(seen),
             has_audit=bool(page.audit),
             is_repeated=is_repeated or time.monotonic() < self._expects_repetitions_until,
         )
         stored = await connection.fetchrow(statement, *given)
         assert stored is not None
-        return aliases, stored
+        return seen, stored
 
     async def _forget_refused(self, connection: Connection, entries: list[Entry], reports: list[NewReport]) -> None:
         refused = [pair for entry in entries for pair in entry.refused]
@@ -268,7 +268,7 @@ class Store:
         ]
         if refused:
             await connection.execute(FORGET_REFUSED, self._encode(refused).decode())
-            self._known_aliases.forget(refused)
+            self._known_devices.forget(refused)
 
     async def _complete(self, connection: Connection, reports: list[NewReport]) -> None:
         """Give reports without a time their first arrival, and reports with only an MDN the device it belongs to."""

@@ -1,0 +1,61 @@
+"""The register of devices: who is known in which account, written whenever a device is seen anew.
+
+Reading all that is kept would find the same devices, in four tables of which one is parted by days. Registering costs
+the way of callbacks nothing: the writer remembers whom it has written down already (`writer.aliases`).
+"""
+
+# ruff: noqa: S608 -- put together from our own constants
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import ARRAY, Text, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+IF_REGISTERED = """
+    ON CONFLICT (device, account) DO UPDATE SET
+        device_kind = coalesce(excluded.device_kind, devices.device_kind),
+        mdn = coalesce(excluded.mdn, devices.mdn),
+        name = coalesce(excluded.name, devices.name),
+        seen_at = greatest(excluded.seen_at, devices.seen_at)
+    WHERE devices.seen_at < excluded.seen_at - interval '1 day'
+        OR excluded.device_kind IS DISTINCT FROM coalesce(devices.device_kind, excluded.device_kind, '')
+        OR excluded.mdn <> coalesce(devices.mdn, '')
+        OR excluded.name <> coalesce(devices.name, '')
+"""
+"""Ends an insertion into `devices`: what is new about a device is noted; where nothing is, its day is, once a day."""
+
+NOTHING_KEPT = """
+    NOT EXISTS (SELECT FROM positions AS p WHERE p.device = devices.device)
+    AND NOT EXISTS (SELECT FROM account_aliases AS a WHERE a.device = devices.device)
+    AND NOT EXISTS (SELECT FROM session_devices AS s WHERE s.device = devices.device)
+    AND NOT EXISTS (SELECT FROM reports AS r WHERE r.device = devices.device)
+"""
+"""Holds for devices of which nothing but their registration is left."""
+
+_REGISTER = text(f"""
+INSERT INTO devices (device, account, device_kind, mdn, seen_at)
+SELECT device, :account, device_kind, mdn, :at
+FROM unnest(:devices, :kinds, :mdns) AS given (device, device_kind, mdn) ORDER BY device
+{IF_REGISTERED}
+""").bindparams(*(bindparam(name, type_=ARRAY(Text())) for name in ("devices", "kinds", "mdns")))
+
+
+class Registration(NamedTuple):
+    """A device to be registered, by its device key."""
+
+    device: str
+    kind: str | None = None
+    mdn: str | None = None
+
+
+async def register(session: AsyncSession, account: str, devices: Iterable[Registration], at: datetime) -> None:
+    """Register devices of an account that were seen at an instant; each may stand there once."""
+    listed = list(devices)
+    given = {
+        "devices": [one.device for one in listed],
+        "kinds": [one.kind for one in listed],
+        "mdns": [one.mdn for one in listed],
+    }
+    await session.execute(_REGISTER, {"account": account, "at": at, **given})
