@@ -23,6 +23,7 @@ Mdn = NewType("Mdn", str)
 DeviceIdKind = Literal["imei", "meid", "esn"]
 Source = Literal["gnss", "wifi", "cell", "network", "unknown"]
 ReportType = Literal["location", "stopped", "consent", "other"]
+Strategy = Literal["ordered", "best"]
 OnFailure = Literal["error", "last_known"]
 ReportStatus = Literal["located", "failed", "info"]
 
@@ -123,6 +124,7 @@ class LocationQuery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         confidence_pct: The level at which the accuracy is to be given, 50 to 99; None takes the provider's own.
         max_accuracy_m: A wider circle than this is not good enough, and the next provider is asked.
         assured: Whether a wider circle is refused, instead of answered where there is nothing better.
+        strategy: `best` asks all providers at the same time, and takes the smallest circle.
         on_failure: `last_known` takes the newest stored position where nobody can say where the device is now.
     """
 
@@ -134,6 +136,7 @@ class LocationQuery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     confidence_pct: int | None = None
     max_accuracy_m: float | None = None
     assured: bool = False
+    strategy: Strategy = "ordered"
     on_failure: OnFailure = "error"
 
 

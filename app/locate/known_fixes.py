@@ -98,7 +98,7 @@ class KnownFixes:
         wanted = [_wanted(search, now - timedelta(seconds=self._max_age_s(search)), defaults) for search in asked]
         for search, found in await self._found(asked, wanted):
             metrics.STORED_ANSWERS.labels("store").inc()
-            search.offer(found, hint="answered from a stored fix; send maxAge 0 for a current one")
+            search.offer(replace(found, hints=("answered from a stored fix; send maxAge 0 for a current one",)))
 
     async def recall(self, group: Sequence[Search], defaults: Collection[AccountName]) -> None:
         """Answer with the newest stored position, of any age, those whose devices have one.
@@ -141,7 +141,9 @@ def _wanted(search: Search, since: datetime, defaults: Collection[AccountName]) 
     if (reached := search.caller.reach.accounts) is not None:
         seen = own or sorted(reached)
     keys = [key for key in (device.id, f"mdn:{device.mdn}" if device.mdn else None) if key]
-    return positions.Wanted(keys=keys or [device_key(device)], since=since, accounts=seen, provider=search.query.pinned)
+    return positions.Wanted(
+        keys=keys or [device_key(device)], since=since, accounts=seen, provider=search.query.pinned or search.rival
+    )
 
 
 def _complete(searches: Sequence[Search], devices: Sequence[Device]) -> None:

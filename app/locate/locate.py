@@ -1,6 +1,7 @@
 """The use case: who is asked, one after the other, and what is kept of the answers."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -179,7 +180,18 @@ class Locate:
         return policy.NOT_ASSESSED
 
     async def _advance(self, searches: Sequence[Search], deadline: Deadline) -> None:
-        """Take every search to its end, one round of candidates at a time."""
+        """Take every search to its end: all candidates at the same time, or one round of them after the other."""
+        parts = {id(search): search.split() for search in searches if search.query.strategy == "best"}
+        if not parts:
+            return await self._advance_in_order(searches, deadline)
+        ordered = [search for search in searches if id(search) not in parts]
+        await self._advance_in_order([*ordered, *itertools.chain(*parts.values())], deadline)
+        for search in searches:
+            if id(search) in parts:
+                search.join(parts[id(search)])
+        return None
+
+    async def _advance_in_order(self, searches: Sequence[Search], deadline: Deadline) -> None:
         while waiting := [search for search in searches if not search.is_over]:
             rounds: dict[ProviderName, list[Search]] = {}
             for search in waiting:

@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
-from app.accuracy import Accuracy
+from app.accuracy import Accuracy, scaled
 from app.caller import Caller
 from app.errors import (
     AccuracyNotMet,
@@ -24,11 +24,14 @@ from app.errors import (
     UnusableMeasurements,
 )
 from app.locate.answers import LocateResult
-from app.model import Fix, LocationQuery, ProviderName
+from app.model import Device, Fix, LocationQuery, ProviderName
 from app.observability import metrics
 from app.observability.tracing import CURRENT, Recorded
 from app.policy import Candidate
 from app.provider import Assessment
+
+_COMPARED_AT_PCT = 68
+"""The level at which circles are compared whose levels are known: the one that CloudLocate declares."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -37,6 +40,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     Attributes:
         report_id: The report that it is stored as, as hexadecimal digits.
         billed: Whether the provider is known to charge for it; None where nobody knows.
+        hints: What to say where this is the answer.
         started: When its provider's turn began, on the clock of `time.perf_counter`.
     """
 
@@ -45,12 +49,20 @@ class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     report_id: str
     billed: bool | None = False
     flags: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
     started: float = 0.0
 
+    def is_smaller_than(self, other: "Found") -> bool:
+        """Tell whether the circle is smaller, at the same level where both levels are known."""
+        return self.compared_m < other.compared_m
+
     @property
-    def radius_m(self) -> float:
+    def compared_m(self) -> float:
         """The radius to compare by; one that is not stated is wider than all others."""
-        return math.inf if self.accuracy.radius_m is None else self.accuracy.radius_m
+        radius_m, level = self.accuracy.radius_m, self.accuracy.confidence_pct
+        if radius_m is None:
+            return math.inf
+        return radius_m if level is None else scaled(radius_m, from_pct=level, to_pct=_COMPARED_AT_PCT)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,7 +74,7 @@ class Search:
         request_id: Of the request that asked first.
         left: Who may still be asked, the present candidate first.
         hints: What would get a better answer.
-        best: The smallest circle found so far, while all are wider than the caller asked.
+        best: The smallest circle found so far.
         billed: Whether a provider is known to charge for what was found; None where nobody knows.
     """
 
@@ -81,6 +93,11 @@ class Search:
     def is_over(self) -> bool:
         """Whether nobody has to be asked any more."""
         return self.answer is not None or not self.left
+
+    @property
+    def rival(self) -> ProviderName | None:
+        """The provider whose answers alone count here, because the others are asked at the same time."""
+        return self.left[0].name if self.left and self.query.strategy == "best" else None
 
     @property
     def is_recoverable(self) -> bool:
@@ -114,19 +131,38 @@ class Search:
         if is_met is False:
             self._go_on(is_final=False)
 
-    def offer(self, found: Found, *, hint: str | None = None) -> None:
-        """Answer the question if a fix is as accurate as asked, else keep the best until all have been asked.
-
-        Args:
-            hint: Given where this is the answer.
-        """
-        self.billed = True if self.billed else found.billed if self.billed is False else None
+    def offer(self, found: Found) -> None:
+        """Answer the question if a fix is as accurate as asked, else keep the best until all have been asked."""
+        self.billed = _either(self.billed, found.billed)
         is_met = self._is_met(found)
-        if is_met is not False:
-            self.hints.extend([hint] if hint else [])
-            self.answer = self._answered(found, accuracy_met=is_met)
-        elif self.best is None or found.radius_m < self.best.radius_m:
+        if self.best is None or found.is_smaller_than(self.best):
             self.best = found
+        if is_met is not False:
+            self.answer = self._answered(found, accuracy_met=is_met)
+
+    def split(self) -> list["Search"]:
+        """Part the search into one for each candidate, which can go on at the same time."""
+        allowed = self.left if self.query.fallback else self.left[:1]
+        return [Search(query=self.query, caller=self.caller, request_id=self.request_id, left=[one]) for one in allowed]
+
+    def join(self, parts: Sequence["Search"]) -> None:
+        """Take what the parts came to: the smallest circle, unless one of the candidates refuses."""
+        self.left = []
+        for part in parts:
+            self.query = replace(self.query, device=completed(self.query.device, part.query.device))
+            self.attempts.extend(part.attempts)
+            self.hints.extend(part.hints)
+            self.billed = _either(self.billed, part.billed)
+            if part.error is not None and (self.error is None or not _is_refusal(self.error)):
+                self.error = part.error
+        found = [part.best for part in parts if part.best is not None]
+        if not found or _is_refusal(self.error):
+            return
+        best = found[0]
+        for other in found[1:]:
+            best = other if other.is_smaller_than(best) else best
+        billed, self.billed = self.billed, False
+        self.offer(replace(best, billed=billed))
 
     def recall(self, found: Found, now: datetime) -> None:
         """Answer with the last known position instead of the error that ended the search."""
@@ -150,8 +186,7 @@ class Search:
         """
         if self.answer is not None:
             return self.answer
-        is_refused = isinstance(self.error, ProviderError) and not self.error.moves_on
-        if self.best is None or is_refused:
+        if self.best is None or _is_refusal(self.error):
             return self.failure()
         if not self.query.assured:
             return self._answered(self.best, accuracy_met=False)
@@ -167,7 +202,7 @@ class Search:
             fix=found.fix,
             accuracy=found.accuracy,
             attempts=tuple(self.attempts),
-            hints=tuple(dict.fromkeys(self.hints)),
+            hints=tuple(dict.fromkeys((*self.hints, *found.hints))),
             report_id=found.report_id,
             billed=self.billed,
             flags=found.flags,
@@ -185,6 +220,22 @@ class Search:
         error.attempts = tuple(self.attempts)
         error.hints = tuple(dict.fromkeys((*self.hints, *error.hints)))
         return error
+
+
+def _either(one: bool | None, other: bool | None) -> bool | None:  # noqa: FBT001 -- both are the same kind of thing
+    """Tell whether one of two is billed; None where nobody knows."""
+    if one or other:
+        return True
+    return None if one is None or other is None else False
+
+
+def _is_refusal(error: GatewayError | None) -> bool:
+    return isinstance(error, ProviderError) and not error.moves_on
+
+
+def completed(device: Device, by: Device) -> Device:
+    """Add the identifiers that another way of locating the device has found out."""
+    return replace(device, id=device.id or by.id, kind=device.kind or by.kind, mdn=device.mdn or by.mdn)
 
 
 def pass_over(name: ProviderName, group: Sequence[Search], started: float) -> None:

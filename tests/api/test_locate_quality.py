@@ -1,5 +1,6 @@
 """`confidence`, `maxAccuracy`, `assured` and `onFailure`: how good an answer has to be, and what takes its place."""
 
+import asyncio
 import itertools
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from app.main import create_app
 from tests.support.gateways import asking, settings
-from tests.support.vendors import IMEI, MDN, WIFI, Vendors, refused, solved, unseen
+from tests.support.vendors import IMEI, MDN, WIFI, Vendors, refused, seen, solved, unseen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -107,11 +108,11 @@ async def test_a_stored_fix_that_is_too_wide_does_not_answer(
 async def test_a_refusal_ends_the_search_for_something_better(
     gateway: httpx.AsyncClient, vendors: Vendors, device: Json
 ) -> None:
-    vendors.thingspace = refused("CONSENT_REQUIRED", "Consent required", 403)
+    vendors.thingspace = unseen("POSITIONING NOT ALLOWED")
 
     problem = await locate(gateway, device=device, measurements=WIFI, maxAccuracy=20, onFailure="last_known")
 
-    assert problem["status"] in {403, 502}
+    assert problem["status"] == 403
     assert "location" not in problem
 
 
@@ -194,3 +195,66 @@ async def test_items_of_a_batch_take_the_same_members(
 
     assert (results[0]["location"]["confidence"], results[0]["accuracyMet"]) == (95, False)
     assert (results[1]["location"]["stale"], results[1]["problem"]["code"]) == (True, "UNABLE_TO_LOCATE")
+
+
+async def test_best_asks_all_at_the_same_time_and_answers_with_the_smallest_circle(
+    gateway: httpx.AsyncClient, vendors: Vendors, device: Json
+) -> None:
+    both = asyncio.Barrier(2)
+
+    async def measured(_: httpx.Request) -> httpx.Response:
+        await both.wait()
+        return solved(Location={"Lat": 40.7, "Lon": -74.0, "Unc68": 5000})
+
+    async def identified(request: httpx.Request) -> httpx.Response:
+        await both.wait()
+        return seen(request)
+
+    vendors.cloudlocate, vendors.thingspace = measured, identified
+
+    answer = await locate(gateway, device=device, measurements=WIFI, strategy="best", maxAge=0)
+
+    assert answer["location"]["provider"] == "thingspace"
+    assert [(one["provider"], one["outcome"]) for one in answer["attempts"]] == [
+        ("cloudlocate", "located"),
+        ("thingspace", "located"),
+    ]
+    reports = (await gateway.get("/reports", params={"imei": device["imei"]})).json()["reports"]
+    assert {report["location"]["provider"] for report in reports} == {"cloudlocate", "thingspace"}
+
+
+async def test_best_is_content_with_the_one_that_answers(
+    gateway: httpx.AsyncClient, vendors: Vendors, device: Json
+) -> None:
+    vendors.thingspace = refused("INTERNAL", "away", 503)
+
+    answer = await locate(gateway, device=device, measurements=WIFI, strategy="best")
+
+    assert answer["location"]["provider"] == "cloudlocate"
+    assert [one["outcome"] for one in answer["attempts"]] == ["located", "unavailable"]
+
+
+async def test_a_refusal_stands_whatever_the_others_found(
+    gateway: httpx.AsyncClient, vendors: Vendors, device: Json
+) -> None:
+    vendors.thingspace = unseen("POSITIONING NOT ALLOWED")
+
+    problem = await locate(gateway, device=device, measurements=WIFI, strategy="best", onFailure="last_known")
+
+    assert "location" not in problem
+    assert problem["code"] == "CONSENT_REQUIRED"
+
+
+async def test_items_that_want_the_best_stand_beside_others(
+    gateway: httpx.AsyncClient, vendors: Vendors, device: Json
+) -> None:
+    items = [
+        {"id": "a", "device": device, "measurements": WIFI, "strategy": "best", "confidence": 95},
+        {"id": "b", "measurements": WIFI},
+        {"id": "c", "device": device, "maxAge": 0},
+    ]
+
+    results = (await gateway.post("/locate/batch", json={"requests": items})).json()["results"]
+
+    assert [len(one["attempts"]) for one in results] == [2, 1, 1]
+    assert results[0]["location"]["provider"] == "cloudlocate"

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from app.api.schemas.base import Schema
 from app.api.schemas.identifiers import Account, DeviceName, Esn, Imei, MdnText, Meid, PhoneNumber
 from app.api.schemas.measurements import Measurements
-from app.model import AccountName, Device, LocationQuery, Mdn, OnFailure, ProviderName
+from app.model import AccountName, Device, LocationQuery, Mdn, OnFailure, ProviderName, Strategy
 
 
 class LocateDevice(Schema):
@@ -76,6 +76,13 @@ class LocateRequest(Schema):
     assured: Annotated[
         bool, Field(description="refuse a circle wider than `maxAccuracy` instead of answering with it")
     ] = False
+    strategy: Annotated[
+        Strategy,
+        Field(
+            description="`ordered`: the next provider is asked if the one before has no good answer; `best`: all are "
+            "asked at the same time, each of them is billed, and the smallest circle wins"
+        ),
+    ] = "ordered"
     on_failure: Annotated[
         OnFailure,
         Field(description="`last_known`: answer with the newest stored position if the device cannot be located now"),
@@ -105,6 +112,7 @@ class LocateRequest(Schema):
             confidence_pct=self.confidence,
             max_accuracy_m=self.max_accuracy,
             assured=self.assured,
+            strategy=self.strategy,
             on_failure=self.on_failure,
         )
 
