@@ -10,7 +10,8 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 
 from app.accuracy import AccuracyBasis
 from app.errors import GatewayError, Outcome
-from app.model import Source
+from app.model import ReportStatus, ReportType, Source
+from app.plausibility import DOUBTS
 
 
 def _codes(kind: type[GatewayError]) -> set[str]:
@@ -168,3 +169,54 @@ class BatchAnswer(TypedDict):
     requestId: str
     results: list[BatchResult]
     summary: BatchSummary
+
+
+class ReportDeviceAnswer(TypedDict, total=False):
+    """The identifiers stated in the report."""
+
+    imei: str
+    meid: str
+    esn: str
+    mdn: str
+    name: str
+
+
+class ReportErrorAnswer(TypedDict):
+    """The provider's reason for not reporting a position."""
+
+    type: str | None
+    info: str | None
+    timestamp: Timestamp | None
+
+
+_FLAGS = (
+    "anomalies of the report; a fix with one of "
+    + ", ".join(f"`{flag}`" for flag in sorted(DOUBTS))
+    + " is nobody's latest position and satisfies no `maxAge`"
+)
+
+
+class ReportAnswer(TypedDict):
+    """A provider's report about one device."""
+
+    id: Annotated[
+        str, Field(description="derived from the report's time and content: the same content has the same id")
+    ]
+    transactionId: Annotated[
+        str | None, Field(description="the provider's transaction id; null for fixes of `/locate`")
+    ]
+    sessionId: Annotated[str | None, Field(description="the periodic session that it belongs to")]
+    account: str | None
+    device: ReportDeviceAnswer
+    type: ReportType
+    status: Annotated[ReportStatus, Field(description="`info` if the report is not about a position")]
+    location: Annotated[LocationAnswer | None, Field(description="null unless located")]
+    error: ReportErrorAnswer | None
+    provider: str
+    reportedAs: Annotated[str | None, Field(description="the report type in the provider's own words")]
+    qosMet: Annotated[
+        bool | None,
+        Field(description="whether the provider says that it met the accuracy asked of it (`qos`); else null"),
+    ]
+    flags: Annotated[list[str], Field(description=_FLAGS)]
+    receivedAt: Timestamp

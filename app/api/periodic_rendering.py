@@ -1,15 +1,27 @@
 """Sessions as they go over the wire."""
 
-from typing import Any
+from typing import cast
 
 import orjson
 
+from app.api.answers import ProblemAnswer
 from app.api.problems import status_of, to_problem
 from app.api.rendering import instant
 from app.api.report_rendering import to_report
+from app.api.schemas.periodic import (
+    LastFix,
+    SessionAnswer,
+    SessionDeviceAnswer,
+    SessionDeviceState,
+    SessionState,
+    StopAnswer,
+    StopFailureAnswer,
+    StoppedAnswer,
+)
 from app.errors import GatewayError
 from app.ids import public_id
 from app.periodic import DeviceView, SessionView, StopFailure, Stopped, StoredAnswer
+from app.reports import ReportRecord
 
 
 class SessionAnswerWriter:
@@ -32,13 +44,13 @@ class SessionAnswerWriter:
         return StoredAnswer(status=status_of(error), body=orjson.dumps(problem), session_id=session.id)
 
 
-def to_session(view: SessionView) -> dict[str, Any]:
+def to_session(view: SessionView) -> SessionAnswer:
     """Write a session with its counts."""
     row, counts = view.row, view.counts
     return {
         "id": public_id(row.id),
         "transactionId": row.transaction_id,
-        "state": row.state,
+        "state": cast("SessionState", row.state),
         "account": row.account,
         "interval": row.interval_s,
         "count": row.count,
@@ -59,23 +71,22 @@ def to_session(view: SessionView) -> dict[str, Any]:
         "endsAt": instant(row.ends_at) if row.ends_at else None,
         "endedAt": instant(row.ended_at) if row.ended_at else None,
         "stopRequestedAt": instant(row.stop_requested_at) if row.stop_requested_at else None,
-        "problem": row.problem,
+        "problem": cast("ProblemAnswer | None", row.problem),
     }
 
 
-def to_session_device(view: DeviceView) -> dict[str, Any]:
+def to_session_device(view: DeviceView) -> SessionDeviceAnswer:
     """Write a device of a session."""
     row, counts = view.row, view.counts
-    location = to_report(view.last)["location"] if view.last is not None else None
     return {
         "device": {"imei": row.device, "mdn": row.mdn},
-        "state": view.state,
+        "state": cast("SessionDeviceState", view.state),
         "received": counts.received,
         "failed": counts.failed,
         "due": counts.due,
         "missing": counts.missing,
         "ended": counts.ended,
-        "lastFix": location and view.last and location | {"reportId": public_id(view.last.id)},
+        "lastFix": None if view.last is None else _to_last_fix(view.last),
         "stopRequestedAt": instant(row.stop_requested_at) if row.stop_requested_at else None,
         "stoppedAt": instant(row.stopped_at) if row.stopped_at else None,
         "stopFailedAt": instant(row.stop_failed_at) if row.stop_failed_at else None,
@@ -84,15 +95,20 @@ def to_session_device(view: DeviceView) -> dict[str, Any]:
     }
 
 
-def to_stopped(stopped: Stopped, request_id: str) -> dict[str, Any]:
+def _to_last_fix(report: ReportRecord) -> LastFix | None:
+    location = to_report(report)["location"]
+    return None if location is None else {**location, "reportId": public_id(report.id)}
+
+
+def to_stopped(stopped: Stopped, request_id: str) -> StoppedAnswer:
     """Write a session and what became of stopping it."""
-    stop = {
+    stop: StopAnswer = {
         "requested": stopped.requested,
         "accepted": stopped.accepted,
         "failed": [_to_failure(failure, request_id) for failure in stopped.failures],
     }
-    return to_session(stopped.session) | {"stop": stop}
+    return {**to_session(stopped.session), "stop": stop}
 
 
-def _to_failure(failure: StopFailure, request_id: str) -> dict[str, Any]:
+def _to_failure(failure: StopFailure, request_id: str) -> StopFailureAnswer:
     return {"imei": failure.imei, "mdn": failure.mdn, "problem": to_problem(failure.error, request_id)}

@@ -1,6 +1,6 @@
 """Responses with reports."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -19,6 +19,6 @@ def listed(name: str, found: Sequence[ReportRecord], following: str | None, medi
     return answered({name: [to_report(report) for report in found], "next": following}, JSON)
 
 
-def answered(content: dict[str, Any], media_type: str) -> Response:
+def answered(content: Mapping[str, Any], media_type: str) -> Response:
     """Answer in the media type that was negotiated."""
     return Response(orjson.dumps(content), headers={"Vary": "Accept"}, media_type=media_type)

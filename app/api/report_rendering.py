@@ -1,17 +1,19 @@
 """Reports as they go over the wire: as JSON, flat for tables, and as GeoJSON features."""
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
+from app.api.answers import LocationAnswer, ReportAnswer, ReportDeviceAnswer, ReportErrorAnswer
 from app.api.rendering import instant
 from app.ids import public_id
+from app.model import ReportStatus, ReportType, Source
 from app.reports import ReportRecord
 
 _session_id = lru_cache(maxsize=1024)(public_id)
 """Writing an id takes a quarter of the time of a report, and most reports of a page are of one session."""
 
 
-def to_report(row: ReportRecord) -> dict[str, Any]:
+def to_report(row: ReportRecord) -> ReportAnswer:
     """Write a report as it stands in lists."""
     return {
         "id": public_id(row.id),
@@ -19,8 +21,8 @@ def to_report(row: ReportRecord) -> dict[str, Any]:
         "sessionId": _session_id(row.session_id) if row.session_id else None,
         "account": row.account,
         "device": _device(row),
-        "type": row.type,
-        "status": row.status,
+        "type": cast("ReportType", row.type),
+        "status": cast("ReportStatus", row.status),
         "location": _location(row),
         "error": _error(row),
         "provider": row.provider,
@@ -31,27 +33,29 @@ def to_report(row: ReportRecord) -> dict[str, Any]:
     }
 
 
-def _device(row: ReportRecord) -> dict[str, str]:
+def _device(row: ReportRecord) -> ReportDeviceAnswer:
     written = {row.device_kind or "": row.device, "mdn": row.mdn, "name": row.name}
-    return {name: value for name, value in written.items() if name and value is not None}
+    return cast("ReportDeviceAnswer", {name: value for name, value in written.items() if name and value is not None})
 
 
-def _location(row: ReportRecord) -> dict[str, Any] | None:
+def _location(row: ReportRecord) -> LocationAnswer | None:
     if row.status != "located":
         return None
+    assert row.latitude is not None
+    assert row.longitude is not None
     return {
         "latitude": row.latitude,
         "longitude": row.longitude,
         "accuracy": row.accuracy_m,
         "confidence": row.confidence_pct,
         "timestamp": instant(row.at),
-        "source": row.source or "unknown",
+        "source": cast("Source", row.source or "unknown"),
         "provider": row.provider,
         "cached": bool(row.cached),
     }
 
 
-def _error(row: ReportRecord) -> dict[str, Any] | None:
+def _error(row: ReportRecord) -> ReportErrorAnswer | None:
     if row.error_type is None and row.error_info is None and row.status != "failed":
         return None
     return {
@@ -94,7 +98,7 @@ FLAT_MEMBERS = (
 
 def to_flat(row: ReportRecord) -> dict[str, Any]:
     """Write a report on one level, with the same members whatever it says."""
-    report = to_report(row)
+    report: dict[str, Any] = {**to_report(row)}
     flat = dict.fromkeys(FLAT_MEMBERS)
     error = report.pop("error") or {}
     flat.update(report.pop("device"))

@@ -2,7 +2,7 @@
 
 import base64
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter, Path, Query
 from starlette.requests import ClientDisconnect, Request
@@ -196,23 +196,23 @@ async def receive_callback(provider: ProviderName, token: Token) -> Response:  #
     raise NotFound("There is no listener at this address.")
 
 
-def to_callback(row: StoredCallback) -> dict[str, Any]:
+def to_callback(row: StoredCallback) -> schemas.CallbackAnswer:
     """Write a callback; the body as text where it is UTF-8, else in base64."""
-    written = {
+    return {
         "id": public_id(row.id),
         "receivedAt": instant(row.received_at),
         "provider": row.provider,
         "account": row.account,
         "service": row.service,
-        "state": row.state,
+        "state": cast("schemas.CallbackState", row.state),
         "reason": row.reason,
         "signature": row.signature,
-        "flags": row.flags or [],
+        "flags": list(row.flags or ()),
+        **raw_body(row.body),
     }
-    return written | raw_body(row.body)
 
 
-def raw_body(body: bytes) -> dict[str, str]:
+def raw_body(body: bytes) -> schemas.CallbackBodyAnswer:
     """Write raw bytes as `body` where they are UTF-8 text, else as `bodyBase64`."""
     try:
         return {"body": body.decode()}
@@ -220,11 +220,11 @@ def raw_body(body: bytes) -> dict[str, str]:
         return {"bodyBase64": base64.b64encode(body).decode()}
 
 
-def to_replayed(replayed: Replayed) -> dict[str, Any]:
+def to_replayed(replayed: Replayed) -> schemas.ReplayedAnswer:
     """Write what a replay came to."""
     return {
         "id": public_id(replayed.id),
-        "state": replayed.state,
+        "state": cast("schemas.CallbackState", replayed.state),
         "reports": replayed.reports,
         "reason": replayed.reason,
     }

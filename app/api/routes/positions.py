@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.access import actor_of, caller_of
+from app.api.answers import ReportAnswer
 from app.api.gateway import gateway_of
 from app.api.negotiation import preferred
 from app.api.parameters import Limit, foreign_number, refuse_unknown
@@ -26,7 +27,7 @@ _PAGE_OF_POSITIONS = ("cursor", "limit", "bbox", "account")
 @router.get(
     "/devices/{identifier:path}/location",
     summary="The latest known position of a device",
-    response_model=schemas.ReportAnswer,
+    response_model=ReportAnswer,
     responses=schemas.LOCATION_RESPONSES,
 )
 async def get_device_location(

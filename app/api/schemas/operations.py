@@ -40,6 +40,9 @@ class ListenerTestAnswer(TypedDict):
     detail: str | None
 
 
+CallbackState = Literal["stored", "quarantined"]
+
+
 class CallbackBodyAnswer(TypedDict, total=False):
     """A body: `body` where it is UTF-8 text, else `bodyBase64`."""
 
@@ -55,7 +58,7 @@ class CallbackAnswer(CallbackBodyAnswer):
     provider: str
     account: str | None
     service: str | None
-    state: Literal["stored", "quarantined"]
+    state: CallbackState
     reason: str | None
     signature: str | None
     flags: list[str]
@@ -72,7 +75,7 @@ class ReplayedAnswer(TypedDict):
     """The result of replaying a callback."""
 
     id: str
-    state: Literal["stored", "quarantined"]
+    state: CallbackState
     reports: Annotated[int, Field(description="how many reports it holds; those already stored are not stored twice")]
     reason: Annotated[str | None, Field(description="why it stays in quarantine")]
 

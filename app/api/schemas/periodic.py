@@ -7,10 +7,9 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
-from app.api.answers import LocationAnswer, Next, ProblemAnswer, Timestamp
+from app.api.answers import LocationAnswer, Next, ProblemAnswer, ReportErrorAnswer, Timestamp
 from app.api.schemas.base import Schema
 from app.api.schemas.identifiers import Account, Esn, Imei, MdnText, Meid, PhoneNumber
-from app.api.schemas.reports import ReportErrorAnswer
 from app.errors import FieldError, InvalidArgument, MissingIdentifier, RequestError, UnsupportedIdentifier
 from app.model import AccountName, Device, Mdn, PeriodicPlan
 
