@@ -7,7 +7,8 @@ import pydantic
 
 from app.access import Actor, KeyStore
 from app.api.problems import to_request_error
-from app.api.routes.keys import KeyRequest, to_key, to_new_key
+from app.api.routes.keys import to_key, to_new_key
+from app.api.schemas.access import KeyRequest
 from app.errors import NotFound
 from app.ids import new_public_id, parse_id
 from app.settings import Settings

@@ -1,7 +1,6 @@
 """The audit trail, for holders of the scope `admin`."""
 
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -13,7 +12,7 @@ from app.api.gateway import gateway_of
 from app.api.parameters import Cursor, Limit, Since, Until, place_of, refuse_unknown
 from app.api.rendering import instant, page_response
 from app.api.report_parameters import Account
-from app.api.schemas.base import Schema
+from app.api.schemas.access import AuditAnswer, AuditEntry
 from app.errors import InvalidArgument
 from app.ids import public_id
 
@@ -32,31 +31,6 @@ Device = Annotated[
         description="IMEI, MEID, ESN, MDN or name; also finds periodic sessions with the device",
     ),
 ]
-
-
-class AuditEntry(Schema):
-    """One audited request."""
-
-    id: str
-    at: datetime
-    key: str
-    request_id: str
-    action: Action
-    outcome: str
-    account: str | None
-    device: str | None
-    provider: str | None
-    billed: bool | None
-    report_id: str | None
-    session_id: str | None
-    subject: str | None
-
-
-class AuditAnswer(Schema):
-    """A page of the audit trail, newest first."""
-
-    entries: list[AuditEntry]
-    next: str | None
 
 
 @router.get(
@@ -95,20 +69,20 @@ async def list_audit(
     return page_response("entries", found, to_entry)
 
 
-def to_entry(row: AuditRecord) -> dict[str, Any]:
+def to_entry(row: AuditRecord) -> AuditEntry:
     """Write an audit row."""
     return {
         "id": public_id(row.id),
         "at": instant(row.at),
         "key": row.key_id,
         "requestId": row.request_id,
-        "action": row.action,
+        "action": cast("Action", row.action),
         "outcome": row.outcome,
         "account": row.account,
         "device": row.device,
         "provider": row.provider,
         "billed": row.billed,
-        "reportId": row.report_id and public_id(row.report_id),
-        "sessionId": row.session_id and public_id(row.session_id),
+        "reportId": public_id(row.report_id) if row.report_id else None,
+        "sessionId": public_id(row.session_id) if row.session_id else None,
         "subject": row.subject,
     }
