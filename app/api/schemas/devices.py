@@ -6,8 +6,8 @@ from pydantic import Field
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from app.api import examples
-from app.api.answers import Next
-from app.api.schemas.reports import REPORT_EXAMPLE, ReportAnswer, ReportDeviceAnswer
+from app.api.answers import Next, ReportAnswer, ReportDeviceAnswer
+from app.api.schemas.reports import REPORT_EXAMPLE
 from app.devices import DeviceState
 from app.errors import InvalidArgument, NotAcceptable
 
