@@ -32,7 +32,7 @@ from app.periodic import Periodic, UnclaimedTransactions
 from app.provider import Provider, ProviderModule
 from app.reports import PositionReader, ReportReader
 from app.settings import Settings
-from app.storage import partitions, retention
+from app.storage import partition_merges, partitions, retention
 from app.storage.database import Database
 from app.storage.migrate import upgrade
 from app.storage.seal import Seal
@@ -42,6 +42,7 @@ from app.upstream import guarded
 from app.worker import Job, running
 
 _RETENTION_EVERY_S = 300
+_MERGE_EVERY_S = 900
 _FOLLOW_KEYS_EVERY_S = 0.2
 _WATCH_PRIMARY_EVERY_S = 0.2
 _COMPARE_CLOCKS_EVERY_S = 10
@@ -195,6 +196,11 @@ async def start_jobs(gateway: Gateway, database: Database, stack: AsyncExitStack
         Job(name="clock", every_s=_COMPARE_CLOCKS_EVERY_S, run=database.compare_clocks),
         Job(name="daily budgets", every_s=3600, run=gateway.rate_limits.forget_old),
         Job(name="partitions", every_s=3600, run=lambda: partitions.keep(database)),
+        Job(
+            name="partition merges",
+            every_s=_MERGE_EVERY_S,
+            run=lambda: partition_merges.run(database, settings.retention()),
+        ),
         Job(name="retention", every_s=_RETENTION_EVERY_S, run=lambda: retention.run(database, settings.retention())),
         Job(name="callback addresses", every_s=10, run=gateway.tokens.refresh),
         Job(name="listener check", every_s=30, run=gateway.listeners.check),

@@ -13,6 +13,7 @@ from app.identifiers import readings
 from app.ids import EPOCH, public_id
 from app.storage.connections import Connection
 from app.storage.device_names import BODY_OF_IMEI, Names, without
+from app.storage.partition_merges import SCAN_LOCK
 
 _PAGE = 500
 _LARGEST_ON_LOOP = 16_384
@@ -177,6 +178,15 @@ def _count(done: str) -> int:
 async def _erase_from_callbacks(connection: Connection, names: Names, of_reports: list[Any], on_step: OnStep) -> int:
     if not names.all:
         return 0
+    # A partition that changes places with a merged one meanwhile would be missed.
+    await connection.execute("SELECT pg_advisory_lock_shared($1)", SCAN_LOCK)
+    try:
+        return await _erase_from_partitions(connection, names, of_reports, on_step)
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock_shared($1)", SCAN_LOCK)
+
+
+async def _erase_from_partitions(connection: Connection, names: Names, of_reports: list[Any], on_step: OnStep) -> int:
     partitions = await connection.fetch(
         "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'callbacks'::regclass ORDER BY 1"
     )

@@ -21,7 +21,6 @@ OnStep = Callable[[str, int], None]
 
 BATCH = 2_000
 _LOCK = 0x6C6F_6361_7465_0002
-_LOCK_WAIT = "300ms"
 _TRIES = 5
 
 
@@ -31,10 +30,12 @@ class Step:
 
     Attributes:
         old: What holds for a row that goes, in SQL; `$1` is the instant before which everything goes.
+        weight: How many times fewer are deleted at a time, because rows of other tables go with each.
     """
 
     table: str
     old: str
+    weight: int = 1
 
 
 _STEPS: Mapping[str, tuple[Step, ...]] = {
@@ -50,7 +51,9 @@ _STEPS: Mapping[str, tuple[Step, ...]] = {
     "audit": (Step(table="audit_default", old="at < $1"),),
     "events": (Step(table="events_default", old="stored_at < $1"),),
     # A session that nobody knows the fate of goes when it would have ended.
-    "sessions": (Step(table="sessions", old="coalesce(ended_at, CASE state WHEN 'unknown' THEN ends_at END) < $1"),),
+    "sessions": (
+        Step(table="sessions", old="coalesce(ended_at, CASE state WHEN 'unknown' THEN ends_at END) < $1", weight=100),
+    ),
 }
 
 _NOTE_DROPPED_EVENTS = """
@@ -121,7 +124,7 @@ async def carry_out(
     """Remove what is older than `ages` says for its kind; return what went, by table.
 
     Only one process does it at a time; the others return at once, and when it dies its lock goes with its connection.
-    A day goes as a whole, once all of it is too old.
+    A day goes as a whole, once all of it is too old; of merged days, those that are too old go row by row.
     """
     if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
         return {}
@@ -135,6 +138,7 @@ async def carry_out(
                 await connection.execute(_NOTE_DROPPED_EVENTS, before)
             if kind in partitions.PARTITIONED:
                 removed[f"{kind}_days"] = await _drop_days(connection, kind, before, on_step)
+                removed[kind] = await _delete_days(connection, kind, before, batch, on_step)
             for step in _STEPS.get(kind, ()):
                 removed[step.table] = await _delete(connection, step, before, batch, on_step)
     finally:
@@ -145,23 +149,35 @@ async def carry_out(
 
 async def _drop_days(connection: Connection, table: str, before: datetime, on_step: OnStep) -> int:
     dropped = 0
-    for name in await partitions.days_before(connection, table, before):
+    for partition in await partitions.partitions_of(connection, table):
+        if partition.span.end > before:
+            break
         for _ in range(_TRIES):
-            if await _drop(connection, name):
-                dropped += 1
-                on_step(f"{table}_days", 1)
+            if await _drop(connection, partition.name):
+                dropped += partition.span.days
+                on_step(f"{table}_days", partition.span.days)
                 break
             await asyncio.sleep(0.1)
         else:
-            log.warning("partition in use, dropped at the next run", partition=name)
+            log.warning("partition in use, dropped at the next run", partition=partition.name)
     return dropped
+
+
+async def _delete_days(connection: Connection, table: str, before: datetime, batch: int, on_step: OnStep) -> int:
+    """Delete what is over in the partition that holds younger days as well."""
+    midnight = partitions.day_of(before)
+    for partition in await partitions.partitions_of(connection, table):
+        if partition.span.start < midnight < partition.span.end:
+            step = Step(table=partition.name, old=f"{partitions.PARTITIONED[table]} < $1")
+            return await _delete(connection, step, midnight, batch, lambda _, count: on_step(table, count))
+    return 0
 
 
 async def _drop(connection: Connection, name: str) -> bool:
     # Whoever waits for this lock holds up all who come after him; so it is only waited for a moment.
     try:
         async with connection.transaction():
-            await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'")
+            await connection.execute(f"SET LOCAL lock_timeout = '{partitions.LOCK_WAIT}'")
             await connection.execute(f"DROP TABLE {name}")
     except LockNotAvailable:
         return False
@@ -169,15 +185,15 @@ async def _drop(connection: Connection, name: str) -> bool:
 
 
 async def _delete(connection: Connection, step: Step, before: datetime, batch: int, on_step: OnStep) -> int:
-    deleted = 0
+    deleted, most = 0, max(1, batch // step.weight)
     while True:
         done = await connection.execute(
             f"DELETE FROM {step.table} WHERE ctid = ANY (ARRAY("  # noqa: S608 -- our own constants
-            f"SELECT ctid FROM {step.table} WHERE {step.old} LIMIT {batch}))",
+            f"SELECT ctid FROM {step.table} WHERE {step.old} LIMIT {most}))",
             before,
         )
         count = int(done.rpartition(" ")[2])
         deleted += count
         on_step(step.table, count)
-        if count < batch:
+        if count < most:
             return deleted

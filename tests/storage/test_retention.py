@@ -259,4 +259,4 @@ async def test_a_dead_runner_holds_nobody_up(database: Database, connection: Con
 async def test_nothing_else_in_the_database_is_taken_for_a_day(database: Database, connection: Connection) -> None:
     await connection.execute(text("CREATE TABLE reports_20200101_copy (at timestamptz)").text)
 
-    assert await partitions.days_before(connection, "reports", NOW) == []
+    assert await partitions.partitions_of(connection, "reports") == []

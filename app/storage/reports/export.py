@@ -31,6 +31,8 @@ async def export(
     """
 
     async def begin(connection: Connection) -> tuple[Cursor, list[asyncpg.Record]]:
+        # Before the snapshot is taken: a partition that is merged in between would seem to be without its latest rows.
+        await connection.execute("LOCK TABLE reports IN ACCESS SHARE MODE")
         # The first row should come at once: read along the indexes rather than sort millions of rows first.
         await connection.execute("SET LOCAL enable_sort = off; SET LOCAL jit = off")
         cursor = await connection.cursor(*statements.everything(wanted, after, limit))
