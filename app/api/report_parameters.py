@@ -72,7 +72,11 @@ Order = Annotated[
 ]
 ReportLimit = Annotated[
     int | None,
-    Query(ge=1, le=1000, description="reports per page, by default 100; with CSV and NDJSON: at most so many in all"),
+    Query(
+        ge=1,
+        le=1000,
+        description="reports per page, by default 100; with CSV, NDJSON and GeoParquet: at most so many in all",
+    ),
 ]
 HolderCursor = Annotated[str | None, Query(max_length=1024, description="`next` of the previous page")]
 _NO_CURSOR = "must be `next` of the previous page"

@@ -6,7 +6,7 @@ from typing import BinaryIO, Literal
 
 from app.cli.progress import progress
 
-Format = Literal["csv", "ndjson"]
+Format = Literal["csv", "ndjson", "parquet"]
 
 
 def part_of(output: Path) -> Path:
@@ -37,6 +37,15 @@ def copy_lines(chunks: Iterable[bytes], to: BinaryIO) -> int:
             count += lines
     to.flush()
     return count
+
+
+def copy_whole(chunks: Iterable[bytes], to: BinaryIO) -> None:
+    """Copy a file of which no part can be used, as it arrives."""
+    with progress("Exporting", None, "bytes") as advance:
+        for chunk in chunks:
+            to.write(chunk)
+            advance(len(chunk))
+    to.flush()
 
 
 def without_heading(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, BinaryIO, Literal
 import typer
 
 from app.cli.client import call, check, gateway
-from app.cli.exported import Format, copy_lines, last_report, part_of, without_heading
+from app.cli.exported import Format, copy_lines, copy_whole, last_report, part_of, without_heading
 from app.cli.options import Account, AsJson, Limit, Since, Until, Url, given
 from app.cli.output import print_error, show_json, show_table
 from app.errors import NoGateway, Unavailable
@@ -28,7 +28,7 @@ Order = Annotated[Literal["asc", "desc"], typer.Option(help="asc: oldest fix fir
 Box = Annotated[str | None, typer.Option(help="west,south,east,north in degrees")]
 
 _COLUMNS = {"at": "At", "device": "Device", "mdn": "MDN", "said": "Said"}
-_MEDIA_TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
+_MEDIA_TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson", "parquet": "application/vnd.apache.parquet"}
 
 
 @report_commands.command("list")
@@ -100,7 +100,7 @@ def _row(report: dict[str, Any]) -> dict[str, Any]:
 
 @report_commands.command("export")
 def export(
-    format_: Annotated[Format, typer.Option("--format", help="csv or ndjson")] = "csv",
+    format_: Annotated[Format, typer.Option("--format", help="csv, ndjson or parquet (GeoParquet)")] = "csv",
     output: Annotated[Path | None, typer.Option(help="File to write; default: standard output")] = None,
     transaction: Transaction = None,
     session: Session = None,
@@ -125,7 +125,7 @@ def export(
     """Write all reports that match, by the time of the fix.
 
     A file has its name when it is whole. Until then its name ends in .part; --resume goes on with it, given the same
-    filters.
+    filters. A file of Parquet begins anew.
 
     Example: [bold]location-gateway reports export --since 2026-03-01T00:00:00Z --output march.csv[/bold]
     """
@@ -150,15 +150,17 @@ def export(
         _export(sys.stdout.buffer, format_, params, url)
         return
     part = part_of(output)
+    resume = resume and format_ != "parquet"
     with part.open("r+b" if resume and part.exists() else "w+b") as file:
-        after = last_report(file, format_)
+        after = last_report(file, format_) if resume else None
         rows = _export(file, format_, params | given(cursor=after), url)
     part.replace(output)
-    print_error(f"{rows:,} reports {'more ' if after else ''}are in {output}.", style="")
+    count = "The" if rows is None else f"{rows:,}"
+    print_error(f"{count} reports {'more ' if after else ''}are in {output}.", style="")
 
 
-def _export(to: BinaryIO, format_: Format, params: dict[str, Any], url: str | None) -> int:
-    """Copy the answer of the gateway, and count its reports; what goes on has no second heading."""
+def _export(to: BinaryIO, format_: Format, params: dict[str, Any], url: str | None) -> int | None:
+    """Copy the answer of the gateway, and count its reports if they are lines; what goes on has no second heading."""
     is_begun, goes_on, is_csv = False, "cursor" in params, format_ == "csv"
     try:
         with (
@@ -168,8 +170,12 @@ def _export(to: BinaryIO, format_: Format, params: dict[str, Any], url: str | No
             check(response, as_json=False)
             is_begun = True
             chunks = response.iter_bytes()
+            if format_ == "parquet":
+                copy_whole(chunks, to)
+                return None
             return copy_lines(without_heading(chunks) if is_csv and goes_on else chunks, to) - (is_csv and not goes_on)
     except NoGateway as error:
         if not is_begun:
             raise
-        raise Unavailable("The connection was lost before the end; go on with --resume.") from error
+        go_on = "begin anew" if format_ == "parquet" else "go on with --resume"
+        raise Unavailable(f"The connection was lost before the end; {go_on}.") from error

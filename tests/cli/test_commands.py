@@ -234,6 +234,15 @@ def test_an_export_that_was_interrupted_goes_on(run: Any, gateway_url: str, tmp_
     assert again.read_bytes() == whole.read_bytes()
 
 
+def test_reports_are_exported_as_geoparquet(run: Any, tmp_path: Path) -> None:
+    file = tmp_path / "all.parquet"
+
+    result = run("reports", "export", "--format", "parquet", "--output", str(file))
+
+    assert result.exit_code == 0, result.output
+    assert (file.read_bytes()[:4], file.read_bytes()[-4:]) == (b"PAR1", b"PAR1")
+
+
 def test_an_export_that_is_refused_says_why_and_leaves_no_file(run: Any, tmp_path: Path) -> None:
     result = run("reports", "export", "--since", "yesterday", "--output", str(tmp_path / "all.csv"))
 

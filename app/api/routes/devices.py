@@ -1,12 +1,13 @@
 """Every device that is known."""
 
-from typing import Annotated, Any
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.access import actor_of, caller_of
+from app.api.answers import ReportDeviceAnswer
 from app.api.gateway import gateway_of
 from app.api.negotiation import preferred
 from app.api.parameters import Limit, refuse_unknown
@@ -58,20 +59,22 @@ async def list_devices(
     return json_response({"devices": [_to_device(one) for one in page.devices], "next": following})
 
 
-def _to_device(known: KnownDevice) -> dict[str, Any]:
+def _to_device(known: KnownDevice) -> schemas.KnownDeviceAnswer:
     named = {known.kind or "": known.key, "mdn": known.mdn, "name": known.name}
     return {
         "id": _id_of(known.key),
-        "device": {name: value for name, value in named.items() if name and value is not None},
+        "device": cast(
+            "ReportDeviceAnswer", {name: value for name, value in named.items() if name and value is not None}
+        ),
         "accounts": list(known.accounts),
         "state": known.state,
         "sessions": [_to_session(session) for session in known.sessions if session.is_within_reach],
-        "latestReport": known.latest and to_report(known.latest),
-        "latestPosition": known.position and to_report(known.position),
+        "latestReport": None if known.latest is None else to_report(known.latest),
+        "latestPosition": None if known.position is None else to_report(known.position),
     }
 
 
-def _to_session(session: RunningSession) -> dict[str, Any]:
+def _to_session(session: RunningSession) -> schemas.RunningSessionAnswer:
     return {"id": public_id(session.id), "state": session.state, "due": session.due, "missing": session.missing}
 
 

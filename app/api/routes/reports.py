@@ -12,9 +12,9 @@ from app.api.access import actor_of, caller_of
 from app.api.gateway import check_still_permitted, gateway_of
 from app.api.negotiation import preferred
 from app.api.parameters import Cursor, id_of, refuse_unknown
-from app.api.rendering import GEOJSON, JSON, instant
+from app.api.rendering import JSON, instant
 from app.api.report_answers import answered, listed
-from app.api.report_formats import FORMATS
+from app.api.report_formats import FORMATS, chosen
 from app.api.report_parameters import (
     Account,
     BoxText,
@@ -92,7 +92,8 @@ async def list_reports(
 
     `text/csv` and `application/x-ndjson` stream all matching reports as of the time of the request, or the first
     `limit` of them; if the connection breaks off, rows are missing. In CSV, an apostrophe precedes texts that a
-    spreadsheet would take for a formula.
+    spreadsheet would take for a formula. `application/vnd.apache.parquet` does the same as GeoParquet 1.1, if the
+    gateway was installed with it: `pip install 'location-gateway[parquet]'`.
     """
     refuse_unknown(request, (*_WHOSE_REPORTS, *PAGE_OF_REPORTS))
     wanted = ReportFilter(
@@ -122,7 +123,7 @@ async def answer_reports(request: Request, wanted: ReportFilter, *, cursor: str 
         NotAcceptable, InvalidArgument: The caller takes none of the media types, or the cursor is none of ours.
         Unavailable: The database is away.
     """
-    media_type = preferred(request.headers.get("accept"), (JSON, GEOJSON, *FORMATS))
+    media_type = chosen(request.headers.get("accept"))
     after = after_of(cursor)
     gateway, by = gateway_of(request), actor_of(request)
     wanted = replace(wanted, reach=caller_of(request).reach)

@@ -7,6 +7,7 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 
 from app.api import examples
 from app.api.answers import Next, ReportAnswer, Timestamp
+from app.api.geoparquet import PARQUET
 from app.api.rendering import GEOJSON
 from app.api.report_formats import CSV, NDJSON
 from app.api.report_rendering import FLAT_MEMBERS
@@ -119,6 +120,7 @@ REPORTS_RESPONSES = {
             GEOJSON: _COLLECTION_CONTENT,
             CSV: {"schema": {"type": "string"}, "example": ",".join(FLAT_MEMBERS)},
             NDJSON: {"schema": {"type": "string"}},
+            PARQUET: {"schema": {"type": "string", "format": "binary"}},
         },
     ),
     **_LISTING,
