@@ -20,7 +20,7 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
         radius_m: None if the provider states no radius.
-        confidence_pct: How probable it is that the circle holds the device; None where nobody knows.
+        confidence_pct: How probable it is that the circle holds the device; None if unknown.
         basis: Where the level comes from: `declared` by the provider, `scaled` from what it declared, `assumed` by the
             operator (scaled or not), or `unknown`: the radius is the provider's number as it stands.
     """
@@ -30,7 +30,7 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     basis: AccuracyBasis
 
     def is_within(self, radius_m: float) -> bool:
-        """Tell whether the circle is no wider than this; one of unknown level is compared as it is."""
+        """Return whether the circle is no wider than this; one of unknown level is compared as it is."""
         return self.radius_m is not None and self.radius_m <= radius_m
 
 

@@ -53,15 +53,15 @@ class Reach:
         return any(_ID.fullmatch(glob) and len(glob) == _MDN_LENGTH for glob in self.devices or ())
 
     def has_account(self, account: str | None) -> bool:
-        """Tell whether an account is within reach."""
+        """Return whether an account is within reach."""
         return self.accounts is None or (account is not None and account in self.accounts)
 
     def has_whole_account(self, account: str | None) -> bool:
-        """Tell whether an account is within reach with all its devices."""
+        """Return whether an account is within reach with all its devices."""
         return self.has_account(account) and self.devices is None
 
     def has_device(self, device: Device) -> bool:
-        """Tell whether a device that a request names is within reach.
+        """Return whether a device that a request names is within reach.
 
         Each identifier by which it would be located has to be allowed: a caller may put together what does not belong
         together. A name is the caller's own and counts only where there is no identifier.
@@ -73,7 +73,7 @@ class Reach:
         return bool(named) and all(allowed.fullmatch(text) for text in named)
 
     def has_completed(self, device: Device) -> bool:
-        """Tell whether a device is within reach of which the provider has said one of the identifiers.
+        """Return whether a device is within reach that the provider has completed with one of its identifiers.
 
         One allowed identifier is enough, except where the key names others of the same kind: a key for one IMEI and
         one number reaches no other IMEI under that number.
@@ -111,7 +111,7 @@ class Caller:
 
     @property
     def shares_with(self) -> str:
-        """Names the callers who may share an answer: those who see everything and pay without a limit, else nobody."""
+        """The callers who may share an answer: those who see everything and have no budget, else the key alone."""
         return "" if self.reach.is_everything and self.daily_fixes is None else self.key_id
 
 

@@ -1,8 +1,8 @@
-"""What a body says: its content coding undone, its characters in UTF-8, both within the limits.
+"""The text of a body: its content coding undone, its characters in UTF-8, both within the limits.
 
 Codings are bounded while they are undone, so that a small body cannot become a large one. JSON is UTF-8 whatever its
-`charset` says (RFC 8259, section 8.1); UTF-16 and UTF-32 are known by their zeros or marks, and only bytes that are
-none of these are read as `charset` says.
+`charset` claims (RFC 8259, section 8.1); UTF-16 and UTF-32 are known by their zeros or marks, and only bytes that are
+none of these are read by `charset`.
 """
 
 import json
@@ -39,7 +39,7 @@ def decoded(body: bytes, headers: RawHeaders, limit: int) -> bytes:
     Raises:
         UnsupportedCoding, UnsupportedMediaType: The coding, or the charset, is none that is read here.
         BodyTooLarge: It is larger without its coding.
-        MalformedJson: It is not coded as it says, or holds bytes that are no characters.
+        MalformedJson: It is not coded as its header states, or holds bytes that are no characters.
     """
     codings, charset = _stated(headers)
     return _to_utf8(_without_coding(body, codings, limit), charset or "utf-8")
@@ -112,7 +112,7 @@ def _to_utf8(body: bytes, charset: str) -> bytes:
 
     Raises:
         UnsupportedMediaType: They are in none that is read here.
-        MalformedJson: They are not what they seem, or are said, to be.
+        MalformedJson: They are not in the encoding that they seem, or claim, to be in.
     """
     encoding: str = json.detect_encoding(body)
     if encoding == "utf-8":

@@ -105,7 +105,7 @@ async def _process(
         env=inherited | environment,
         cwd=folder,
         start_new_session=True,
-        stdout=asyncio.subprocess.DEVNULL,  # the demo says itself what there is to see; the log stays
+        stdout=asyncio.subprocess.DEVNULL,  # the demo prints its own text; the log stays
     )
     try:
         await _wait_until_ready(process, ready_url)
@@ -207,7 +207,7 @@ async def _watch(
     stopping: asyncio.Event,
     duration: float | None,
 ) -> None:
-    """Say every few seconds what came in, until it is time to stop."""
+    """Print every few seconds what came in, until it is time to stop."""
     give_up = None if duration is None else time.monotonic() + duration
     before = 0
     while not stopping.is_set() and (give_up is None or time.monotonic() < give_up):

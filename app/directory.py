@@ -34,7 +34,7 @@ class DeviceDirectory:
     ) -> list[Device]:
         """Complete what lacks one of its identifiers; what cannot be completed, or not within reach, stays as it is.
 
-        A provider that cannot be asked completes nothing: whoever needs the identifier says that it is missing.
+        A provider that cannot be asked completes nothing; the provider that needs an identifier reports it as missing.
         """
         directory = provider.directory
         if directory is None or not provider.configured:

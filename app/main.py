@@ -47,7 +47,7 @@ measurements, **Verizon ThingSpace** from its identifiers.
 To see where the devices are, open the [map](map).
 
 To try it, go to [/docs](docs), press **Authorize**, enter your API key, open `POST /locate`, choose an example and
-press **Execute**. Errors are RFC 9457 problem documents: `code` is stable, `retryable` tells whether the same request
+press **Execute**. Errors are RFC 9457 problem documents: `code` is stable, `retryable` states whether the same request
 may succeed later, and `errors` points at the fields to change.
 """
 
@@ -90,7 +90,7 @@ class GatewayApp(FastAPI):
         return webhook
 
     def stop_being_ready(self) -> None:
-        """Let `/readyz` say from now on that no new work should be sent here, because the server is about to stop."""
+        """Let `/readyz` answer 503 from now on, because the server is about to stop."""
         self.state.gateway.readiness.stop()
 
 

@@ -40,7 +40,7 @@ FIRST_FIX = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def is_zero_island(latitude_deg: float, longitude_deg: float) -> bool:
-    """Tell whether a position is the placeholder 0/0, however the zeros were written."""
+    """Return whether a position is the placeholder 0/0, however the zeros were written."""
     return latitude_deg == longitude_deg == 0
 
 
@@ -52,5 +52,5 @@ def doubts_about_time(stated_at: datetime | None, now: datetime) -> tuple[str, .
 
 
 def may_be_believed(flags: Iterable[str]) -> bool:
-    """Tell whether a fix with these flags may be taken for where the device is."""
+    """Return whether a fix with these flags may be taken for where the device is."""
     return DOUBTS.isdisjoint(flags)

@@ -26,7 +26,7 @@ class Candidate:
 
 
 def is_identified(device: Device) -> bool:
-    """Tell whether a device carries an identifier that a network could know."""
+    """Return whether a device carries an identifier that a network could know."""
     return device.id is not None or device.mdn is not None
 
 
@@ -46,7 +46,7 @@ def candidates(query: LocationQuery, known: Sequence[Candidate]) -> list[Candida
         )
     allowed = [one for one in known if query.pinned in (None, one.name)]
     measured = [one for one in allowed if one.locates_by == "measurements" and query.evidence is not None]
-    # A name says nothing to a network, but a fix may be stored under it.
+    # A network does not know names, but a fix may be stored under one.
     is_named = query.device.name is not None and query.evidence is None
     identified = [one for one in allowed if one.locates_by == "device" and (is_identified(query.device) or is_named)]
     usable = [one for one in measured if one.assessment.usable]

@@ -16,7 +16,7 @@ ENVIRONMENT = SettingsConfigDict(env_file=ENV_FILE, env_file_encoding="utf-8", e
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address can only be reached from this machine."""
+    """Return whether a host name or address can only be reached from this machine."""
     if host == "localhost":
         return True
     try:
@@ -39,7 +39,7 @@ class ProviderSettings(BaseSettings):
 
     @property
     def needed(self) -> Mapping[str, bool]:
-        """Tell of each variable that a call needs whether it is set."""
+        """Return for each variable that a call needs whether it is set."""
         return {}
 
     @property
@@ -174,7 +174,7 @@ class Settings(BaseSettings):
         return tuple(origin.strip() for origin in (self.cors_origins or "").split(",") if origin.strip())
 
     def retention(self) -> dict[str, timedelta]:
-        """Tell how long each kind of data is kept; kinds that are kept for good are left out."""
+        """Return how long each kind of data is kept; kinds that are kept for good are left out."""
         own = {
             "reports": self.retention_reports_days,
             "callbacks": self.retention_callbacks_days,

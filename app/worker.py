@@ -76,7 +76,7 @@ class Background:
         if task.cancelled():
             return
         error = task.exception()
-        # Whoever still waits raises it; nobody may be left to.
+        # It is raised in the waiting caller, if one is left.
         if error is not None and not isinstance(error, GatewayError):
             log.error("work failed in the background", error=type(error).__name__)
 

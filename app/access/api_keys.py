@@ -35,7 +35,7 @@ class KeyPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewKey:
-    """A key that has just been made, and its text, which nobody will see again."""
+    """A key that has just been made, and its text, which is never shown again."""
 
     record: KeyRecord
     key: str = field(repr=False)

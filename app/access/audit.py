@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Deed:
-    """What the row about a block of work will say; the block may add what it learns.
+    """The audit row of a block of work; the block may add what it learns.
 
     Attributes:
         outcome: Replaced by the code of the error, where the block ends with one.

@@ -1,4 +1,4 @@
-"""Knows whose key a request carries: from memory while the database tells of every change, else by asking it."""
+"""Finds the caller of an API key: in memory while the database announces every change, else by a query."""
 
 import asyncio
 import time
@@ -35,7 +35,7 @@ _DEAF = (
 def digest_of(key: str) -> bytes:
     """Hash a key as it is stored.
 
-    A plain hash will do: keys are 256 random bits, which nobody finds by trying, however fast trying is. Slow hashes
+    A plain hash will do: keys are 256 random bits, too many to try, however fast a hash is. Slow hashes
     protect what people think up.
     """
     return sha256(key.encode("utf-8", "surrogateescape")).digest()
@@ -62,13 +62,13 @@ class Authenticator:
         self._own_channel = f"gateway_alive_{token_hex(8)}"
 
     async def holder(self, key: str) -> Caller | None:
-        """Find whose key this is; None when it is nobody's, revoked or expired.
+        """Find the caller that holds a key; None if the key is unknown, revoked or expired.
 
         Raises:
             Unavailable: The database has to be asked, and is away.
         """
         digest = digest_of(key)
-        # Digests of keys cannot be steered towards each other, so comparing them tells nothing by its duration.
+        # No key can be made whose digest is near another one's, so the time of a comparison reveals nothing.
         if digest == self._bootstrap:
             return BOOTSTRAP
         if not key.startswith(PREFIX):
@@ -111,7 +111,7 @@ class Authenticator:
         started = time.monotonic()
         async with asyncio.timeout(_ANSWER_WITHIN_S):
             known = await keys.every(connection)
-        # A change that was told meanwhile may be missing in what was read.
+        # A change that was announced meanwhile may be missing in what was read.
         if self._changed.is_set():
             return
         self._unknown.clear()
@@ -123,7 +123,7 @@ class Authenticator:
             self._trusted_until = started + _TRUSTED_S
 
     async def _hears_itself(self) -> bool:
-        """Tell whether notifications arrive here; a pooler that shares connections between transactions drops them."""
+        """Return whether notifications arrive; a pooler that shares connections between transactions drops them."""
         self._heard.clear()
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):

@@ -14,7 +14,7 @@ _NOT_THIS_DEVICE = "this API key may not locate this device, or not under this n
 
 
 def permitted_query(query: LocationQuery, reach: Reach, defaults: Iterable[AccountName]) -> LocationQuery:
-    """Give a question with the account that the caller means, where that is a matter of the key.
+    """Return the question with the account that the caller means, if the key decides it.
 
     Args:
         reach: What the caller's key may see.
@@ -68,13 +68,13 @@ def check_account(caller: Caller, account: str) -> None:
 
 
 def check_sees_all_devices(caller: Caller) -> None:
-    """Refuse to callers who may see some devices only what tells of whole accounts: raw callbacks, and listeners.
+    """Refuse callers who may see only some devices what concerns whole accounts: raw callbacks, and listeners.
 
     Raises:
         PermissionDenied: The caller's key is restricted to some devices.
     """
     if caller.reach.devices is not None:
-        raise PermissionDenied("This API key is restricted to some devices, and this tells of others as well.")
+        raise PermissionDenied("This API key is restricted to some devices, and this is about others as well.")
 
 
 def check_whole_account(caller: Caller, account: str) -> None:

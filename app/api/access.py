@@ -31,7 +31,7 @@ SCOPES_TO_READ: Mapping[str, frozenset[str]] = {
     "audit": _ADMIN,
 }
 """By the first part of a path: the scopes of which one is needed to read. What stands in neither table is for `admin`
-alone, so that a route that somebody forgets here is closed, not open."""
+alone, so that a route that is forgotten here is closed, not open."""
 
 SCOPES_TO_CHANGE: Mapping[str, frozenset[str]] = {
     "locate": frozenset({"locate"}),
@@ -56,11 +56,11 @@ NARROWED: Mapping[str, frozenset[str]] = {
     "metrics": frozenset({"GET"}),
 }
 """By the first part of a path: the methods whose routes show a restricted key what is within its reach, and no more.
-All others are closed to restricted keys, so that a route that somebody forgets here shows nobody too much."""
+All others are closed to restricted keys, so that a route that is forgotten here shows too little, not too much."""
 
 
 class Access:
-    """Lets callers in."""
+    """Authenticates callers."""
 
     def __init__(self, settings: Settings, authenticator: Authenticator, posting: Iterable[str] = ()) -> None:
         """Take from the settings what is open; with `GATEWAY_AUTH=off` no request needs a key.
@@ -74,13 +74,13 @@ class Access:
         self._open_prefixes = (*_OPEN_PREFIXES, *(f"/callbacks/{name}/" for name in posting))
 
     def is_open(self, path: str) -> bool:
-        """Tell whether a path is served without a key."""
+        """Return whether a path is served without a key."""
         if path in _OPEN_PATHS or path.startswith(self._open_prefixes):
             return True
         return path == "/metrics" and self._metrics_public
 
     async def caller(self, authorization: str | None) -> Caller:
-        """Find out who sends a request, from its Authorization header.
+        """Authenticate a request by its Authorization header.
 
         Raises:
             Unauthenticated: There is no key, or it is not known, revoked or expired.
@@ -113,12 +113,12 @@ def check_scope(caller: Caller, method: str, path: str) -> None:
 
 
 def scopes_for(method: str, path: str) -> frozenset[str]:
-    """Tell the scopes of which one is needed; none for what every key may do."""
+    """Return the scopes of which one is needed; none for what every key may do."""
     return (SCOPES_TO_READ if method in _READING else SCOPES_TO_CHANGE).get(_first_part(path), _ADMIN)
 
 
 def is_narrowed(method: str, path: str) -> bool:
-    """Tell whether what a route shows is narrowed to the reach of a restricted key."""
+    """Return whether what a route shows is narrowed to the reach of a restricted key."""
     return ("GET" if method in _READING else method) in NARROWED.get(_first_part(path), ())
 
 
@@ -127,11 +127,11 @@ def _first_part(path: str) -> str:
 
 
 def caller_of(request: Request) -> Caller:
-    """Find who sends a request."""
+    """Return the caller of a request."""
     caller: Caller = request.scope["caller"]
     return caller
 
 
 def actor_of(request: Request) -> Actor:
-    """Name who sends a request, for the audit trail."""
+    """Return the actor of a request, for the audit trail."""
     return Actor(key_id=caller_of(request).key_id, request_id=request.scope["request_id"])

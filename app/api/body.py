@@ -44,7 +44,7 @@ def validated(adapter: pydantic.TypeAdapter[T], body: bytes) -> T:
     """Decode and validate a JSON body.
 
     Raises:
-        MalformedJson, InvalidArgument: As `to_request_error` tells.
+        MalformedJson, InvalidArgument: See `to_request_error`.
     """
     try:
         return adapter.validate_python(_parsed(body))
@@ -64,7 +64,7 @@ def _parsed(body: bytes) -> Any:
 
 
 def is_json(content_type: str) -> bool:
-    """Tell whether a media type is JSON; a missing one is taken for it."""
+    """Return whether a media type is JSON; a missing one is taken for it."""
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type in ("", "application/json") or media_type.endswith("+json")
 

@@ -1,4 +1,4 @@
-"""Rows of CSV (RFC 4180) that no spreadsheet takes for formulas, whoever wrote their texts.
+"""Rows of CSV (RFC 4180) in which no spreadsheet finds a formula.
 
 Every table that is exported goes through here. Numbers stay numbers; a text that a spreadsheet would run begins with an
 apostrophe, which spreadsheets take for the mark of a text.
@@ -15,7 +15,7 @@ from app.identifiers.spelling import visible
 
 _FORMULA_STARTS = frozenset("=+-@\u2212")
 _BREAKS = "\t\r\n\x0b\x0c\x00"
-# Semicolons and tabs part the cells where a spreadsheet's settings say so, and it then ignores the quotes.
+# With some settings, spreadsheets separate cells by semicolons and tabs, and then ignore the quotes.
 _PARTS = re.compile(rf"([;{_BREAKS}])")
 _HARMLESS_STARTS = frozenset(string.ascii_letters + string.digits)
 _LOOKED_AT = 64

@@ -1,4 +1,4 @@
-"""What is answered when a request fails: a problem document, whoever raised the error, the framework included."""
+"""Error responses: every error becomes a problem document, those of the framework included."""
 
 from collections.abc import Sequence
 

@@ -61,7 +61,7 @@ def gateway_of(request: Request) -> Gateway:
 
 
 async def check_still_permitted(request: Request) -> None:
-    """Look once more, in the middle of long work, whether the caller's key permits it.
+    """Check again, during long work, that the caller's key permits it.
 
     Raises:
         Unauthenticated, PermissionDenied: It does not, or not any more.
@@ -71,7 +71,7 @@ async def check_still_permitted(request: Request) -> None:
 
 
 async def check_still_asked(request: Request) -> None:
-    """Look, in the middle of long work, whether the client still waits for it and may.
+    """Check, during long work, that the client still waits and that its key still permits it.
 
     Raises:
         ClientDisconnect: The client has closed the connection.

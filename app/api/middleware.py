@@ -123,10 +123,10 @@ class _Answer:
 
 
 async def _admit(gateway: Gateway, scope: Scope, authorization: bytes | None, answer: _Answer) -> None:
-    """Find out who asks and whether they may, and count the request where their key has a limit.
+    """Authenticate the caller, check its scopes, and count the request if its key has a rate limit.
 
     Raises:
-        Unauthenticated, PermissionDenied: They may not.
+        Unauthenticated, PermissionDenied: The key does not permit it.
         RateExceeded: It is one request too many.
         Unavailable: The key is not known here, or the request cannot be counted, and the database is away.
     """

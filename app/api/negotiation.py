@@ -40,7 +40,7 @@ def preferred(accept: str | None, offered: Sequence[str]) -> str:
     best: tuple[float, int, int] = (0.0, 0, 0)
     choice = None
     for media_type in offered:
-        # The most specific range that covers a type speaks for it, even where it says 0.
+        # The most specific range that covers a type decides, even if its weight is 0.
         covering = [
             (one.specificity, -position, one.quality) for position, one in enumerate(ranges) if one.covers(media_type)
         ]

@@ -121,7 +121,7 @@ def _without_null(schema: Json) -> Json:
 
 
 def _restore_examples(operation: Json, route: APIRoute) -> None:
-    """Write the examples as the routes give them, with their nulls."""
+    """Write the examples as the routes return them, with their nulls."""
     for status, given in (*route.responses.items(), (None, (route.openapi_extra or {}).get("requestBody", {}))):
         written = operation["requestBody"] if status is None and given else operation["responses"].get(str(status), {})
         for media_type, content in given.get("content", {}).items():

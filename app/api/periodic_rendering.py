@@ -25,7 +25,7 @@ from app.reports import ReportRecord
 
 
 class SessionAnswerWriter:
-    """Puts the outcomes of one request into words."""
+    """Renders the outcomes of one request."""
 
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id

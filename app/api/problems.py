@@ -69,7 +69,7 @@ _HEADERS: dict[type[GatewayError], dict[str, str]] = {
     errors.UnsupportedMediaType: {"Accept": "application/json"},
     errors.UnsupportedCoding: {"Accept-Encoding": "gzip, deflate"},
 }
-"""What RFC 9110 wants to be said beside an error: how to authenticate, and what is accepted."""
+"""Header fields that RFC 9110 requires with an error: how to authenticate, and what is accepted."""
 
 _DEFAULT_RETRY_AFTER_S = {429: 5, 503: 5}
 

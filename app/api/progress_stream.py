@@ -30,7 +30,7 @@ class ProgressStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
-        """Send the lines; what fails before the first of them is an ordinary problem."""
+        """Send the lines; a failure before the first of them is answered with a problem document."""
         first = await anext(self._lines)
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": first, "more_body": True})

@@ -39,7 +39,7 @@ def page_response(name: str, page: ListPage[EntryT], to_json: Callable[[EntryT],
 
 
 def wants(request: Request, media_type: str) -> bool:
-    """Tell whether the caller asks for a media type by name, and likes it better than JSON.
+    """Return whether the caller asks for a media type by name, and prefers it to JSON.
 
     Raises:
         NotAcceptable: The caller takes neither.

@@ -108,7 +108,7 @@ def device_id_of(*, imei: str | None, meid: str | None, esn: str | None) -> str 
 
 
 def after_of(cursor: str | None) -> Place | None:
-    """Read the cursor of a list of reports: the id of the last one, which also tells its time.
+    """Read the cursor of a list of reports: the id of the last one, which holds its time as well.
 
     Raises:
         InvalidArgument: It is none of ours.

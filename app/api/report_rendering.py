@@ -97,7 +97,7 @@ FLAT_MEMBERS = (
 
 
 def to_flat(row: ReportRecord) -> dict[str, Any]:
-    """Write a report on one level, with the same members whatever it says."""
+    """Write a report on one level, with the same members for every report."""
     report: dict[str, Any] = {**to_report(row)}
     flat = dict.fromkeys(FLAT_MEMBERS)
     error = report.pop("error") or {}

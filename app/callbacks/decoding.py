@@ -70,7 +70,7 @@ def arrived(address: Address, signature: Signature, now_ms: int) -> NewCallback:
 
 
 def decode(address: Address, body: bytes, callback: NewCallback) -> tuple[NewReport, ...]:
-    """Make rows of what a callback says.
+    """Make rows of the reports of a callback.
 
     Raises:
         GatewayError: Nothing can be made of it.

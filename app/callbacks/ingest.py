@@ -33,7 +33,7 @@ class Ingest:
     """Stores callbacks; many that arrive together share a commit."""
 
     def __init__(self, writer: Writer, now_ms: Callable[[], int] = _system_ms) -> None:
-        """Wire the use case; `now_ms` tells the time, in milliseconds since 1970."""
+        """Wire the use case; `now_ms` returns the time, in milliseconds since 1970."""
         self._writer = writer
         self._now_ms = now_ms
         self._thread = DecodingThread()

@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where callbacks come in, and what the token tells about them.
+    """Where callbacks come in, and what their token stands for.
 
     Attributes:
         token_digest: SHA-256 of the token.
@@ -74,7 +74,7 @@ class CallbackTokens:
             NotFound: There is no such token.
             Unavailable: The database cannot be asked.
         """
-        # Whoever sends unknown tokens keeps one look-up going, never more. One that was under way already may have
+        # Requests with unknown tokens cause one look-up at a time, never more. One that was under way already may have
         # begun before the token was made, so its word is not the last.
         was_under_way = await self._refreshed()
         if was_under_way and self.known(provider, token) is None:
@@ -85,7 +85,7 @@ class CallbackTokens:
         return address
 
     async def _refreshed(self) -> bool:
-        """Wait for a look-up, and tell whether somebody else had begun it."""
+        """Wait for a look-up, and return whether another request had begun it."""
         was_under_way = self._refreshing is not None and not self._refreshing.done()
         if self._refreshing is None or not was_under_way:
             self._refreshing = asyncio.create_task(self.refresh())
@@ -118,7 +118,7 @@ class CallbackTokens:
         addresses = [address for address in map(self._to_address, rows) if address is not None]
         known = self._fixed | {address.token_digest: address for address in addresses}
         for digest, fixed in self._fixed.items():
-            # Registered through the gateway as well: what ThingSpace handed out counts where no setting says more.
+            # Registered through the gateway as well: what ThingSpace handed out counts unless a setting overrides it.
             known[digest] = replace(known[digest], secret=fixed.secret or known[digest].secret)
         self._known, self._met = known, {}
 

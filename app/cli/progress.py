@@ -23,7 +23,7 @@ def progress(what: str, total: int | None, unit: str, *, every_s: float = _EVERY
 
     Args:
         what: What is being done, such as `Replaying`.
-        total: How many units there are; None where nobody knows.
+        total: How many units there are; None if unknown.
         unit: What is counted, in the plural.
         every_s: How often a line is printed where there is no terminal.
     """

@@ -1,4 +1,4 @@
-"""The operating system's user that the server runs as: ourselves, or somebody else when we are root."""
+"""The operating system's user that the server runs as: our own, or another one if we are root."""
 
 import errno
 import os
@@ -14,7 +14,9 @@ from app.errors import Unavailable
 
 # Nothing of our own environment reaches the server: neither its secrets nor PG* variables that would change its mind.
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-_ADVICE = "run the gateway as an ordinary user, or set GATEWAY_DATABASE_URL to a Postgres that runs elsewhere"
+_ADVICE = (
+    "run the gateway as a user without root's rights, or set GATEWAY_DATABASE_URL to a Postgres that runs elsewhere"
+)
 
 
 _OTHERWISE = "name another data directory with GATEWAY_DATA_DIR, or set GATEWAY_DATABASE_URL"
@@ -38,7 +40,7 @@ class Account:
     """A user to run programs as.
 
     Attributes:
-        is_other: Whether this is somebody else than the present user, which only root can be.
+        is_other: Whether this is another user than the present one, which only root can switch to.
     """
 
     uid: int
@@ -46,7 +48,7 @@ class Account:
     is_other: bool
 
     def options(self) -> dict[str, Any]:
-        """Give the arguments of `subprocess.Popen` that make a child run as this user."""
+        """Return the arguments of `subprocess.Popen` that make a child run as this user."""
         options: dict[str, Any] = {"env": _ENVIRONMENT}
         if self.is_other:
             options |= {"user": self.uid, "group": self.gid, "extra_groups": []}
@@ -85,7 +87,7 @@ class Account:
         return done.stdout
 
     def own(self, path: Path) -> None:
-        """Give a file or folder to this user."""
+        """Return a file or folder to this user."""
         if self.is_other:
             try:
                 os.chown(path, self.uid, self.gid, follow_symlinks=False)
@@ -103,7 +105,7 @@ class Account:
 
 
 def account_for(*folders: Path) -> Account:
-    """Choose who the server runs as: for root the owner of the first folder not its own, else `nobody`."""
+    """Choose the user that the server runs as: for root the owner of the first folder not its own, else `nobody`."""
     if os.geteuid() != 0:
         return Account(uid=os.geteuid(), gid=os.getegid(), is_other=False)
     for folder in folders:

@@ -43,16 +43,16 @@ class Cluster:
         return (self.path / "PG_VERSION").exists()
 
     def url(self, running: RunningServer) -> str:
-        """Give the server's address over TCP, password included."""
+        """Return the server's address over TCP, password included."""
         return f"postgresql://{_NAME}:{self._password()}@127.0.0.1:{running.port}/{_NAME}"
 
     def socket_url(self, running: RunningServer) -> str:
-        """Give the server's address over its Unix socket, password included."""
+        """Return the server's address over its Unix socket, password included."""
         place = f"host={running.socket_dir}&port={running.port}"
         return f"postgresql://{_NAME}:{self._password()}@/{_NAME}?{place}"
 
     async def lets_in(self, running: RunningServer) -> bool:
-        """Tell whether a running server is this cluster's, and answers.
+        """Return whether a running server is this cluster's, and answers.
 
         Raises:
             EmbeddedPostgresFailed: Its password is another one.
@@ -88,7 +88,7 @@ class Cluster:
         return int(found[1]) if found else None
 
     def is_home_of(self, pid: int) -> bool:
-        """Tell whether a process works in this cluster, as a server does; True where the system does not say."""
+        """Return whether a process works in this cluster, as a server does; True where the system does not say."""
         try:
             return Path(f"/proc/{pid}/cwd").samefile(self.path)
         except OSError:
@@ -122,8 +122,8 @@ def _initialise(folder: Path, programs: Programs, account: Account, *, sync: boo
     password = secrets.token_hex(32)
     _write(folder / _PASSWORD_FILE, password, account)
     _write(folder / "pg_hba.conf", _ACCESS, account)
-    # In single-user mode nobody else can connect meanwhile, and the password shows in no list of processes. The
-    # superuser gets none, so nobody can log in as one. A random password needs no slow hash.
+    # In single-user mode no other process can connect meanwhile, and the password shows in no list of processes. The
+    # superuser gets none, so logging in as one is impossible. A random password needs no slow hash.
     statements = (
         "SET scram_iterations = 1\n"
         f"CREATE ROLE {_NAME} LOGIN CREATEDB PASSWORD '{password}'\n"

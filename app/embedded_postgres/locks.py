@@ -29,7 +29,7 @@ class FileLock:
         """Become the only holder, or one of those that share.
 
         Raises:
-            EmbeddedPostgresFailed: Somebody else kept it for all that time.
+            EmbeddedPostgresFailed: Another process held it for all that time.
         """
         until = time.monotonic() + timeout_s
         while not self._try(fcntl.LOCK_SH if shared else fcntl.LOCK_EX):

@@ -83,7 +83,7 @@ class Launch:
                 )
             except OSError as error:
                 raise self.account.failure(error) from error
-        # Somebody has to take note of its end, whenever that is, or it stays in the list of processes.
+        # The child has to be reaped, whenever it ends, or it stays in the list of processes.
         threading.Thread(target=process.wait, name="postgres", daemon=True).start()
         return self._wait_until_ready(process, beginning, timeout_s)
 
@@ -106,7 +106,7 @@ class Launch:
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; one that ended and was not taken note of does not."""
+    """Return whether a process runs; one that ended and was not taken note of does not."""
     try:
         os.kill(pid, 0)
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

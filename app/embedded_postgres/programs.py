@@ -92,7 +92,7 @@ def _copied(programs: Path, shelf: Path) -> Path:
 
 
 def _is_trustworthy(folder: Path) -> bool:
-    """Tell whether only root can have put this folder there."""
+    """Return whether only root can have put this folder there."""
     try:
         status = folder.lstat()
     except FileNotFoundError:

@@ -24,7 +24,7 @@ _WATCH_S = 0.2
 _RETRY_S = 0.1
 _QUIET_S = 3.0
 _IN_USE_S = 30.0
-"""How long a server that is not ours to start, and lets nobody in, is waited for."""
+"""How long to wait for a server that another process starts and that does not accept connections yet."""
 _STOP_S = 60.0
 
 _log = structlog.get_logger(__name__)
@@ -123,7 +123,7 @@ class EmbeddedPostgres:
         return self.url
 
     def stop(self) -> None:
-        """Leave the server, and shut it down if nobody else uses it."""
+        """Leave the server, and shut it down if no other process uses it."""
         if self._membership is None:
             return
         self._call_guard_off()
@@ -212,7 +212,7 @@ class EmbeddedPostgres:
     def _shut_down(self, account: Account) -> None:
         running = self._cluster.running()
         with FileLock(self._lock_path("server"), account) as life:
-            # Nobody of ours started a server that does not hold this lock.
+            # A server that does not hold this lock was not started by a gateway.
             if life.try_exclusive() or not running or not self._is_ours(running):
                 return
         os.kill(running.pid, signal.SIGINT)

@@ -27,7 +27,7 @@ def phone_number(value: object) -> str | None:
 
 
 def is_foreign(value: object) -> bool:
-    """Tell whether this is a number of another country code than 1, which no MDN has."""
+    """Return whether this is a number of another country code than 1, which no MDN has."""
     return mdn(value) is None and _INTERNATIONAL.fullmatch(_dialled(value)) is not None
 
 

@@ -23,7 +23,7 @@ _CALL_S = 60.0
 _CHECK_EVERY = timedelta(minutes=10)
 _TOKEN_BYTES = 32
 _UNSIGNED = (
-    "the registration handed out no secret that could be told from other headers, so signatures cannot be checked; "
+    "the registration returned no header that is certainly the secret, so signatures cannot be checked; "
     "name its header in the settings (headerNames lists those that came) and register again"
 )
 
@@ -138,7 +138,7 @@ class ListenerRegistry:
         await self._addresses.refresh()
 
     async def check(self) -> None:
-        """Compare the registrations that were not checked for a while with what the provider says."""
+        """Compare the registrations that were not checked for a while with those at the provider."""
         now = datetime.now(UTC)
         async with self._database.transaction() as session:
             due = [to_listener(row) for row in await listeners.claim_due(session, now, now - _CHECK_EVERY)]

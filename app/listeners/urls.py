@@ -26,7 +26,7 @@ class ListenerUrls:
     def check(self, text: str, *, is_admin: bool) -> str:
         """Return an address that may be registered and called.
 
-        Whoever chooses it makes the gateway call it, so others than administrators get to name the gateway alone.
+        The gateway calls the chosen address, so only administrators may name any but the gateway's own.
 
         Raises:
             InvalidArgument: It is no https address.
@@ -44,7 +44,7 @@ class ListenerUrls:
         return text
 
     def is_own(self, text: str) -> bool:
-        """Tell whether an address is at the gateway's public one."""
+        """Return whether an address is at the gateway's public one."""
         return self.public is not None and _leads_into(_parsed(text), self.public)
 
 
@@ -59,7 +59,7 @@ def _parsed(text: str) -> httpx.URL:
 
 
 def _leads_into(url: httpx.URL, own: str) -> bool:
-    """Tell whether an address is at the origin of another one, and in its path."""
+    """Return whether an address is at the origin of another one, and in its path."""
     base = httpx.URL(own)
     folder = base.path.rstrip("/") + "/"
     is_inside = url.path.startswith(folder) and ".." not in url.path.split("/")

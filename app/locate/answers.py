@@ -13,12 +13,12 @@ from app.storage.tables import ReportRow
 
 
 class LocateResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Where the device is, who said so, and what was tried.
+    """Where the device is, which provider located it, and what was tried.
 
     Attributes:
         device: The caller's device, completed from the alias book.
         report_id: The report that the fix is stored as, as hexadecimal digits.
-        billed: Whether the provider is known to charge for it; None where nobody knows.
+        billed: Whether the provider is known to charge for it; None if unknown.
         flags: What is odd about the fix; see `app.plausibility`.
         accuracy_met: Whether the circle is as small as the caller asked; None where that was not asked.
         age_s: How old the fix is, where it is the last known one instead of the device's position now; seconds.
@@ -70,7 +70,7 @@ def record_answer(
     """Leave an audit row about what a caller asked and was answered.
 
     Args:
-        is_own: Whether the providers were asked for this caller; the row of another one says what that cost.
+        is_own: Whether the providers were asked for this caller; else the cost is in another caller's row.
     """
     if isinstance(outcome, LocateResult):
         audit.record(

@@ -23,7 +23,7 @@ class FixStore:
         self._clock = clock
 
     def store(self, device: Device, obtained: Located | NotLocated, provider: Provider) -> str:
-        """Store an answer and return the report's id; nobody waits for the commit, later readers do."""
+        """Store an answer and return the report's id; the commit is not awaited here, but by later readers."""
         # What locates by device has held the identifiers against each other; beside measurements they are the caller's.
         is_vouched = provider.locator is not None and provider.locator.locates_by == "device"
         if device.id is not None and not is_vouched:

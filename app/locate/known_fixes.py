@@ -41,7 +41,7 @@ class KnownFixes:
 
         Args:
             directory: Asked for what the alias book lacks.
-            recent_s: How old a stored fix may be when the caller does not say, seconds.
+            recent_s: How old a stored fix may be if the caller does not state an age, seconds.
             assumed: The level of confidence, percent, of providers that declare none and for which one is assumed.
         """
         self._database = database
@@ -51,7 +51,7 @@ class KnownFixes:
         self._assumed = assumed
 
     async def complete(self, group: Sequence[Search], provider: Provider, deadline: Deadline) -> None:
-        """Give devices of which one identifier is known the other one, as far as their callers' keys may see it.
+        """Add the other identifier to devices of which one is known, as far as their callers' keys may see it.
 
         Args:
             provider: The present candidate.

@@ -1,4 +1,4 @@
-"""What providers answer after the time of those who asked: kept, and waited for by whoever asks the same again."""
+"""Answers that arrive after their search has timed out: they are stored, and later searches wait for them."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The use case: who is asked, one after the other, and what is kept of the answers."""
+"""The use case of `/locate`: asks the candidates one after the other, and stores the answers."""
 
 import asyncio
 import itertools
@@ -51,7 +51,7 @@ class Locate:
 
         Args:
             providers: In the order of preference; those that cannot locate are ignored.
-            recent_s: How old a stored fix may be when the caller does not say, seconds.
+            recent_s: How old a stored fix may be if the caller does not state an age, seconds.
             reuse_s: How long an answer may serve identical questions, seconds; 0 turns that off.
             late_s: How long calls that are paid for are waited for when the gateway stops, seconds.
         """
@@ -83,7 +83,7 @@ class Locate:
         Raises:
             RequestError: The question cannot be answered as it was asked.
             PermissionDenied: The caller may not ask about this device or account.
-            ProviderError: Nobody could say where the device is; `attempts` tells who was asked.
+            ProviderError: No provider located the device; `attempts` lists those that were asked.
         """
         return await self._late.sheltered(self._one(query, request_id, timeout_s, caller))
 

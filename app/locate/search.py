@@ -39,7 +39,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
         report_id: The report that it is stored as, as hexadecimal digits.
-        billed: Whether the provider is known to charge for it; None where nobody knows.
+        billed: Whether the provider is known to charge for it; None if unknown.
         hints: What to say where this is the answer.
         started: When its provider's turn began, on the clock of `time.perf_counter`.
     """
@@ -53,7 +53,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     started: float = 0.0
 
     def is_smaller_than(self, other: "Found") -> bool:
-        """Tell whether the circle is smaller, at the same level where both levels are known."""
+        """Return whether the circle is smaller, at the same level where both levels are known."""
         return self.compared_m < other.compared_m
 
     @property
@@ -75,7 +75,7 @@ class Search:
         left: Who may still be asked, the present candidate first.
         hints: What would get a better answer.
         best: The smallest circle found so far.
-        billed: Whether a provider is known to charge for what was found; None where nobody knows.
+        billed: Whether a provider is known to charge for what was found; None if unknown.
     """
 
     query: LocationQuery
@@ -91,7 +91,7 @@ class Search:
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody has to be asked any more."""
+        """Whether no other provider has to be asked."""
         return self.answer is not None or not self.left
 
     @property
@@ -117,7 +117,7 @@ class Search:
         if isinstance(trace := CURRENT.get(), Recorded):
             trace.note("attempt", {"gateway.provider": candidate.name, "gateway.outcome": outcome})
         if error is not None:
-            # A skipped candidate explains a failure only when nobody could be asked.
+            # A skipped candidate explains a failure only if no provider could be asked.
             if outcome not in ("skipped", "not_configured") or self.error is None:
                 self.error = error
             final = isinstance(error, ProviderError) and not error.moves_on
@@ -213,7 +213,7 @@ class Search:
         self.left = [] if is_final or not self.query.fallback else self.left[1:]
 
     def failure(self) -> GatewayError:
-        """Give the error that ends the search."""
+        """Return the error that ends the search."""
         assert self.error is not None
         # Several questions may have met the very same error, each after attempts of its own.
         error = copy(self.error)
@@ -223,7 +223,7 @@ class Search:
 
 
 def _either(one: bool | None, other: bool | None) -> bool | None:  # noqa: FBT001 -- both are the same kind of thing
-    """Tell whether one of two is billed; None where nobody knows."""
+    """Return whether one of two is billed; None if unknown."""
     if one or other:
         return True
     return None if one is None or other is None else False
@@ -246,16 +246,16 @@ def pass_over(name: ProviderName, group: Sequence[Search], started: float) -> No
 
 
 def unknown_name() -> MissingIdentifier:
-    """Tell what to send for a device of which only a name is known."""
+    """Make the error for a device of which only a name is known."""
     detail = "send imei, meid or esn, and mdn where it is not known yet, or measurements"
     return MissingIdentifier(
-        "No fix that is fresh enough is stored under this name, and a name says nothing to a network.",
+        "No fix that is fresh enough is stored under this name, and a network does not know names.",
         errors=(FieldError(pointer="/device", code="MISSING", detail=detail),),
     )
 
 
 def unidentified(assessment: Assessment) -> MissingIdentifier:
-    """Tell which identifier is missing, and why it could not be completed."""
+    """Make the error that names the missing identifier, and why it could not be completed."""
     if assessment.missing_identifier is None:
         field = FieldError(pointer="/device", code="MISSING", detail=assessment.reason)
         return MissingIdentifier(assessment.reason, errors=(field,))

@@ -47,7 +47,7 @@ class SingleFlight:
     async def answer(
         self, question: Question, timeout_s: float, search: Callable[[], Awaitable[LocateResult]]
     ) -> Shared:
-        """Give the outcome of whoever asks or has asked the same; else search for it."""
+        """Return the outcome of an identical question, in flight or recent; else run the search."""
         if self._reuse_s and (kept := self._recall(question)) is not None:
             return Shared(kept, is_own=False)
         key = (question, timeout_s)

@@ -16,7 +16,7 @@ from app.settings import Settings
 class _Unfailing:
     """Standard error, whose disk may be full or reader gone: then a line is lost, not the request it is about.
 
-    A file that somebody has closed raises `ValueError`.
+    A closed file raises `ValueError`.
     """
 
     def __init__(self, file: Any) -> None:

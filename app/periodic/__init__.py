@@ -1,4 +1,4 @@
-"""Periodic location: starting, watching and stopping sessions, and giving early reports to theirs."""
+"""Periodic location: starting, watching and stopping sessions, and assigning early reports to them."""
 
 from app.periodic.answers import AnswerWriter, StoredAnswer
 from app.periodic.sessions import Periodic, SessionDevices

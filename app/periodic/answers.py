@@ -1,4 +1,4 @@
-"""How the outcome of a start is put into words; who speaks HTTP supplies them."""
+"""How the outcome of a start is answered; the routes supply the rendering."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,7 +15,7 @@ _PROBLEM_FROM = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredAnswer:
-    """What a caller is told, ready to be given again.
+    """An answer as it is sent, and stored to be sent again.
 
     Attributes:
         session_id: Where the caller can follow it; None when there is nothing to follow.
@@ -27,7 +27,7 @@ class StoredAnswer:
 
 
 def to_audited(answer: StoredAnswer) -> tuple[str, About]:
-    """Read from an answer what the audit trail says of a start: its outcome, and what came of it."""
+    """Read from an answer the audit row of a start: its outcome, and what else the row names."""
     session_id = None if answer.session_id is None else answer.session_id.hex
     if answer.status >= _PROBLEM_FROM:
         is_billed = None if answer.session_id else False
@@ -36,13 +36,13 @@ def to_audited(answer: StoredAnswer) -> tuple[str, About]:
 
 
 class AnswerWriter(Protocol):
-    """Puts outcomes into words."""
+    """Renders outcomes."""
 
     def accepted(self, session: SessionView) -> StoredAnswer:
-        """Tell of a session that is under way, or may be."""
+        """Report a session that is under way, or may be."""
 
     def refused(self, error: GatewayError) -> StoredAnswer:
-        """Tell why nothing was started."""
+        """Report why nothing was started."""
 
     def doubtful(self, error: GatewayError, session: SessionView) -> StoredAnswer:
-        """Tell that nobody knows whether it was started."""
+        """Report that it is unknown whether the session was started."""

@@ -21,7 +21,7 @@ _RECENT = timedelta(hours=1)
 
 
 class SessionClaims:
-    """Gives reports to their sessions, after the writer has stored them without one."""
+    """Assigns reports to their sessions, after the writer has stored them without one."""
 
     def __init__(self, parts: SessionContext, unclaimed: UnclaimedTransactions) -> None:
         self._parts = parts
@@ -49,7 +49,7 @@ class SessionClaims:
             await self.claim(adopted)
 
     async def claim(self, transaction_ids: Sequence[str]) -> None:
-        """Give reports to the sessions that their transactions belong to."""
+        """Assign reports to the sessions that their transactions belong to."""
 
         async def once() -> None:
             async with self._parts.database.transaction() as db:

@@ -13,7 +13,7 @@ START_LIMIT_S = 30
 """How long the call that starts a session may take, logins and repetitions included."""
 
 CALL_LIMIT = timedelta(seconds=START_LIMIT_S + 10)
-"""After so long nobody can still be waiting for the provider's reply to a start."""
+"""After this time no process can still be waiting for the provider's reply to a start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class SessionContext:
 
     Attributes:
         grace_s: How late a report may be before it counts as missing, at least.
-        now: Tells the time.
+        now: Returns the time.
     """
 
     providers: Sequence[Provider]
@@ -31,11 +31,11 @@ class SessionContext:
     now: Callable[[], datetime]
 
     def clock(self) -> SessionClock:
-        """Give what states and counts depend on, as of now."""
+        """Return what states and counts depend on, as of now."""
         return SessionClock(now=self.now(), grace_s=self.grace_s, call_limit=CALL_LIMIT)
 
     def tracking(self) -> tuple[Provider, Tracker]:
-        """Choose who reports periodically: the first one that can and is configured.
+        """Choose the provider that reports periodically: the first one that can and is configured.
 
         Raises:
             ProviderNotConfigured: There is none.
@@ -49,7 +49,7 @@ class SessionContext:
         )
 
     def tracker_name(self) -> str | None:
-        """Name who reports periodically; None when nobody does."""
+        """Name the provider that reports periodically; None if there is none."""
         try:
             return self.tracking()[0].name
         except ProviderNotConfigured:

@@ -50,7 +50,7 @@ class SessionLedger:
         self._parts = parts
 
     async def record(self, intent: Intent, outcome: Accepted | GatewayError) -> StoredAnswer | GatewayError:
-        """Record an outcome, however long the database is away, and return what the caller is told.
+        """Record an outcome, however long the database is away, and return the caller's answer.
 
         An error is returned where nothing was started and the same request may succeed later.
 
@@ -73,7 +73,7 @@ class SessionLedger:
                 sessions.mark_active(row, accepted.transaction_id, accepted.at)
                 await sessions.link_transaction(db, row.id, accepted.transaction_id, "start")
             await aliases.learn(db, intent.row.account, intent.plan.devices, accepted.at)
-        # Only now can reports be found that were committed while nobody knew their session.
+        # Reports that were committed before the session was known can be found only now.
         async with self._parts.database.transaction() as db:
             await claims.claim(db, [accepted.transaction_id])
             view = await self._view(db, intent)
@@ -109,5 +109,5 @@ class SessionLedger:
 
 
 def is_passing(error: GatewayError) -> bool:
-    """Tell whether the same request may succeed later, so that its key has to stay usable."""
+    """Return whether the same request may succeed later, so that its key has to stay usable."""
     return error.retryable or isinstance(error, ProviderMisconfigured | ProviderNotConfigured)

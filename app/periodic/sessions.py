@@ -65,7 +65,7 @@ class Periodic:
         Args:
             providers: In the order of preference; the first configured one that can track is used.
             unclaimed: Where the writer notes transactions that belong to no known session.
-            now: Tells the time, by default the database's; the states and counts of sessions follow it.
+            now: Returns the time, by default the database's; the states and counts of sessions follow it.
         """
         self._parts = SessionContext(
             providers=providers, database=database, grace_s=settings.report_grace_seconds, now=now or database.clock.now
@@ -97,7 +97,7 @@ class Periodic:
         """Name the account of those who name none.
 
         Raises:
-            ProviderNotConfigured: Nobody reports periodically.
+            ProviderNotConfigured: No configured provider reports periodically.
         """
         return self._parts.tracking()[0].default_account
 
@@ -222,11 +222,11 @@ class Periodic:
             )
 
     def clock(self) -> SessionClock:
-        """Give what states and counts depend on, as of now."""
+        """Return what states and counts depend on, as of now."""
         return self._parts.clock()
 
     async def advance(self) -> None:
-        """Move all sessions on as their reports and the clock say."""
+        """Advance the states of all sessions by their reports and the clock."""
         async with self._parts.database.transaction() as db:
             await sessions.advance(db, self._parts.clock())
 

@@ -56,7 +56,7 @@ class SessionStart:
     async def start(
         self, plan: PeriodicPlan, *, key: Key | None, words: AnswerWriter, reach: Reach = EVERYTHING
     ) -> StoredAnswer:
-        """Start a session, or give the answer that the key's first request got.
+        """Start a session, or return the answer of the key's first request.
 
         A caller who goes away does not stop it. MDNs that are not given are completed as far as the caller's reach
         allows.
@@ -64,7 +64,7 @@ class SessionStart:
         Raises:
             IdempotencyKeyReused: The key's first request was another one.
             IdempotencyInProgress: The key's first request is still running.
-            ProviderNotConfigured: Nobody reports periodically.
+            ProviderNotConfigured: No configured provider reports periodically.
             GatewayError: Nothing was started, and the same request may succeed later, with the same key too.
         """
         provider, tracker = self._parts.tracking()
@@ -151,14 +151,14 @@ class SessionStart:
     async def _record(self, intent: Intent, outcome: Accepted | GatewayError) -> StoredAnswer | GatewayError:
         answer = await self._recording.record(intent, outcome)
         if isinstance(outcome, Accepted):
-            # The recording has taught pairs; callbacks that say otherwise from now on are newer.
+            # The recording has written pairs; callbacks that contradict them from now on are newer.
             account = intent.plan.account
             named = [(device.id, device.mdn) for device in intent.plan.devices]
             self._writer.forget_aliases(AliasPair(account, id_, mdn) for id_, mdn in named if id_ and mdn)
         return answer
 
     def _forget_if_refused(self, plan: PeriodicPlan, outcome: Accepted | GatewayError) -> None:
-        """Forget the pair that the provider refuses; of several devices nobody knows which one is meant."""
+        """Forget the pair that the provider refuses; with several devices it is unknown which one is meant."""
         [device, *others] = plan.devices
         if isinstance(outcome, DeviceNotOwned) and not others and device.id and device.mdn:
             with suppress(Overloaded, Unavailable):
@@ -183,7 +183,7 @@ class SessionStart:
     def _answer_unrecorded(
         self, intent: Intent, outcome: Accepted | GatewayError, cause: Exception
     ) -> StoredAnswer | GatewayError:
-        """Tell what is known while the database is away; the recording goes on in the background."""
+        """Return what is known while the database is away; the recording goes on in the background."""
         log.warning("outcome of a start waits for the database", error=type(cause).__name__)
         if isinstance(outcome, Accepted):
             sessions.mark_active(intent.row, outcome.transaction_id, outcome.at)

@@ -39,7 +39,7 @@ class Stopped:
     """What became of a stop.
 
     Attributes:
-        accepted: How many devices the provider has been told to stop, and has agreed to.
+        accepted: How many devices the provider has agreed to stop.
         failures: The others that were to be stopped.
     """
 
@@ -116,7 +116,7 @@ class SessionStop:
                 raise NotFound("There is no such session.")
             if row.state in ("requested", "unknown"):
                 raise IncompatibleState(
-                    "It is not known yet whether the provider has started this session; its first callback will tell."
+                    "It is not known yet whether the provider has started this session; wait for its first callback."
                 )
             if row.state in sessions.ENDED:
                 return row, wanted
@@ -176,7 +176,7 @@ class SessionStop:
             return ProviderTimeout("The stop was not answered in time; it is safe to repeat it.", provider=row.provider)
         except GatewayError as error:
             return error
-        except Exception as error:  # noqa: BLE001 -- the other calls have to go on, and be told of
+        except Exception as error:  # noqa: BLE001 -- the other calls have to go on, and be reported
             log.error("stop failed unexpectedly", error=type(error).__name__)
             return GatewayError()
         return None

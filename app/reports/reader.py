@@ -71,7 +71,7 @@ class ReportReader:
         if report is None:
             raise NotFound("There is no such report.")
         source = None
-        # A callback may tell of other devices, too.
+        # A callback may be about other devices, too.
         if (callback := report.callback_id) is not None and reach.devices is None:
             source = await self._database.read(lambda db: callbacks.find(db, callback, reach))
         record_read(self._audit, by, [report], report_id=key.hex)

@@ -82,7 +82,7 @@ class CallbackProtocol(GatewayProtocol):
         return self._callback is not None or (self.cycle is not None and not self.cycle.response_complete)
 
     def close_after_answer(self) -> None:
-        """Say `Connection: close` in the answer that is due, if one is."""
+        """Announce `Connection: close` in the pending answer, if there is one."""
         super().close_after_answer()
         if self._callback is not None:
             self._callback.keep_alive = False

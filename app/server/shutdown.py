@@ -1,4 +1,4 @@
-"""The end of the server: first it says that it is not ready, then it takes no more connections, then it stops.
+"""The server's shutdown: first it reports that it is not ready, then it accepts no more connections, then it stops.
 
 A load balancer that sends a request over a connection at the moment in which the server closes it gets no answer, and
 must not repeat the request where it may have been billed. So nothing is closed that may be in use. For some seconds
@@ -91,7 +91,7 @@ class DrainingServer(uvicorn.Server):
         await asyncio.sleep(_CLOSED_WITHIN_S)
         loop = asyncio.get_running_loop()
         for connection in [connection for listener in listeners for connection in _close(listener)]:
-            connection.setblocking(False)  # noqa: FBT003 -- the only way to say it
+            connection.setblocking(False)  # noqa: FBT003 -- the only way to set it
             await loop.connect_accepted_socket(self._create_protocol, connection)
 
     def _create_protocol(self) -> asyncio.Protocol:
@@ -104,7 +104,7 @@ class DrainingServer(uvicorn.Server):
 
 def _close(listener: socket.socket) -> list[socket.socket]:
     """Close a listening socket; return the connections that were in its queue."""
-    listener.setblocking(False)  # noqa: FBT003 -- the only way to say it
+    listener.setblocking(False)  # noqa: FBT003 -- the only way to set it
     taken = []
     try:
         while True:

@@ -33,7 +33,7 @@ def serve(config: uvicorn.Config, *, drain_s: float) -> None:
 
 
 def serve_with_workers(config: uvicorn.Config, *, drain_s: float) -> None:
-    """Serve with as many processes as the configuration says, until a signal ends them."""
+    """Serve with the configured number of processes, until a signal ends them."""
     listener = config.bind_socket()
     spawn = multiprocessing.get_context("spawn")
 

@@ -10,7 +10,7 @@ def check_address(host: str, port: int) -> int:
     """Check that a server can listen on an address; return its port, a free one for port 0.
 
     Raises:
-        AddressUnusable: It cannot; the text says why and what to do.
+        AddressUnusable: It cannot; the text states why and what to do.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -71,7 +71,7 @@ async def check_database(url: str, *, migrated: bool = True, is_pooled: bool = F
         is_pooled: Whether a pooler in transaction mode is in between.
 
     Raises:
-        DatabaseUnusable: The database cannot be used; the text says why and what to do.
+        DatabaseUnusable: The database cannot be used; the text states why and what to do.
     """
     async with explained(url):
         connection = await Connector(url, is_pooled=is_pooled).connect()

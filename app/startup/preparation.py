@@ -27,7 +27,7 @@ class Preparation:
 
     Attributes:
         summary: What it works with, without secrets.
-        configuration: What can be said of its settings.
+        configuration: What the checks found in its settings.
     """
 
     settings: Settings
@@ -43,7 +43,7 @@ def prepared(
 
     Args:
         options: Settings that go before the environment's, by the name of their variable; None leaves it alone.
-        needs_database: Whether a configured database that cannot be used is an error; it is told in the summary
+        needs_database: Whether a configured database that cannot be used is an error; it is shown in the summary
             otherwise.
         on_step: Called with a few words about each step that takes time.
 

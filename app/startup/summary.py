@@ -19,7 +19,7 @@ _EVERY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 -- compared with
 
 
 async def summarise(settings: Settings, url: str, state: DatabaseState | DatabaseUnusable) -> dict[str, Any]:
-    """Sum up a gateway that is about to start, without secrets; listeners are null where the database cannot tell."""
+    """Sum up a gateway that is about to start, without secrets; listeners are null if the database cannot be asked."""
     built = [module.build() for module in PROVIDERS]
     heard_at = None if isinstance(state, DatabaseUnusable) else await _listeners(url, built)
     providers = [_to_provider(one) for one in built]

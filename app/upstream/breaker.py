@@ -35,7 +35,7 @@ _MAY_COOL_DOWN = frozenset({"ready", "failing", "cooling_down"})
 
 
 class Breaker:
-    """Counts the failures of one provider, and tells when to leave it alone."""
+    """Counts the failures of one provider, and decides when not to call it."""
 
     def __init__(
         self, name: ProviderName, *, after: int, cooldown_s: float, clock: Callable[[], float] = time.monotonic
@@ -44,7 +44,7 @@ class Breaker:
 
         Args:
             after: So many failures in a row open it.
-            cooldown_s: So long it stays open before it is probed.
+            cooldown_s: How long it stays open before it is probed.
         """
         self._name = name
         self._after = after
@@ -77,7 +77,7 @@ class Breaker:
             failure_in: Finds in an answer what amounts to a failure of the call.
 
         Raises:
-            ProviderUnavailable: The provider is cooling down, or somebody else is probing it; it is not called.
+            ProviderUnavailable: The provider is cooling down, or another request is probing it; it is not called.
         """
         is_probe = self._open_until is not None
         if is_probe:
@@ -171,7 +171,7 @@ class GuardedLocator:
 
 
 def _failure_of_all(answers: Sequence[Located | GatewayError]) -> GatewayError | None:
-    """Give the error that tells most about the provider; none when a device was located."""
+    """Return the most telling error about the provider; None if a device was located."""
     errors = [answer for answer in answers if isinstance(answer, GatewayError)]
     if not errors or len(errors) < len(answers):
         return None

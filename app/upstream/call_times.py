@@ -16,7 +16,7 @@ _EXPECTED_S = 5.0
 _EXPECTED_UNKNOWN_S = 15.0
 """How long a call is expected to take at most: at least, and while nothing is known."""
 _ENOUGH = 3
-"""So many calls are needed to judge: a single slow one says little."""
+"""How many calls are needed to judge: a single slow one proves little."""
 
 
 class CallTimes:

@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse what came, within the limits."""
         if self._answer is None:
-            # Nobody asked: taking it for the answer to the next request would give one caller another one's position.
+            # Unsolicited: read as the answer to the next request, it would show one caller another one's position.
             self.abort()
             return
         self._received_bytes += len(data)

@@ -1,4 +1,4 @@
-"""Calls that cost something: they are counted, and what was paid for arrives even when nobody waits for it any more."""
+"""Billed calls: they are counted, and their answers are kept even if no caller waits for them any more."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 _LONGEST_S = 60.0
-"""So long an answer is waited for that is paid for, although its caller has gone and the provider's limit is over."""
+"""How long a billed answer is awaited after its caller has left and the provider's time limit is over."""
 
 
 class PaidCalls:
@@ -70,7 +70,7 @@ class PaidCalls:
         raise error
 
     async def aclose(self) -> None:
-        """Give up calls that are still under way."""
+        """Cancel calls that are still under way."""
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
@@ -111,7 +111,7 @@ def part_of(whole: "asyncio.Future[T]", pick: Callable[[T], U]) -> "asyncio.Futu
 
 @asynccontextmanager
 async def reserved(fixes: int) -> AsyncIterator[Reservation]:
-    """Count fixes with whoever counts them while the block asks for them; what certainly was not done is given back.
+    """Count fixes in the caller's budget while the block asks for them; those certainly not billed are returned.
 
     Raises:
         BudgetExceeded: The caller may not ask for so many fixes.
@@ -132,6 +132,6 @@ async def reserved(fixes: int) -> AsyncIterator[Reservation]:
 
 
 def _retrieve(future: "asyncio.Future[Any]") -> None:
-    # Nobody else may be left to look at it, and asyncio would complain.
+    # Without a caller left, asyncio would log an exception that was never retrieved.
     if not future.cancelled():
         future.exception()

@@ -2,7 +2,7 @@
 
 The pool that httpx brings walks all its requests for each of them, which makes it the bottleneck of the gateway; the
 figures stand in `benchmarks/README.md`. This one is also strict where billed calls need it: a request is written once,
-on a connection known to be open, and the exception tells whether the provider may have received it.
+on a connection known to be open, and the exception shows whether the provider may have received it.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from app.upstream.response import WholeResponse
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 KEEPALIVE_S = 4.0
-"""So long an idle connection is used again: a second less than the 5 s after which many servers close theirs.
+"""How long an idle connection may be used again: a second less than the 5 s after which many servers close theirs.
 
 What is sent at the moment in which the other side closes gets no answer, and must not be sent again if it is billed.
 """
@@ -86,7 +86,7 @@ class KeepAliveTransport(httpx.AsyncBaseTransport):
         """End all connections; exchanges under way fail."""
         for connection in tuple(self._connections):
             connection.abort()
-        # The event loop tells a connection that it is lost in its next round; without it they would outlive the loop.
+        # A connection learns that it is lost in the loop's next round; without one, connections would outlive the loop.
         await asyncio.sleep(0)
 
     async def _enter(self, timeout_s: float | None) -> None:

@@ -16,9 +16,9 @@ from app.model import Deadline, ProviderName
 T = TypeVar("T")
 
 _LONGEST_RETRY_AFTER_S = 3600.0
-"""Whoever names a longer wait is asked again after an hour: one mistyped header must not end the service for good."""
+"""The longest wait that is believed, in seconds: one mistyped header must not end the service for good."""
 _FAIR_TRIAL_S = 10.0
-"""A caller who gives less time than this learns nothing about a provider by not getting an answer."""
+"""With less time than this, a missing answer proves nothing about the provider."""
 
 
 @asynccontextmanager
@@ -43,7 +43,7 @@ def retry_after_s(
 ) -> float | None:
     """Read `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3); None when absent or unreadable.
 
-    Never more than `longest_s`, by default an hour, whatever it says.
+    Never more than `longest_s`, by default an hour, whatever the header asks for.
     """
     value = response.headers.get("retry-after", "").strip()
     if value.isdecimal():
@@ -56,7 +56,7 @@ def retry_after_s(
 
 
 def was_declined(response: httpx.Response) -> bool:
-    """Tell whether an error answer proves that the request was not carried out, so that it may be sent again.
+    """Return whether an error answer proves that the request was not carried out, so that it may be sent again.
 
     Only 429 and a 503 that names a time to come back do. The reference of ThingSpace (section 10.5) would repeat
     after 502, 503 and 504 as well, but each of them can come from a proxy whose connection to the service ended after
@@ -68,7 +68,7 @@ def was_declined(response: httpx.Response) -> bool:
 
 
 def wait_for_turn_s(latest: Sequence[float], now: float, *, most: int, per_s: float) -> float:
-    """Tell how long something has to wait that may be done `most` times in `per_s` seconds.
+    """Return how long something has to wait that may be done `most` times in `per_s` seconds.
 
     Args:
         latest: When it was done, in ascending order; times in the future come from a clock that was put back.

@@ -164,7 +164,7 @@ async def replay_callback(id: Id, request: Request) -> Response:  # noqa: A002 -
 
 
 def _reach_of(request: Request) -> Reach:
-    """Tell which accounts' callbacks a caller sees; one callback may tell of many devices.
+    """Return which accounts' callbacks a caller sees; one callback may be about many devices.
 
     Raises:
         PermissionDenied: The caller's key is restricted to some devices.
@@ -192,7 +192,7 @@ async def receive_callback(provider: ProviderName, token: Token) -> Response:  #
     `Content-Encoding: gzip` or `deflate`, or in UTF-16, is stored decoded, in UTF-8; a signature covers the bytes as
     sent.
     """
-    # Callbacks are taken at the door, in front of the routes; what comes here has an address that cannot be.
+    # Real callbacks never reach this route (see `webhook`); any request here has an unknown token.
     raise NotFound("There is no listener at this address.")
 
 

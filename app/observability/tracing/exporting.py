@@ -26,7 +26,7 @@ _COMPLAIN_EVERY_S = 60.0
 
 @asynccontextmanager
 async def exporting(*, flush_s: float = 3.0) -> AsyncIterator[Recorder | None]:
-    """Give a recorder whose spans are exported as the environment says; None where it names no endpoint.
+    """Return a recorder whose spans are exported as the environment configures; None if it names no endpoint.
 
     A background thread sends them. Whatever becomes of that, those who record spans do not notice.
 
@@ -63,7 +63,7 @@ def _provider(settings: TracingSettings) -> "TracerProvider":
 
 
 def _resource(settings: TracingSettings) -> "Resource":
-    """Say who we are; what the environment says goes first."""
+    """Describe this service; the environment takes precedence."""
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
 
     told = Resource.create()
@@ -110,7 +110,7 @@ def _complaints_in_our_log() -> Iterator[None]:
 
 
 class _Complaints(logging.Handler):
-    """Says that something is wrong with the export, and where; once a minute is enough."""
+    """Logs that the export fails, and where; at most once a minute."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

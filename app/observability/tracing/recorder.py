@@ -60,7 +60,7 @@ class Recorder:
     def begin(
         self, name: str, kind: SpanKind, attributes: Attributes, context: Context, links: list[Link] | None = None
     ) -> Span:
-        """Begin a span; the context is never the ambient one, so that nobody else's spans mix with ours."""
+        """Begin a span; the context is never the ambient one, so that spans of other libraries do not mix with ours."""
         return self._tracer.start_span(name, context, kind, attributes, links)
 
 
@@ -87,7 +87,7 @@ class Recorded:
         return f"00-{trace_id}-{span_id}-{context.trace_flags:02x}"
 
     def call(self, name: str, attributes: Attributes) -> "Recorded":
-        """Begin the span of a call to somebody else, under this one."""
+        """Begin the span of an outgoing call, under this one."""
         span = self._recorder.begin(name, SpanKind.CLIENT, attributes, _under(self.span))
         return Recorded(self._recorder, span)
 
@@ -116,7 +116,7 @@ class Recorded:
 
         Args:
             route: The template of the path; None where no route was found.
-            status: The answer's; None when there was nobody left to answer.
+            status: The answer's; None if the client had left.
         """
         attributes: dict[str, str | int] = {}
         if route is not None:

@@ -36,7 +36,7 @@ class TracingSettings(BaseSettings):
     )
     service_name: str = Field(default="location-gateway", description="name of the service in traces")
     resource_attributes: str | None = Field(
-        default=None, description="what else is said of it: name=value, separated by commas"
+        default=None, description="further attributes of it: name=value, separated by commas"
     )
     traces_sampler: str = Field(
         default="parentbased_always_on", description="which traces are recorded: OpenTelemetry's name of a sampler"

@@ -85,7 +85,7 @@ def _leave_out(towers: Sequence[CellTower], findings: Findings) -> None:
         findings.leave_out(reason, f"/cellTowers/{radios[0][0]}/radioType", "UNSUPPORTED")
     elif not any(tower.serving for tower in towers):
         reason = (
-            'cell: no tower is the serving one; mark it with "serving": true, and give its radioType, '
+            'cell: no tower is the serving one; mark it with "serving": true, and send its radioType, '
             "mobileCountryCode, mobileNetworkCode and cellId"
         )
         findings.leave_out(reason, "/cellTowers", "MISSING")

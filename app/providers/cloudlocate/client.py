@@ -111,7 +111,7 @@ class CloudLocate:
         return await asyncio.gather(*map(one, queries))
 
     def health(self) -> Health:
-        """Tell how the last call went; the operator's view."""
+        """Return how the last call went, for operators."""
         error, at = self._last_error or (None, None)
         notes = []
         if self._missing:

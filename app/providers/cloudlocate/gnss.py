@@ -78,7 +78,7 @@ def _is_worth_sending(
 def _with_trusted_checksums(
     frames: list[ubx.Frame], settings: CloudLocateSettings, findings: Findings
 ) -> list[ubx.Frame]:
-    """Treat frames with a wrong checksum as the policy for their message says; return those that are sent."""
+    """Treat frames with a wrong checksum by the policy for their message; return those that are sent."""
     wrong = {index for index, frame in enumerate(frames) if not frame.is_sound}
     if not wrong:
         return frames

@@ -113,7 +113,7 @@ def to_device_id(name: str) -> str:
 def to_located(
     reply: wire.PositionReply, evidence: Evidence, settings: CloudLocateSettings, *, now: datetime, raw: str
 ) -> Located:
-    """Read the position; it was there when the caller measured, else when CloudLocate says.
+    """Read the position; its time is that of the caller's measurement, else CloudLocate's.
 
     Raises:
         UnableToLocate: There is none, or none that can be meant.
@@ -179,7 +179,7 @@ def to_source(value: object) -> Source:
 
 
 def to_instant(value: object) -> datetime | None:
-    """Read a time that is UTC unless it says otherwise; None when it is none."""
+    """Read a time, UTC unless it has an offset; None if it cannot be read."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     at = read_instant(str(value))

@@ -108,7 +108,7 @@ class TokenSource:
         self._fetching = None
         if task.cancelled():
             return
-        # Asking for the exception also tells asyncio that it was seen when every waiter has gone.
+        # Retrieving the exception keeps asyncio from logging it when every waiter has gone.
         error = task.exception()
         if error is None:
             self._token = task.result()

@@ -11,7 +11,7 @@ _READ = 500
 _SHOWN = 200
 _MASK = "***"
 _HARMLESS = {"RAT"}
-"""Members of our request whose values say nothing about the device."""
+"""Members of our request whose values reveal nothing about the device."""
 _LEAST_MASKED = 3
 
 _NAMED = re.compile(
@@ -30,7 +30,7 @@ _MOST_DIGITS = 4
 
 
 def read_message(response: httpx.Response) -> str:
-    """Find what the vendor says, as it says it; empty for a web page or nothing."""
+    """Find the vendor's own words; empty for a web page or an empty body."""
     text = response.content[: 64 * _READ].decode("utf-8", "replace").strip()
     try:
         said = _find(msgspec.json.decode(response.content))
@@ -42,7 +42,7 @@ def read_message(response: httpx.Response) -> str:
 
 
 def is_json_object(response: httpx.Response) -> bool:
-    """Tell whether the service itself may have answered, rather than a proxy in front of it."""
+    """Return whether the service itself may have answered, rather than a proxy in front of it."""
     return response.content.lstrip().startswith(b"{")
 
 

@@ -24,7 +24,7 @@ _WRONG_CREDENTIALS = "CloudLocate rejects the credentials; compare them with the
 
 
 def to_error(response: httpx.Response, *, sent: bytes = b"", known: tuple[str, ...] = ()) -> ProviderError:
-    """Say what an answer other than 200 means; `sent` and `known` are kept out of the vendor's words."""
+    """Translate an answer other than 200 into an error; `sent` and `known` are removed from the vendor's words."""
     message = redaction.read_message(response)
     error = _judge(response, message)
     error.vendor_message = redaction.to_safe(message, sent=sent, known=known)

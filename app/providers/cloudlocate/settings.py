@@ -88,7 +88,7 @@ class CloudLocateSettings(ProviderSettings):
 
     @property
     def needed(self) -> Mapping[str, bool]:
-        """Tell of each variable that a call needs whether it is set."""
+        """Return for each variable that a call needs whether it is set."""
         needed = {"URL": self.url, "USERNAME": self.username, "PASSWORD": self.password}
         if self.auth == "oauth2":
             needed["TOKEN_URL"] = self.token_url

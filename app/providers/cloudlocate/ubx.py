@@ -98,7 +98,7 @@ def _span(frame: Frame) -> bytes:
 
 
 def is_framed(data: bytes) -> bool:
-    """Tell whether the bytes start like a frame, rather than being a payload alone."""
+    """Return whether the bytes start like a frame, rather than being a payload alone."""
     return data.startswith(SYNC)
 
 
@@ -154,12 +154,12 @@ def _check_length(frame: Frame) -> None:
 
 
 def has_satellites(frame: Frame) -> bool:
-    """Tell whether the message may hold a measurement at all."""
+    """Return whether the message may hold a measurement at all."""
     return frame.payload[_NUM_SV] > 0 if frame.identity == MEASX else bool(frame.payload)
 
 
 def carries_time(frame: Frame) -> bool:
-    """Tell whether the message itself says when it was measured; the compact ones never do."""
+    """Return whether the message itself holds the time of the measurement; the compact ones never do."""
     if frame.identity == MEASX:
         return bool(frame.payload[_FLAGS] & _TOW_SET)
     return frame.identity == NAV_PVT

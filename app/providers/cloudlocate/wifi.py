@@ -6,7 +6,7 @@ from app.model import AccessPoint
 from app.providers.cloudlocate import wire
 from app.providers.cloudlocate.findings import Findings
 
-_LEAST = 2  # the vendor's own limit, for the privacy of whoever owns a single access point
+_LEAST = 2  # the vendor's own limit, for the privacy of a single access point's owner
 _GOOD = 3
 _MOST = 25
 _WEAKEST_DBM, _STRONGEST_DBM = -120, -1

@@ -1,4 +1,4 @@
-"""What the answer to `POST /locations` says about each device; pure."""
+"""The answer to `POST /locations`, device by device; pure."""
 
 import re
 from collections.abc import Iterable
@@ -41,7 +41,7 @@ def read_answers(content: bytes, *, account: str) -> dict[str, tuple[wire.Device
     """Find each device's part and its text, by MDN and, where the answer names one, by id.
 
     Raises:
-        UnexpectedReply: It is no JSON, or says nothing about devices.
+        UnexpectedReply: It is not JSON, or not about devices.
         ProviderError: It is an error in spite of its status.
     """
     found: dict[str, tuple[wire.DeviceReply, str | None]] = {}

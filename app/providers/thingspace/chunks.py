@@ -19,7 +19,7 @@ class Asked:
 
 
 def to_chunks(asked: Sequence[Asked]) -> list[list[Asked]]:
-    """Divide by account, 20 at most, no MDN twice: the answer names nothing else to tell devices apart by."""
+    """Divide by account, 20 at most, no MDN twice: the answer distinguishes devices by nothing else."""
     chunks: dict[str, list[dict[str, Asked]]] = {}
     for device in dict.fromkeys(asked):
         of_account = chunks.setdefault(device.account, [])

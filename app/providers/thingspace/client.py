@@ -89,7 +89,7 @@ class Client:
         self.trouble, self.failures = None, 0
 
     async def call(self, call: Call, read: Callable[[httpx.Response], T], *, deadline: Deadline) -> T:
-        """Send a call and give what `read` makes of its successful answer.
+        """Send a call and return what `read` makes of its successful answer.
 
         Raises:
             ProviderError: ThingSpace refused, failed, or could not be reached.
@@ -135,7 +135,7 @@ class Client:
         """Send once.
 
         Raises:
-            ProviderError: No answer, or one that says nothing about the request: 429 and 5xx.
+            ProviderError: No answer, or one that is not about the request: 429 and 5xx.
         """
         if deadline.left_s() <= 0:
             raise TimeTooShort("No time was left to ask ThingSpace.", provider=NAME)

@@ -20,7 +20,7 @@ class ContentKeys:
 
         Args:
             message: What the body holds, decoded.
-            about: What the message says about all of its devices: account, transaction, report type.
+            about: What the message states for all of its devices: account, transaction, report type.
         """
         self._message = message
         self._body = body
@@ -45,7 +45,7 @@ class ContentKeys:
         return whole.hexdigest()
 
     def of_place(self, place: int) -> str:
-        """Name all that the message says, whatever the order of its members and the blanks between them."""
+        """Serialise the message independently of the order of its members and the white space between them."""
         return f"{self._body_hash}/{place}"
 
     @cached_property
@@ -58,7 +58,7 @@ class ContentKeys:
 
 
 def _to_words(entry: DeviceReply, sighting: Sighting) -> list[str]:
-    """List what is said about the device: its position, as far as it can be read, and its error."""
+    """List what is stated about the device: its position, as far as it can be read, and its error."""
     position, error = entry.position, entry.error
     words: list[str] = []
     if sighting.fix is not None:

@@ -17,7 +17,7 @@ class NamedDevice(NamedTuple):
 
     Attributes:
         device: Its identifiers, as far as they can be read.
-        known_as: What tells it from the others, readable or not; None where it has no identifier at all.
+        known_as: What distinguishes it from the others, readable or not; None where it has no identifier at all.
         flags: `identifier_unreadable` where an identifier is there and cannot be one.
     """
 

@@ -107,7 +107,7 @@ class Inquiry:
             return await self._despite(error, chunk, mode)
 
     async def _despite(self, error: GatewayError, chunk: list[Asked], mode: CacheMode) -> dict[Asked, Outcome]:
-        """Give each device what a failed call means for it, after asking again about those that it need not concern."""
+        """Assign a failed call's error to its devices, after asking again about those that it need not concern."""
         outcomes: dict[Asked, Outcome] = {device: _of_one(error, device) for device in chunk}
         again: list[list[Asked]] = []
         if isinstance(error, BudgetExceeded) and 0 < error.left < len(chunk):
@@ -161,7 +161,7 @@ def times_by_freshness() -> Mapping[CacheMode, CallTimes]:
 
 
 def _of_one(error: GatewayError, device: Asked) -> GatewayError:
-    """Give the error of a call as that of one of its devices, which has its own part in what comes late."""
+    """Copy the error of a call for one of its devices, which has its own part of a late answer."""
     if not isinstance(error, ProviderTimeout) or error.late is None:
         return error
     of_one = copy(error)
@@ -176,7 +176,7 @@ def _located(outcome: Outcome) -> Located:
 
 
 def _is_certainly_free(outcome: Outcome) -> bool:
-    """Tell whether a device's part of a call cannot have been billed: it came from the cache, or was refused."""
+    """Return whether a device's part of a call cannot have been billed: it came from the cache, or was refused."""
     if isinstance(outcome, Located):
         return outcome.billed is False
     return isinstance(outcome, ConsentRequired | DeviceNotOwned | DeviceUnknown)
@@ -197,7 +197,7 @@ def _if_fresh(outcome: Outcome, oldest_at: datetime) -> Outcome:
         return outcome
     reason = "Even ThingSpace's newest position is older than asked."
     if not may_be_believed(outcome.flags):
-        reason = "Nobody knows how old ThingSpace's newest position is; send maxAge 0 to take it as current."
+        reason = "It is not known how old ThingSpace's newest position is; send maxAge 0 to take it as current."
     error = MaxAgeNotMet(reason, provider=NAME)
     error.obtained = outcome
     return error

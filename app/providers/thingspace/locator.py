@@ -36,7 +36,7 @@ class ThingSpaceLocator:
             reason = "ThingSpace needs the device's MDN beside its IMEI, MEID or ESN."
             return Assessment(usable=False, reason=reason, missing_identifier="mdn")
         if not (device.account or self._default_account):
-            reason = "ThingSpace needs a billing account: give device.account or set THINGSPACE_ACCOUNT."
+            reason = "ThingSpace needs a billing account: send device.account or set THINGSPACE_ACCOUNT."
             return Assessment(usable=False, reason=reason)
         return Assessment(usable=True)
 

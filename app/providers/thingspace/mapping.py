@@ -80,7 +80,7 @@ def _why_out_of_range(latitude_deg: float, longitude_deg: float) -> str:
 
 
 def to_accuracy_m(radius: Scalar) -> float | None:
-    """Read a radius in metres; zero, absent and absurd ones say nothing."""
+    """Read a radius in metres; zero, absent and absurd ones are None."""
     found = reading.number(radius)
     return found if found is not None and 0 < found <= _LARGEST_RADIUS_M else None
 
@@ -95,7 +95,7 @@ def to_report_error(failure: ErrorReply | None) -> ReportError | None:
 
 
 def says_why(error: ReportError | None) -> bool:
-    """Tell whether an error has any words; a time alone is no reason to doubt the position beside it."""
+    """Return whether an error has any words; a time alone is no reason to doubt the position beside it."""
     return error is not None and (error.type is not None or error.info is not None)
 
 

@@ -35,12 +35,12 @@ def _refuse(constant: str) -> Never:
 
 
 def members(value: object) -> dict[str, object]:
-    """Give an object's members under lower-case names; nothing for what is no object."""
+    """Return an object's members under lower-case names; none if it is not an object."""
     return {name.strip().lower(): member for name, member in value.items()} if isinstance(value, dict) else {}
 
 
 def first(found: dict[str, object], *names: str) -> object:
-    """Give the first of several spellings that holds anything; None when none does."""
+    """Return the value of the first of several spellings that is not empty; None if all are."""
     return next((found[name] for name in names if found.get(name) not in (None, "", {}, [])), None)
 
 

@@ -1,4 +1,4 @@
-"""What one callback says about each of its devices, as reports; pure."""
+"""The reports of one callback, one for each of its devices; pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _NO_SIGHTING = Sighting()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """What a message says for all of its devices; texts are clean, and as long as they came.
+    """What a message states for all of its devices; texts are clean, and as long as they came.
 
     Attributes:
         kind: ThingSpace's own report type; empty where it names none.
@@ -56,7 +56,7 @@ def _to_report(envelope: Envelope, entry: DeviceReply, keys: ContentKeys, place:
     account = envelope.account[:LONGEST_IDENTIFIER] or None
     transaction_id = envelope.transaction_id[:LONGEST_IDENTIFIER]
     named = to_named_device(entry, account)
-    # The members of other messages are not all known, and may be what tells one from the next.
+    # The members of other messages are not all known, and may distinguish one message from the next.
     content_key = keys.of_device(named.known_as, entry, sighting, said_at) if envelope.type == "location" else None
     return Report(
         provider=NAME,

@@ -64,12 +64,12 @@ class Tokens:
         return self.bearer, self.session
 
     def usable(self) -> tuple[str, str] | None:
-        """Give both tokens from memory; None when one of them has to be obtained."""
+        """Return both tokens from memory; None when one of them has to be obtained."""
         bearer, session = self.bearer.usable(), self.session.usable()
         return (bearer, session) if bearer and session else None
 
     async def get(self, deadline: Deadline) -> tuple[str, str]:
-        """Give both tokens, obtaining what is missing."""
+        """Return both tokens, obtaining what is missing."""
         bearer = await self.bearer.get(deadline)
         return bearer, await self.session.get(deadline)
 
@@ -150,7 +150,7 @@ def _members_of(response: httpx.Response) -> dict[str, object]:
 
 
 def _rejecting(response: httpx.Response, answer: dict[str, object]) -> VendorFault:
-    """Give what a rejection says; an answer that is none is an error.
+    """Return what a rejection states; any other answer is an error.
 
     Raises:
         UnexpectedReply: A success without a token in it.

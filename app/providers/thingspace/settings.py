@@ -122,7 +122,7 @@ class ThingSpaceSettings(ProviderSettings):
 
     @property
     def needed(self) -> Mapping[str, bool]:
-        """Tell of each of the four credentials whether it is set."""
+        """Return for each of the four credentials whether it is set."""
         credentials = {"KEY": self.key, "SECRET": self.secret, "USERNAME": self.username, "PASSWORD": self.password}
         return {f"THINGSPACE_{name}": bool(secret_text(secret)) for name, secret in credentials.items()}
 

@@ -1,4 +1,4 @@
-"""How a token is granted or refused, and what the replicas tell each other about it; pure."""
+"""How a token is granted or refused, and what the replicas share about it; pure."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ _LONGEST_DICTATED_PAUSE_S = 300.0
 _MOST_REPLACED = 3
 _REPLACED_WITHIN_S = 60.0
 """So many refused tokens are replaced in so many seconds; where fresh ones are refused, more would not help."""
-_SKEW_S = 60.0  # by so much the clocks of replicas may differ
+_SKEW_S = 60.0  # tolerated clock skew between replicas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class TokenState:
     """A fresh token.
 
     Attributes:
-        lasts_s: How long it lasts from now; None if that was not said.
+        lasts_s: How long it lasts from now; None if not stated.
     """
 
     token: str
@@ -34,7 +34,7 @@ class TokenState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """ThingSpace said no to the credentials.
+    """ThingSpace rejected the credentials.
 
     Attributes:
         times: How often; a login counts, too, when it was not clear which of its credentials was refused.
@@ -69,14 +69,14 @@ class Record(msgspec.Struct, omit_defaults=True):
     replaced_at: tuple[float, ...] = ()
 
     def cooldown_s(self, now: float) -> float:
-        """Tell how long no request is to be made."""
+        """Return how long no request may be made."""
         # A failure in the future was dated by a clock that was ahead, and has been put back since.
         if self.failed_at > now + _SKEW_S:
             return 0.0
         return max(0.0, min(self.not_before, self.failed_at + _LONGEST_DICTATED_PAUSE_S) - now)
 
     def drop(self, failed: str | None, now: float) -> float:
-        """Forget the token where it is the one that was refused; tell how long no other one is to be asked for."""
+        """Forget the token if it is the one that was refused; return how long no other one may be requested."""
         if failed is None or self.token != failed:
             return 0.0
         self.token = None
@@ -89,7 +89,7 @@ class Record(msgspec.Struct, omit_defaults=True):
 
 
 def to_record(value: bytes | None) -> Record:
-    """Read a record; one that cannot be read says nothing."""
+    """Read a record; one that cannot be read counts as empty."""
     try:
         return msgspec.json.decode(value or b"{}", type=Record)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -97,12 +97,12 @@ def to_record(value: bytes | None) -> Record:
 
 
 def to_use_s(lasts_s: float) -> float:
-    """Renew a little before the end; a token said to be over is still used for a second, or every call would ask."""
+    """Renew a little before the end; one that arrives expired is used for a second, or every call would request one."""
     return max(1.0, lasts_s - min(30.0, lasts_s / 10))
 
 
 def to_pause_s(error: ProviderError, failures: int) -> float:
-    """Say how long to wait after a failure that was no rejection; one outage is forgiven at once."""
+    """Return how long to wait after a failure that was no rejection; after a single outage not at all."""
     if error.retry_after_s is not None:
         return min(error.retry_after_s, _LONGEST_DICTATED_PAUSE_S)
     if failures == 1 and not error.may_have_been_received:

@@ -71,7 +71,7 @@ class SharedToken:
         return max(0.0, self._clock() - self._record.obtained_at) if self._record.token else None
 
     def usable(self, failed: str | None = None) -> str | None:
-        """Give the token from memory, if it is still good and not the one that just failed."""
+        """Return the token from memory, if it is still good and not the one that just failed."""
         return self._usable(self._record, failed)
 
     def _usable(self, record: Record, failed: str | None) -> str | None:
@@ -85,7 +85,7 @@ class SharedToken:
         return record.token
 
     async def get(self, deadline: Deadline, *, failed: str | None = None) -> str:
-        """Give a usable token, obtaining one if need be; `failed` is one that ThingSpace no longer accepts.
+        """Return a usable token, obtaining one if need be; `failed` is one that ThingSpace no longer accepts.
 
         Raises:
             ProviderMisconfigured: The credentials are rejected, or paused after two rejections.
@@ -105,7 +105,7 @@ class SharedToken:
         return token
 
     def _renewal(self, failed: str | None) -> tuple[asyncio.Task[str], bool]:
-        """Join the renewal under way, or start one; say which."""
+        """Join the renewal under way, or start one; return which."""
         if self._flight is not None and not self._flight.done():
             return self._flight, False
         self._flight = asyncio.create_task(self._renew(failed))
@@ -113,7 +113,7 @@ class SharedToken:
         return self._flight, True
 
     def accepted(self) -> None:
-        """Note that ThingSpace has just accepted the token, and tell the other replicas now and then."""
+        """Note that ThingSpace has just accepted the token, and inform the other replicas now and then."""
         now = self._record.used_at = self._clock()
         if self._idle_limit_s is not None and now - self._saved_use_at > _SAVE_USE_AFTER_S:
             self._saved_use_at = now
@@ -155,7 +155,7 @@ class SharedToken:
                 refusal = await self._ask_once(record, failed)
                 await slot.put(msgspec.json.encode(record))
         except Unavailable:
-            # What was learned just now holds here, even if the others cannot be told.
+            # What was learned just now holds here, even if the others cannot be informed.
             if refusal is None and (token := self.usable(failed)) is None:
                 raise
             self._unsaved_rejections = self._record.rejected
@@ -189,7 +189,7 @@ class SharedToken:
         return token
 
     async def _ask_once(self, record: Record, failed: str | None) -> ProviderError | None:
-        """Ask ThingSpace for a token and note in the record how that went; gives the error, if any."""
+        """Ask ThingSpace for a token and record the outcome; return the error, if any."""
         self._record = record
         if wait_s := record.drop(failed, self._clock()):
             log.error("fresh_tokens_refused", provider=NAME, token=self.name)
@@ -237,14 +237,14 @@ class SharedToken:
 
 
 def _observe(flight: asyncio.Task[str]) -> None:
-    # Callers may all have left; what was raised is then nobody's business any more.
+    # If all callers have left, the exception has to be retrieved here.
     if not flight.cancelled():
         flight.exception()
 
 
 @contextlib.asynccontextmanager
 async def _not_sent() -> AsyncIterator[None]:
-    """Say of whatever fails inside that the call itself was never sent."""
+    """Mark errors raised inside the block: the call itself was never sent."""
     try:
         yield
     except ProviderError as error:

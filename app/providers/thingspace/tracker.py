@@ -105,7 +105,7 @@ class ThingSpaceTracker:
 
 def _to_device_id(device: Device, place: int) -> DeviceId:
     if device.imei is None:
-        wrong = FieldError(pointer=f"/devices/{place}/imei", code="REQUIRED", detail="Give the device's IMEI.")
+        wrong = FieldError(pointer=f"/devices/{place}/imei", code="REQUIRED", detail="Send the device's IMEI.")
         raise UnsupportedIdentifier("ThingSpace locates periodically by IMEI only.", errors=(wrong,))
     return DeviceId(id=device.imei, kind="imei", mdn=device.mdn)
 

@@ -1,6 +1,6 @@
 """ThingSpace's errors and what they mean to us (reference, section 10).
 
-Codes are few and used for everything, and per-device errors are free text, so both are told apart by what they
+Codes are few and used for everything, and per-device errors are free text, so both are distinguished by what they
 contain, whatever the case.
 """
 
@@ -70,10 +70,10 @@ _ABOUT_ONE_DEVICE = (ConsentRequired, DeviceNotOwned, DeviceUnknown, ServiceNotA
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VendorFault:
-    """What an error body says, whichever envelope it came in; empty where it says nothing readable.
+    """The content of an error body, from any envelope; empty if unreadable.
 
     Attributes:
-        from_service: The service itself said it, not a gateway in front of it.
+        from_service: Whether it is from the service itself, not from a gateway in front of it.
     """
 
     code: str = ""
@@ -83,7 +83,7 @@ class VendorFault:
 
     @property
     def said(self) -> str:
-        """Everything it says, for comparison."""
+        """All of its text, for comparison."""
         return f"{self.code} {self.message} {self.description}".lower()
 
 
@@ -109,7 +109,7 @@ def fault_in(value: object) -> VendorFault:
 
 
 def expired(status: int, fault: VendorFault) -> Literal["bearer", "session"] | None:
-    """Tell which token has expired, by every form of the reference, sections 10.1 and 10.3."""
+    """Return which token has expired, by every form of the reference, sections 10.1 and 10.3."""
     if "sessiontoken." in fault.said or "session has expired" in fault.said:
         return "session"
     if fault.code in _BEARER_FAULTS or (status == httpx.codes.UNAUTHORIZED and _meaning(fault.said) is None):
@@ -118,7 +118,7 @@ def expired(status: int, fault: VendorFault) -> Literal["bearer", "session"] | N
 
 
 def to_error(response: httpx.Response, fault: VendorFault, *, hide: str = "") -> ProviderError:
-    """Say what an unsuccessful answer means."""
+    """Translate an unsuccessful answer into an error."""
     status = response.status_code
     wait_s = retry_after_s(response)
     error = by_words(fault, hide=hide)
@@ -152,7 +152,7 @@ def _refused(status: int) -> ProviderError:
 
 
 def by_words(fault: VendorFault, *, hide: str = "") -> ProviderError | None:
-    """Say what known words mean; None for others."""
+    """Translate known words into an error; None for others."""
     meaning = _meaning(fault.said)
     if meaning is None:
         return None
@@ -170,7 +170,7 @@ def _meaning(said: str) -> tuple[type[ProviderError], str] | None:
 
 
 def to_device_error(type_: str | None, info: str | None, *, hide: str = "") -> ProviderError:
-    """Say what an error of one device means; free text that is not known counts as "no position"."""
+    """Translate an error of one device; free text that is not known counts as "no position"."""
     fault = VendorFault(code=type_ or "", message=info or "")
     return by_words(fault, hide=hide) or UnableToLocate(
         "ThingSpace found no position.",
@@ -181,12 +181,12 @@ def to_device_error(type_: str | None, info: str | None, *, hide: str = "") -> P
 
 
 def is_final(type_: str | None, info: str | None) -> bool:
-    """Tell whether ThingSpace has dropped a device for this error: it reports once, and no more (section 11.4)."""
+    """Return whether ThingSpace has dropped a device for this error: it reports once, and no more (section 11.4)."""
     return isinstance(to_device_error(type_, info), _DROPS_THE_DEVICE)
 
 
 def is_about_one_device(error: ProviderError) -> bool:
-    """Tell whether a call was refused because of one of its devices, so that the others may fare better."""
+    """Return whether a call was refused because of one of its devices, so that the others may succeed."""
     return isinstance(error, _ABOUT_ONE_DEVICE)
 
 

@@ -36,7 +36,7 @@ class DeviceListRequest(msgspec.Struct, rename="camel"):
 
 
 class PeriodicStartRequest(msgspec.Struct, rename="camel"):
-    """Body of `POST /devicelocations/action/periodic`; the numbers are texts or integers, as a setting says."""
+    """Body of `POST /devicelocations/action/periodic`; the numbers are texts or integers, depending on a setting."""
 
     account_name: str
     device_list: list[DeviceId]
@@ -82,7 +82,7 @@ class ErrorReply(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class DeviceReply(msgspec.Struct, forbid_unknown_fields=True):
-    """What is said about one device; as JSON, one element of the answer to `POST /locations` as documented."""
+    """The part about one device; as JSON, one element of the answer to `POST /locations` as documented."""
 
     mdn: Scalar = msgspec.field(default=None, name="msid")
     position: PositionData | None = msgspec.field(default=None, name="pd")

@@ -83,7 +83,7 @@ class GatewayProtocol(TimedProtocol):
             self.transport.close()
 
     def close_after_answer(self) -> None:
-        """Say `Connection: close` in the answer that is due, if one is."""
+        """Announce `Connection: close` in the pending answer, if there is one."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
 
@@ -162,7 +162,7 @@ class GatewayProtocol(TimedProtocol):
         return self.parser.should_keep_alive() and not self._state.is_draining
 
     def _complete_scope(self) -> None:
-        """Write into the scope what the head says.
+        """Write the request's head into the scope.
 
         Raises:
             UnsupportedVersion, HeadersTooLarge: It cannot be served.

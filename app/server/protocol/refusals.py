@@ -13,7 +13,7 @@ from app.observability import metrics
 
 
 def to_refusal(error: httptools.HttpParserError) -> GatewayError:
-    """Say what is wrong with a request that could not be parsed."""
+    """Describe what is wrong with a request that could not be parsed."""
     if isinstance(error.__context__, GatewayError):
         return error.__context__
     if "PRI/Upgrade" in str(error):
