@@ -1,42 +1,23 @@
 """The docs pages as a newcomer meets them: a real browser, in front of a gateway and a simulator on loopback."""
 
 import json
-import os
-import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import BrowserContext, Page, Request, async_playwright, expect
+from playwright.async_api import BrowserContext, Page, expect
 
 from app.main import create_app
 from app.simulator import create_simulator
+from tests.support.browser import BROWSER, MISSING, PATIENCE_MS, WITHOUT_GPU, chromium, hosts_asked_by
 from tests.support.gateways import KEY, settings, simulator_variables
 from tests.support.servers import serving
 
-BROWSER = os.environ.get("CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-SWITCHES = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-)
-
-PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
 
 pytestmark = pytest.mark.skipif(
     BROWSER is None,
-    reason="left out: the docs pages in a browser, as there is none; get it with: apt-get install chromium",
+    reason=f"left out: the docs pages in a browser, {MISSING}",
 )
 
 
@@ -50,16 +31,11 @@ async def gateway_url(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Asy
 
 
 @pytest.fixture
-async def browser(tmp_path: Path) -> AsyncIterator[BrowserContext]:
-    async with async_playwright() as playwright:
-        context = await playwright.chromium.launch_persistent_context(
-            tmp_path / "profile",
-            executable_path=BROWSER,
-            args=SWITCHES,
-        )
+async def browser() -> AsyncIterator[BrowserContext]:
+    async with chromium(*WITHOUT_GPU) as running:
+        context = await running.new_context()
         context.set_default_timeout(PATIENCE_MS)
         yield context
-        await context.close()
 
 
 @pytest.fixture
@@ -69,18 +45,7 @@ async def page(browser: BrowserContext) -> Page:
 
 @pytest.fixture
 def hosts(browser: BrowserContext) -> set[str | None]:
-    """The hosts that pages have sent requests to, whether they were found or not."""
-    seen: set[str | None] = set()
-
-    def note(request: Request) -> None:
-        parts = urlsplit(request.url)
-        is_of_the_page_itself = parts.scheme in {"data", "blob"}
-        if not is_of_the_page_itself and request.failure != "csp":
-            seen.add(parts.hostname)
-
-    browser.on("requestfinished", note)
-    browser.on("requestfailed", note)
-    return seen
+    return hosts_asked_by(browser)
 
 
 async def authorize(page: Page, key: str) -> None:

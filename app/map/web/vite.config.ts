@@ -12,7 +12,7 @@ export default defineConfig({
     license: { fileName: "map-assets/licences.md" },
     modulePreload: { polyfill: false },
     target: "es2023",
-   
+
     chunkSizeWarningLimit: 1500,
     reportCompressedSize: false,
     rolldownOptions: { checks: { pluginTimings: false } },

@@ -8,6 +8,7 @@ import { Follower } from "./fleet/follow";
 import { link } from "./fleet/link";
 import { SilenceWatch } from "./fleet/silence";
 import { bestIdentifier } from "./format";
+import { canDraw, NO_MAP } from "./map/surface";
 import { FleetMap } from "./map/view";
 import { PageContext } from "./page";
 import { go, route } from "./route";
@@ -21,20 +22,25 @@ function element(id: string): HTMLElement {
   return found;
 }
 
+function drawnMap(): FleetMap {
+  const styleUrl = document.querySelector<HTMLMetaElement>("meta[name=map-style]")?.content || null;
+  const map = new FleetMap(element("map"), fleet, styleUrl);
+  map.onChoose = (device) => {
+    if (device !== null) go({ view: "device", id: bestIdentifier(device.identifiers) ?? "" });
+  };
+  map.onHover = (device, x, y) => {
+    hovered.value = device && { device, x, y };
+  };
+  return map;
+}
+
 watchTheme();
 const fleet = new Fleet();
 const api = new Api(currentKey, askForKey);
-const styleUrl = document.querySelector<HTMLMetaElement>("meta[name=map-style]")?.content || null;
-const map = new FleetMap(element("map"), fleet, styleUrl);
+const map = canDraw() ? drawnMap() : NO_MAP;
 const follower = new Follower(api, fleet);
 const silence = new SilenceWatch(api, fleet);
 
-map.onChoose = (device) => {
-  if (device !== null) go({ view: "device", id: bestIdentifier(device.identifiers) ?? "" });
-};
-map.onHover = (device, x, y) => {
-  hovered.value = device && { device, x, y };
-};
 follower.onOther = () => silence.lookSoon();
 silence.start();
 
@@ -44,6 +50,11 @@ const stop = link.subscribe(({ state }) => {
   if (route.value.view !== "device") map.fitFleet();
   queueMicrotask(() => stop());
 });
+
+if (map === NO_MAP) {
+  element("map").textContent =
+    "This browser cannot draw the map, as it has no WebGL 2. The list shows the same devices.";
+}
 
 render(
   <PageContext.Provider value={{ api, fleet, map }}>

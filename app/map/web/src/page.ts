@@ -2,13 +2,13 @@ import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 import type { Api } from "./api/client";
 import type { Fleet } from "./fleet/fleet";
-import type { FleetMap } from "./map/view";
+import type { Surface } from "./map/surface";
 
 /** What the parts of the page work with. */
 export interface Page {
   api: Api;
   fleet: Fleet;
-  map: FleetMap;
+  map: Surface;
 }
 
 export const PageContext = createContext<Page | null>(null);

@@ -15,9 +15,10 @@ import { DeviceLayer } from "./device_layer";
 import { Graticule } from "./graticule";
 import { metreAt } from "./mercator";
 import { loadCountries, loadStatesAndCounties, type Outline } from "./outline";
-import { Overlay } from "./overlay";
+import { Overlay, type Trail } from "./overlay";
 import { paletteOf } from "./palette";
 import { nearest } from "./picking";
+import type { Surface } from "./surface";
 
 const CLOSE_ZOOM = 12;
 const CLOSEST_ZOOM = 16;
@@ -28,13 +29,13 @@ const CIRCLE_PX = 130;
 setWorkerUrl(new URL(workerUrl, import.meta.url).href);
 
 /** The map on the page. */
-export class FleetMap {
-  readonly overlay: Overlay;
+export class FleetMap implements Surface {
   onChoose: (device: Device | null) => void = () => {};
   onHover: (device: Device | null, x: number, y: number) => void = () => {};
 
   readonly #map: MapView;
   readonly #devices = new DeviceLayer(paletteOf(theme.value));
+  readonly #overlay: Overlay;
   readonly #graticule: Graticule;
   readonly #outlines = new Map<string, Outline>();
   #drawn: Theme = theme.value;
@@ -60,7 +61,7 @@ export class FleetMap {
       attributionControl: styleUrl === null ? false : { compact: true },
       fadeDuration: 0,
     });
-    this.overlay = new Overlay(this.#map);
+    this.#overlay = new Overlay(this.#map);
     this.#graticule = new Graticule(this.#map);
     this.#map.touchZoomRotate.disableRotation();
     this.#map.keyboard.disableRotation();
@@ -84,16 +85,20 @@ export class FleetMap {
     this.#move({ center: [longitude, latitude], zoom: wholeCircle(latitude, accuracy ?? 0) });
   }
 
-  /** Show all of these places, with room around them. */
-  fit(places: readonly Location[]): void {
-    if (places.length === 0) return;
+  /** Show all devices, with room around them. */
+  fitFleet(): void {
+    if (this.fleet.devices.length === 0) return;
     const bounds = new LngLatBounds();
-    for (const { longitude, latitude } of places) bounds.extend([longitude, latitude]);
+    for (const { location } of this.fleet.devices) bounds.extend([location.longitude, location.latitude]);
     this.#map.fitBounds(bounds, { padding: RIM_PX, maxZoom: CLOSE_ZOOM, animate: !isStill() });
   }
 
-  fitFleet(): void {
-    this.fit(this.fleet.devices.map(({ location }) => location));
+  showTrail(trail: Trail | null): void {
+    this.#overlay.showTrail(trail);
+  }
+
+  showAnswer(location: Location | null): void {
+    this.#overlay.showAnswer(location);
   }
 
   #move(camera: { center: [number, number]; zoom: number }): void {
@@ -110,7 +115,7 @@ export class FleetMap {
     };
     map.on("style.load", () => {
       map.addLayer(this.#devices);
-      this.overlay.addTo(this.#drawn, this.#devices.id);
+      this.#overlay.addTo(this.#drawn, this.#devices.id);
       this.#fillOutlines();
       this.#graticule.draw();
     });

@@ -25,10 +25,10 @@ export function Locate({ id }: { id: string }) {
 
   useEffect(() => {
     const found = outcome && "answer" in outcome ? outcome.answer.location : null;
-    map.overlay.showAnswer(found);
+    map.showAnswer(found);
     if (found) map.flyCloseTo(found);
     if (outcome) result.current?.scrollIntoView({ block: "nearest" });
-    return () => map.overlay.showAnswer(null);
+    return () => map.showAnswer(null);
   }, [map, outcome]);
 
   const submit = async (event: SubmitEvent) => {

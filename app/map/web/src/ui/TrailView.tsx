@@ -28,9 +28,9 @@ export function TrailView({ device, latest }: { device: Identifiers; latest: str
   const shown = Math.min(chosen ?? last, last);
 
   useEffect(() => {
-    map.overlay.showTrail(places.length === 0 ? null : { places, shown });
+    map.showTrail(places.length === 0 ? null : { places, shown });
   }, [map, places, shown]);
-  useEffect(() => () => map.overlay.showTrail(null), [map]);
+  useEffect(() => () => map.showTrail(null), [map]);
 
   useEffect(() => {
     if (!isPlaying) return;
