@@ -21,10 +21,24 @@ from app.model import (
     Registration,
     Report,
     SimpleFix,
+    Source,
     TransactionId,
 )
 
 LocatesBy = Literal["measurements", "device"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing that a provider can be asked for.
+
+    Attributes:
+        name: Its `cache`, `cache_or_current`, a `current` fix, or to `solve` measurements.
+        billed: Whether an answer is charged for; None where that shows only afterwards.
+    """
+
+    name: Literal["cache", "cache_or_current", "current", "solve"]
+    billed: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +51,8 @@ class Assessment:
         hints: Parts that are left out, and what would improve the answer.
         errors: The fields for which it is not usable.
         missing_identifier: The query lacks an identifier that the alias book might supply (`id` or `mdn`).
+        steps: What would be asked, in order, until one answer is good enough.
+        sources: What the position could be worked out from.
     """
 
     usable: bool
@@ -44,6 +60,8 @@ class Assessment:
     hints: tuple[str, ...] = ()
     errors: tuple[FieldError, ...] = ()
     missing_identifier: Literal["id", "mdn"] | None = None
+    steps: tuple[Step, ...] = ()
+    sources: tuple[Source, ...] = ()
 
 
 class Locator(Protocol):

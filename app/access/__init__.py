@@ -3,7 +3,7 @@
 from app.access.api_keys import KeyPlan, KeyStore, NewKey
 from app.access.audit import AuditLog, AuditTrail
 from app.access.authentication import Authenticator
-from app.access.limits import Rate, RateLimits, meter_for
+from app.access.limits import Budget, Rate, RateLimits, budget_of, meter_for
 from app.storage.audit import Action, Actor, AuditFilter, AuditRecord
 from app.storage.keys import KeyRecord
 
@@ -15,11 +15,13 @@ __all__ = [
     "AuditRecord",
     "AuditTrail",
     "Authenticator",
+    "Budget",
     "KeyPlan",
     "KeyRecord",
     "KeyStore",
     "NewKey",
     "Rate",
     "RateLimits",
+    "budget_of",
     "meter_for",
 ]

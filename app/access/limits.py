@@ -70,6 +70,35 @@ class RateLimits:
             await limits.forget_old(session)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What a key may still spend today (UTC).
+
+    Attributes:
+        daily_fixes: The billed fixes that it may spend on a day.
+        left: How many of them are left.
+        reset_s: Seconds until the next day begins.
+    """
+
+    daily_fixes: int
+    left: int
+    reset_s: int
+
+
+async def budget_of(caller: Caller, database: Database) -> Budget | None:
+    """Find out what a caller may still spend; None for one who may spend without a limit.
+
+    Raises:
+        Unavailable: The database cannot be asked.
+    """
+    if caller.daily_fixes is None:
+        return None
+    async with database.transaction() as session:
+        count = await limits.used_today(session, caller.key_id)
+    left = max(0, caller.daily_fixes - count.used)
+    return Budget(daily_fixes=caller.daily_fixes, left=left, reset_s=max(1, math.ceil(count.left_s)))
+
+
 def meter_for(caller: Caller, database: Database) -> Meter | None:
     """Make the meter of a caller; None for one who may spend without a limit."""
     if caller.daily_fixes is None:

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 
 from app.accuracy import AccuracyBasis
 from app.errors import GatewayError, Outcome
+from app.locate import Verdict
 from app.model import ReportStatus, ReportType, Source
 from app.plausibility import DOUBTS
 
@@ -141,6 +142,60 @@ class LocateAnswer(LocatedAnswer):
     """The device's position, and the attempts that led to it."""
 
     requestId: str
+
+
+class StepAnswer(TypedDict):
+    """One thing that would be asked."""
+
+    provider: str
+    step: Annotated[
+        str, Field(description="`store`: our own; `cache`, `cache_or_current`, `current`: the network's; `solve`")
+    ]
+    billed: Annotated[bool | None, Field(description="null where that shows only afterwards")]
+
+
+class ExpectedAnswer(TypedDict):
+    """What an answer of the provider would be like."""
+
+    sources: Annotated[list[Source], Field(description="what the position could be worked out from")]
+    billed: Annotated[bool | None, Field(description="null where that shows only afterwards")]
+
+
+class CandidateAnswer(TypedDict):
+    """What would happen with one provider."""
+
+    provider: str
+    verdict: Verdict
+    reason: Annotated[str | None, Field(description="why, where the verdict does not say it all")]
+    expected: Annotated[ExpectedAnswer | None, Field(description="null where it would not be asked")]
+
+
+class StoredPositionAnswer(TypedDict):
+    """The newest stored position of the device."""
+
+    reportId: str
+    location: LocationAnswer
+    age: Annotated[float, Field(description="seconds since the device was there")]
+
+
+class BudgetAnswer(TypedDict):
+    """What the API key may still spend today (UTC)."""
+
+    dailyFixes: int
+    left: int
+    resetsIn: Annotated[int, Field(description="seconds")]
+
+
+class ExplainAnswer(TypedDict):
+    """What a location request would come to; nobody was asked, and nothing was spent."""
+
+    requestId: str
+    candidates: Annotated[list[CandidateAnswer], Field(description="all providers, in the order of their turns")]
+    stored: StoredPositionAnswer | None
+    ladder: Annotated[list[StepAnswer], Field(description="what would be asked, in order, until one is good enough")]
+    budget: Annotated[BudgetAnswer | None, Field(description="null where the API key has no limit")]
+    hints: list[str]
+    problem: NotRequired[ProblemAnswer]
 
 
 class BatchResult(TypedDict):

@@ -175,6 +175,37 @@ LOCATE_RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     **problems(*ACCESS, *BODY, *LOCATING, *PROVIDER, errors.NotAcceptable),
 }
+EXPLAIN_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "What would happen",
+        "content": {
+            "application/json": {
+                "example": {
+                    "requestId": _REQUEST_ID,
+                    "candidates": [
+                        {
+                            "provider": "cloudlocate",
+                            "verdict": "would_be_asked",
+                            "reason": None,
+                            "expected": {"sources": ["wifi"], "billed": True},
+                        },
+                        {
+                            "provider": "thingspace",
+                            "verdict": "unusable",
+                            "reason": "it needs the device's identifiers, and none were sent",
+                            "expected": None,
+                        },
+                    ],
+                    "stored": None,
+                    "ladder": [{"provider": "cloudlocate", "step": "solve", "billed": True}],
+                    "budget": {"dailyFixes": 1000, "left": 412, "resetsIn": 55803},
+                    "hints": [],
+                }
+            }
+        },
+    },
+    **problems(*ACCESS, *BODY, errors.UnsupportedIdentifier),
+}
 BATCH_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Every item's answer or problem",

@@ -8,13 +8,14 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.accuracy import Accuracy
 from app.api.answers import DeviceAnswer, LocatedAnswer, LocationAnswer
 from app.api.negotiation import preferred
 from app.api.problems import to_attempt, to_problem
 from app.ids import public_id
 from app.list_page import EntryT, ListPage
 from app.locate import LocateResult
-from app.model import Device
+from app.model import Device, Fix
 
 JSON = "application/json"
 GEOJSON = "application/geo+json"
@@ -48,23 +49,22 @@ def wants(request: Request, media_type: str) -> bool:
     return media_type in accept and preferred(accept, (JSON, media_type)) == media_type
 
 
-def to_location(answer: LocateResult) -> LocationAnswer:
-    """Write the fix of an answer as `location`."""
-    fix = answer.fix
+def to_location(fix: Fix, accuracy: Accuracy, age_s: float | None = None) -> LocationAnswer:
+    """Write a fix as `location`; `age_s` where it stands for a position that could not be had."""
     written: LocationAnswer = {
         "latitude": fix.latitude_deg,
         "longitude": fix.longitude_deg,
-        "accuracy": answer.accuracy.radius_m,
-        "confidence": answer.accuracy.confidence_pct,
+        "accuracy": accuracy.radius_m,
+        "confidence": accuracy.confidence_pct,
         "timestamp": instant(fix.fixed_at),
         "source": fix.source,
         "provider": fix.provider,
         "cached": fix.cached,
-        "accuracyBasis": answer.accuracy.basis,
+        "accuracyBasis": accuracy.basis,
         "reported": {"accuracy": fix.accuracy_m, "confidence": fix.confidence_pct},
     }
-    if answer.age_s is not None:
-        written["stale"], written["age"] = True, answer.age_s
+    if age_s is not None:
+        written["stale"], written["age"] = True, age_s
     return written
 
 
@@ -78,7 +78,7 @@ def to_answer(answer: LocateResult, request_id: str) -> LocatedAnswer:
     """Write an answer without the request's id, as it also stands in a batch."""
     written: LocatedAnswer = {
         "device": to_device(answer.device),
-        "location": to_location(answer),
+        "location": to_location(answer.fix, answer.accuracy, answer.age_s),
         "attempts": [to_attempt(attempt) for attempt in answer.attempts],
         "hints": list(answer.hints),
     }
@@ -93,7 +93,7 @@ def to_answer(answer: LocateResult, request_id: str) -> LocatedAnswer:
 
 def to_feature(answer: LocateResult, request_id: str) -> dict[str, Any]:
     """Write an answer as a GeoJSON Feature (RFC 7946) with flat properties."""
-    location: dict[str, Any] = {**to_location(answer)}
+    location: dict[str, Any] = {**to_location(answer.fix, answer.accuracy, answer.age_s)}
     longitude, latitude = location.pop("longitude"), location.pop("latitude")
     reported = location.pop("reported")
     location["reportedAccuracy"], location["reportedConfidence"] = reported["accuracy"], reported["confidence"]

@@ -21,6 +21,13 @@ def locate(
     ] = None,
     max_age: Annotated[int | None, typer.Option(help="How old a fix may be, seconds; 0: a current one")] = None,
     provider: Annotated[str, typer.Option(help="auto, cloudlocate or thingspace")] = "auto",
+    confidence: Annotated[int | None, typer.Option(help="Give the accuracy at this level, 50 to 99 percent")] = None,
+    max_accuracy: Annotated[float | None, typer.Option(help="Look further while the circle is wider, metres")] = None,
+    best: Annotated[bool, typer.Option("--best", help="Ask all providers at the same time; each is billed")] = False,
+    last_known: Annotated[
+        bool, typer.Option("--last-known", help="Show the newest stored position if it cannot be located now")
+    ] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Only say what would be asked; costs nothing")] = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -34,21 +41,45 @@ def locate(
         body["device"] = device
     if measurements is not None:
         body["measurements"] = _read_json(measurements)
-    if max_age is not None:
-        body["maxAge"] = max_age
-    answer = call("POST", "/locate", url=url, body=body, as_json=as_json)
+    wanted = {"maxAge": max_age, "confidence": confidence, "maxAccuracy": max_accuracy}
+    body |= {name: value for name, value in wanted.items() if value is not None}
+    body |= ({"strategy": "best"} if best else {}) | ({"onFailure": "last_known"} if last_known else {})
+    answer = call("POST", "/locate/explain" if explain else "/locate", url=url, body=body, as_json=as_json)
     if as_json:
         show_json(answer)
+    elif explain:
+        _show_explanation(answer)
     else:
         _show(answer)
+
+
+def _show_explanation(answer: dict[str, Any]) -> None:
+    for one in answer["candidates"]:
+        reason = f" ({one['reason']})" if one["reason"] else ""
+        print_line(f"{one['verdict'].replace('_', ' ')}{reason}", label=one["provider"], style="bold")
+    if answer["ladder"]:
+        steps = " → ".join(f"{step['provider']} {step['step'].replace('_', ' ')}" for step in answer["ladder"])
+        print_line(f"in this order: {steps}")
+    if answer["stored"] is not None:
+        print_line(f"a stored position is {answer['stored']['age']:g} seconds old")
+    if answer["budget"] is not None:
+        print_line(f"{answer['budget']['left']} of {answer['budget']['dailyFixes']} billed fixes are left today")
+    for hint in answer["hints"]:
+        print_line("", label=hint, style="dim")
+    if "problem" in answer:
+        print_line(answer["problem"]["detail"], label=answer["problem"]["code"], style="bold")
 
 
 def _show(answer: dict[str, Any]) -> None:
     place = answer["location"]
     accuracy = "unknown accuracy" if place["accuracy"] is None else f"within {place['accuracy']:g} m"
+    if place["confidence"] is not None:
+        accuracy += f" at {place['confidence']} %"
     position = f"{place['latitude']:.6f}, {place['longitude']:.6f}"
     print_line(f"({accuracy}), {place['timestamp']}", label=position, style="bold")
     print_line(f"by {place['provider']} from {place['source']}{', cached' if place['cached'] else ''}")
+    if place.get("stale"):
+        print_line(f"last known, {place['age']:g} seconds ago: {answer['problem']['detail']}")
     for hint in answer["hints"]:
         print_line("", label=hint, style="dim")
 

@@ -2,5 +2,6 @@
 
 from app.locate.answers import LocateResult
 from app.locate.locate import Locate
+from app.locate.rehearsal import Explanation, RehearsedCandidate, Verdict
 
-__all__ = ["Locate", "LocateResult"]
+__all__ = ["Explanation", "Locate", "LocateResult", "RehearsedCandidate", "Verdict"]

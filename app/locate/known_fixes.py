@@ -50,11 +50,14 @@ class KnownFixes:
         self._recent_s = recent_s
         self._assumed = assumed
 
-    async def complete(self, group: Sequence[Search], provider: Provider, deadline: Deadline) -> None:
+    async def complete(
+        self, group: Sequence[Search], provider: Provider, deadline: Deadline, *, may_look_up: bool = True
+    ) -> None:
         """Add the other identifier to devices of which one is known, as far as their callers' keys may see it.
 
         Args:
             provider: The present candidate.
+            may_look_up: Whether its device list may be asked for what the alias book lacks.
 
         Raises:
             Unavailable: The database cannot be asked.
@@ -69,7 +72,7 @@ class KnownFixes:
             for (account, reach), searches in alike.items():
                 devices = [search.query.device for search in searches]
                 _complete(searches, await aliases.completed(session, account, devices, reach))
-        for (account, reach), searches in alike.items():
+        for (account, reach), searches in alike.items() if may_look_up else ():
             lacking = [search for search in searches if not (search.query.device.id and search.query.device.mdn)]
             devices = [search.query.device for search in lacking]
             _complete(lacking, await self._directory.complete(provider, account, devices, reach, deadline))
@@ -111,6 +114,13 @@ class KnownFixes:
         for search, found in await self._found(asked, [_wanted(search, _ANY_TIME, defaults) for search in asked]):
             metrics.STORED_ANSWERS.labels("last_known").inc()
             search.recall(found, now)
+
+    async def newest(self, search: Search, defaults: Collection[AccountName]) -> Found | None:
+        """Find the newest stored position of a search's device, of any age."""
+        if not device_key(search.query.device):
+            return None
+        found = await self._found([search], [_wanted(search, _ANY_TIME, defaults)])
+        return found[0][1] if found else None
 
     async def _found(self, asked: Sequence[Search], wanted: Sequence[positions.Wanted]) -> list[tuple[Search, Found]]:
         if not asked:

@@ -143,7 +143,8 @@ class Search:
     def split(self) -> list["Search"]:
         """Part the search into one for each candidate, which can go on at the same time."""
         allowed = self.left if self.query.fallback else self.left[:1]
-        return [Search(query=self.query, caller=self.caller, request_id=self.request_id, left=[one]) for one in allowed]
+        query, caller, request_id = self.query, self.caller, self.request_id
+        return [type(self)(query=query, caller=caller, request_id=request_id, left=[one]) for one in allowed]
 
     def join(self, parts: Sequence["Search"]) -> None:
         """Take what the parts came to: the smallest circle, unless one of the candidates refuses."""

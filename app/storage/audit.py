@@ -15,6 +15,7 @@ from app.storage.tables import AuditRow
 
 Action = Literal[
     "locate",
+    "locate.explain",
     "position.read",
     "periodic.start",
     "periodic.stop",

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from app.api import answers, examples
 from app.api.access import caller_of
 from app.api.body import JsonRoute
+from app.api.explanations import to_explain_answer
 from app.api.gateway import gateway_of, request_id_of
 from app.api.problems import to_problem, to_request_error
 from app.api.rendering import GEOJSON, json_response, to_answer, to_feature, wants
@@ -46,6 +47,26 @@ async def locate(body: schemas.LocateRequest, request: Request) -> Response:
         return Response(orjson.dumps(to_feature(answer, request_id)), media_type=GEOJSON)
     located: answers.LocateAnswer = {"requestId": request_id, **to_answer(answer, request_id)}
     return json_response(located)
+
+
+@router.post(
+    "/locate/explain",
+    summary="Explain what locating a device would come to",
+    response_model=answers.ExplainAnswer,
+    responses=examples.EXPLAIN_RESPONSES,
+    openapi_extra=examples.LOCATE_REQUESTS,
+)
+async def explain(body: schemas.LocateRequest, request: Request) -> Response:
+    """Judge every provider as `/locate` would, without calling any: nothing is spent.
+
+    The body is that of `/locate`. What it would be refused for stands in `problem`; only a malformed body is a problem
+    here as well.
+    """
+    request_id = request_id_of(request)
+    explanation = await gateway_of(request).locate.explain(
+        body.to_query(), request_id=request_id, timeout_s=body.timeout, caller=caller_of(request)
+    )
+    return json_response(to_explain_answer(explanation, request_id))
 
 
 @router.post(

@@ -12,7 +12,7 @@ from app.errors import UnableToLocate
 from app.instants import read_instant
 from app.model import Evidence, Fix, Located, LocationQuery, ProviderName, Source
 from app.plausibility import FIRST_FIX, FUTURE_TIME, TIME_UNREADABLE, doubts_about_time, is_zero_island
-from app.provider import Assessment
+from app.provider import Assessment, Step
 from app.providers.cloudlocate import cell, gnss, wifi, wire
 from app.providers.cloudlocate.findings import Findings
 from app.providers.cloudlocate.settings import CloudLocateSettings
@@ -23,6 +23,8 @@ _DEVICE_ID = re.compile(r"[a-zA-Z0-9:_-]{1,32}")
 _REQUEST_ID_LENGTH = 60
 _DEVICE_ID_LENGTH = 32
 _CONFIDENCE_PCT = 68
+_STEPS = (Step(name="solve", billed=True),)
+_GROUPS: tuple[Source, ...] = ("gnss", "wifi", "cell")
 _HINTS = {
     FUTURE_TIME: "cloudlocate: the stated time of the fix lies in the future; a clock is wrong",
     TIME_UNREADABLE: "cloudlocate: the time of the fix could not be read; it carries the time of the answer",
@@ -71,7 +73,7 @@ def prepare(query: LocationQuery, settings: CloudLocateSettings, now: datetime) 
         wifi=to_wifi,
         cell=to_cell,
         has_wrong_checksum=findings.has_wrong_checksum,
-        assessment=_to_assessment(findings, usable=bool(to_gnss or to_wifi or to_cell)),
+        assessment=_to_assessment(findings, _sources(to_gnss, to_wifi, to_cell)),
     )
 
 
@@ -82,10 +84,14 @@ def _check_times(evidence: Evidence, settings: CloudLocateSettings, now: datetim
             findings.refuse(pointer, "IN_THE_FUTURE", "Lies in the future; check the clock and the time zone.")
 
 
-def _to_assessment(findings: Findings, *, usable: bool) -> Assessment:
+def _sources(*parts: object) -> tuple[Source, ...]:
+    return tuple(source for source, part in zip(_GROUPS, parts, strict=True) if part)
+
+
+def _to_assessment(findings: Findings, sources: tuple[Source, ...]) -> Assessment:
     hints = findings.all_hints()
-    if usable:
-        return Assessment(usable=True, hints=hints)
+    if sources:
+        return Assessment(usable=True, hints=hints, steps=_STEPS, sources=sources)
     reason = "; ".join(findings.left_out)
     return Assessment(
         usable=False, reason=f"Nothing can be located by: {reason}.", hints=hints, errors=tuple(findings.unusable)

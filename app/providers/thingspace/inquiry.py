@@ -54,12 +54,13 @@ class Inquiry:
 
     async def locate(self, asked: Sequence[Asked], max_age_s: int | None) -> list[Outcome]:
         """Locate devices of equal freshness, in the order asked."""
-        if max_age_s is None:
-            return await self._locate_of_any_age(asked)
-        if max_age_s == 0:
-            started_at = datetime.now(UTC)
-            return [_with_age_hint(outcome, started_at) for outcome in await self._ask(asked, "2")]
-        return await self._locate_no_older(asked, timedelta(seconds=max_age_s))
+        match ladder(max_age_s):
+            case ("1",):
+                return await self._locate_of_any_age(asked)
+            case ("2",):
+                started_at = datetime.now(UTC)
+                return [_with_age_hint(outcome, started_at) for outcome in await self._ask(asked, "2")]
+        return await self._locate_no_older(asked, timedelta(seconds=max_age_s or 0))
 
     async def _locate_of_any_age(self, asked: Sequence[Asked]) -> list[Outcome]:
         """Take what there is; a caller who may spend nothing more gets what is in the cache, which is free."""
@@ -153,6 +154,13 @@ class Inquiry:
                 )
             await reservation.give_back(sum(_is_certainly_free(outcome) for outcome in outcomes.values()))
         return outcomes
+
+
+def ladder(max_age_s: int | None) -> tuple[CacheMode, ...]:
+    """List the cache modes that are asked for, one after the other, until an answer is fresh enough."""
+    if max_age_s is None:
+        return ("1",)
+    return ("0", "2") if max_age_s else ("2",)
 
 
 def times_by_freshness() -> Mapping[CacheMode, CallTimes]:

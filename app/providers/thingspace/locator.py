@@ -4,11 +4,19 @@ import asyncio
 from collections.abc import Sequence
 
 from app.errors import GatewayError
-from app.model import Deadline, Device, Located, LocationQuery
-from app.provider import Assessment, LocatesBy
+from app.model import Deadline, Device, Located, LocationQuery, Source
+from app.provider import Assessment, LocatesBy, Step
 from app.providers.thingspace.chunks import Asked
 from app.providers.thingspace.client import Client
-from app.providers.thingspace.inquiry import Inquiry, Outcome, times_by_freshness
+from app.providers.thingspace.inquiry import Inquiry, Outcome, ladder, times_by_freshness
+
+_SOURCES: tuple[Source, ...] = ("network",)
+_CURRENT = Step(name="current", billed=True)
+_STEPS = {
+    ("1",): (Step(name="cache_or_current", billed=None),),
+    ("0", "2"): (Step(name="cache", billed=False), _CURRENT),
+    ("2",): (_CURRENT,),
+}
 
 
 class ThingSpaceLocator:
@@ -29,16 +37,17 @@ class ThingSpaceLocator:
         device = query.device
         if device.id is None and device.mdn is None:
             return Assessment(usable=False, reason="ThingSpace needs the device's IMEI, MEID or ESN, and its MDN.")
+        steps = _STEPS[ladder(query.max_age_s)]
         if device.id is None or device.kind is None:
             reason = "ThingSpace needs the device's IMEI, MEID or ESN beside its MDN."
-            return Assessment(usable=False, reason=reason, missing_identifier="id")
+            return Assessment(usable=False, reason=reason, missing_identifier="id", steps=steps, sources=_SOURCES)
         if device.mdn is None:
             reason = "ThingSpace needs the device's MDN beside its IMEI, MEID or ESN."
-            return Assessment(usable=False, reason=reason, missing_identifier="mdn")
+            return Assessment(usable=False, reason=reason, missing_identifier="mdn", steps=steps, sources=_SOURCES)
         if not (device.account or self._default_account):
             reason = "ThingSpace needs a billing account: send device.account or set THINGSPACE_ACCOUNT."
             return Assessment(usable=False, reason=reason)
-        return Assessment(usable=True)
+        return Assessment(usable=True, steps=steps, sources=_SOURCES)
 
     async def locate(self, query: LocationQuery, *, request_id: str, deadline: Deadline) -> Located:
         """Locate one device."""
