@@ -392,7 +392,7 @@ class ProviderThrottled(ProviderError):
 
 
 class AllowanceUsedUp(ProviderThrottled):
-    """The account's allowance at the provider is used up, and nobody says when it begins anew."""
+    """The account's allowance at the provider is used up; when it is renewed is not known."""
 
     title = "The account's allowance at the provider is used up"
 

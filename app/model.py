@@ -47,7 +47,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def imei(self) -> str | None:
-        """The IMEI, where that is what is known."""
+        """The IMEI, if the id is one."""
         return self.id if self.kind == "imei" else None
 
 
@@ -115,7 +115,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class LocationQuery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The question "where is this device?"; two equal queries are the same question.
+    """The question "where is this device?"; equal queries share one answer.
 
     Attributes:
         max_age_s: How old a fix may be when locating by device; None takes what there is, 0 asks for a current one.
@@ -155,7 +155,7 @@ class Deadline(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return cls(at=time.monotonic() + seconds)
 
     def left_s(self) -> float:
-        """Tell how many seconds are left, never less than zero."""
+        """Return how many seconds are left, at least zero."""
         return max(0.0, self.at - time.monotonic())
 
 
@@ -205,7 +205,7 @@ class Located(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class NotLocated(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A provider's answer to one query that states a position which stands for none.
+    """A provider's answer to one query whose position is none, such as 0/0.
 
     Attributes:
         provider: Who answered.
@@ -286,7 +286,7 @@ class SimpleFix(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class PeriodicPlan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What is asked of a provider that reports periodically.
+    """A periodic session, as it is requested from a provider.
 
     Attributes:
         devices: 1 to 10,000, each with an IMEI, with an MDN where it is known.

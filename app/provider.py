@@ -43,7 +43,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """What a locator thinks of a query before any call is made.
+    """A locator's assessment of a query, before any call is made.
 
     Attributes:
         usable: Whether a call can lead to a position.
@@ -72,7 +72,7 @@ class Locator(Protocol):
         """What it works from: the caller's measurements or the device's identifiers."""
 
     def assess(self, query: LocationQuery) -> Assessment:
-        """Judge the query without calling anybody.
+        """Assess the query without any call.
 
         Raises:
             InvalidArgument: A part is malformed; `errors` points at it (`/measurements/...`).
@@ -120,10 +120,10 @@ class Tracker(Protocol):
 
 
 class Meter(Protocol):
-    """Counts the billed fixes of whoever asks, before they are asked for."""
+    """Counts the billed fixes of a caller, before they are requested."""
 
     async def reserve(self, fixes: int) -> date:
-        """Count fixes, all or none; return the day on whose account they are.
+        """Count fixes, all or none; return the day that they are counted on.
 
         Raises:
             BudgetExceeded: There are not so many left.
@@ -131,11 +131,11 @@ class Meter(Protocol):
         """
 
     async def give_back(self, day: date, fixes: int) -> None:
-        """Take back what was certainly not billed; a failure is not told, the fixes then stay counted."""
+        """Give back fixes that were certainly not billed; if that fails, they stay counted."""
 
 
 class Reservation:
-    """Fixes that a meter has counted for one call; nothing where nobody counts."""
+    """The fixes that a meter has counted for one call; none without a meter."""
 
     def __init__(self, counting: Meter | None = None, day: date | None = None, fixes: int = 0) -> None:
         self._counting = counting
@@ -143,7 +143,7 @@ class Reservation:
         self._left = fixes
 
     async def give_back(self, fixes: int) -> None:
-        """Give back what is certainly not billed, at most what was counted."""
+        """Give back fixes that were certainly not billed, at most as many as were counted."""
         fixes = min(fixes, self._left)
         if self._counting is not None and self._day is not None and fixes:
             self._left -= fixes
@@ -154,7 +154,7 @@ _METER: ContextVar[Meter | None] = ContextVar("meter", default=None)
 
 
 def meter() -> Meter | None:
-    """Find the meter that billed fixes have to pass; None when nobody counts them.
+    """Return the meter of the present caller; None if its fixes are not counted.
 
     A provider asks for it in the one place through which its billed calls go.
     """
@@ -246,7 +246,7 @@ class Directory(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """What an operator wants to see of a provider; no secrets.
+    """A provider's state, as operators see it; no secrets.
 
     Attributes:
         state: `ready`; `not_configured`; `paused` (credentials rejected twice); `cooling_down`; `failing`.
@@ -307,7 +307,7 @@ class Slot(Protocol):
     value: bytes | None
 
     async def put(self, value: bytes | None) -> None:
-        """Replace the value; it is there for everybody once the lock is released."""
+        """Replace the value; all replicas see it once the lock is released."""
 
 
 class Vault(Protocol):

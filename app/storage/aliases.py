@@ -32,9 +32,9 @@ class Pair(NamedTuple):
 async def completed(
     session: AsyncSession, account: str, devices: Sequence[Device], reach: Reach = EVERYTHING
 ) -> list[Device]:
-    """Give devices of which one identifier is known the other one, where the account's book has it.
+    """Complete devices of which one identifier is known, where the account's book has the other one.
 
-    What would lead beyond `reach` stays as it is, as if the book did not know it.
+    A device whose other identifier is beyond `reach` stays as it is, as if the book did not have it.
     """
     lacking = [device for device in devices if (device.id is None) != (device.mdn is None)]
     ids = [device.id for device in lacking if device.id is not None]
@@ -93,7 +93,7 @@ async def learn(session: AsyncSession, account: str, devices: Sequence[Device], 
     pairs = sorted({(one.id, one.mdn, one.kind) for one in devices if one.id and one.mdn and one.kind})
     if not pairs:
         return
-    # Rows in one order everywhere, so that those who learn the same at the same time wait for each other in turn.
+    # In one order everywhere, so that two replicas that store the same pairs never deadlock.
     listed = (
         func.unnest(*map(_texts, zip(*pairs, strict=True)))
         .table_valued("device", "mdn", "device_kind")

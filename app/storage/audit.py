@@ -1,4 +1,4 @@
-"""The audit trail: who did what, when, to which device, and what came of it."""
+"""The audit trail: who did what, when, to which device, and with which outcome."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,7 +38,7 @@ class NewAudit(msgspec.Struct, omit_defaults=True, kw_only=True):
     Attributes:
         device: The device's key as in `reports`, see `rows.device_key`.
         outcome: `located`, `accepted`, `done`, or the code of a problem.
-        billed: Whether the provider is known to charge for it; None where nobody knows.
+        billed: Whether the provider is known to charge for it; None where that is not documented.
         report_id: The report that was handed out.
         subject: What else it is about: a key's id, a listener's service, a format.
     """
@@ -60,7 +60,7 @@ class NewAudit(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who does something, and in which request."""
+    """The API key that acts, and the request in which it does."""
 
     key_id: str
     request_id: str
@@ -96,7 +96,7 @@ def new_row(by: Actor, action: Action, outcome: str, **about: Unpack[About]) -> 
 
 
 async def add(session: AsyncSession, row: NewAudit) -> None:
-    """Add a row in the transaction of what it tells of."""
+    """Add a row in the transaction of the action that it records."""
     values = msgspec.structs.asdict(row)
     ids = {name: UUID(values[name]) for name in ("id", "report_id", "session_id") if values[name] is not None}
     await session.execute(insert(AuditRow).values(**values | ids))

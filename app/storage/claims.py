@@ -1,4 +1,4 @@
-"""Reports that came before their session was known: giving them to it, and counting them exactly once."""
+"""Reports that came before their session was known: assigning them to it, and counting them exactly once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,9 +63,9 @@ class SessionCandidate:
 
 
 async def claim(db: AsyncSession, transaction_ids: Sequence[str]) -> int:
-    """Give the reports of these transactions to the sessions they belong to; return how many there were.
+    """Assign the reports of these transactions to the sessions they belong to; return how many there were.
 
-    Only reports that this statement itself turns are counted, so that whoever comes second counts none.
+    Only reports that this statement itself assigns are counted, so that of two concurrent ones the second counts none.
     """
     await db.flush()
     claimed: int = (await db.execute(_CLAIM, {"ids": list(transaction_ids)})).scalar_one()
@@ -73,12 +73,12 @@ async def claim(db: AsyncSession, transaction_ids: Sequence[str]) -> int:
 
 
 async def is_any_session_unknown(db: AsyncSession) -> bool:
-    """Tell whether any session waits for a transaction of its own."""
+    """Return whether any session waits for a transaction of its own."""
     return bool(await db.scalar(select(exists().where(SessionRow.state == "unknown"))))
 
 
 async def lock_adoptions(db: AsyncSession) -> None:
-    """Be the only one among all replicas who adopts, until the transaction ends."""
+    """Keep other replicas from adopting until the transaction ends."""
     await db.execute(select(func.pg_advisory_xact_lock(_ADOPTION_LOCK)))
 
 

@@ -11,7 +11,7 @@ _IGNORED_MS = 1000
 
 
 class DatabaseClock:
-    """Tells the database's time by this machine's clock, corrected by how far that was off when last compared."""
+    """The database's time: this machine's clock, corrected by how far it was off when the two were last compared."""
 
     def __init__(self) -> None:
         self._skew_ms = 0

@@ -76,13 +76,13 @@ class Connector:
             try:
                 return await self._try(target, options)
             except UNUSABLE_HOST as cause:
-                # A host that is up and refuses tells more than one that is down.
+                # The refusal of a host that is up explains more than one that is down.
                 error = cause if error is None or isinstance(error, OSError) else error
         assert error is not None
         raise error
 
     def address_of(self, connection: Connection) -> str | None:
-        """Tell which host a connection opened here leads to."""
+        """Return which host a connection opened here leads to."""
         return self._addresses.get(connection)
 
     def abandon(self, address: str) -> None:
@@ -154,7 +154,7 @@ class Connector:
 
 
 def is_standby(connection: "Connection | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> bool | None:
-    """Tell whether a server is in recovery, as it reports by itself since version 14; None where it is not known."""
+    """Return whether a server is in recovery, as it reports by itself since version 14; None where it is not known."""
     reported = getattr(connection.get_settings(), "in_hot_standby", None)
     return None if reported is None else reported == "on"
 

@@ -1,4 +1,4 @@
-"""How a session's counts follow its reports: one piece of SQL for those who store reports and those who claim them."""
+"""How a session's counts follow its reports: one piece of SQL, for storing reports and for claiming them."""
 
 from app.plausibility import GIVEN_UP
 from app.storage.flags import believed
@@ -22,7 +22,7 @@ COUNTED = f"""
             WHEN n.last_error_at > coalesce(d.last_error_at, '-infinity') THEN n.last_error_id ELSE d.last_error_id
         END,
         last_error_at = greatest(d.last_error_at, n.last_error_at),
-        -- A fix that comes after all says that the device was not given up.
+        -- A fix that arrives later shows that the device was not given up.
         ended_at = CASE
             WHEN n.located_at >= greatest(d.ended_at, n.ended_at) THEN NULL ELSE coalesce(d.ended_at, n.ended_at)
         END,
@@ -48,7 +48,7 @@ COUNTED = f"""
             min(received_at) FILTER (WHERE {_STOP} <> 'failed') AS stopped_at,
             max(received_at) FILTER (WHERE {_STOP} = 'failed') AS stop_failed_at
         FROM new WHERE session_id IS NOT NULL GROUP BY session_id, device
-        -- In one order everywhere, so that two who count for the same devices never wait for each other in a circle.
+        -- In one order everywhere, so that two that count for the same devices never deadlock.
         ORDER BY session_id, device
     ) AS n
     WHERE d.session_id = n.session_id AND d.device = n.device

@@ -78,7 +78,7 @@ class Database:
         self.pending = PendingWrites()
 
     async def compare_clocks(self) -> None:
-        """Compare this machine's clock with the database's, so that `clock` tells the database's time.
+        """Compare this machine's clock with the database's, so that `clock` shows the database's time.
 
         Raises:
             Unavailable: The database cannot be reached.
@@ -253,5 +253,5 @@ class Database:
 
 
 async def in_recovery(db: Transaction) -> bool:
-    """Tell whether the server is a standby, which takes no changes."""
+    """Return whether the server is a standby, which takes no changes."""
     return bool(await db.scalar(select(func.pg_is_in_recovery())))

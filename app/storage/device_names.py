@@ -1,4 +1,4 @@
-"""What a device goes by in raw callbacks, and taking out of them what is about it. Pure."""
+"""The names of a device in raw callbacks, and removing from callbacks whatever is about it. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ _DECIMAL_FORMS = (11, 18)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """What a device goes by in what providers send.
+    """The names of a device in what providers send.
 
     Attributes:
         ids: Its identifiers; what states one of them is about it.
@@ -37,7 +37,7 @@ class Names:
 
 
 def without(body: bytes, names: Names) -> bytes | None:
-    """Take out of a raw callback what is about a device, by its names; None when nothing worth keeping is left.
+    """Remove from a raw callback whatever is about a device, by its names; None when nothing worth keeping is left.
 
     Elements of lists that name it go, as long as their list has others; a body that names it outside of such a list,
     or that is no JSON, goes as a whole. A body that does not name it stays as it is, byte for byte.
@@ -60,7 +60,7 @@ class _Search:
         self._ids, self._numbers, self._others = map(_Texts, (names.ids, names.numbers, names.others))
 
     def finds_device_in(self, value: Any) -> bool:
-        """Tell whether a value is about the device."""
+        """Return whether a value is about the device."""
         if self._ids.stand_in(value):
             return True
         return self._numbers.stand_in(value) and not self._others.stand_in(value)
@@ -76,7 +76,7 @@ class _Texts:
         self._found = re.compile(rf"(?<![0-9A-Za-z])(?:\+?1)?(?:{one_of})(?![0-9A-Za-z])", re.IGNORECASE).search
 
     def stand_in(self, value: Any) -> bool:
-        """Tell whether a value holds one of them."""
+        """Return whether a value holds one of them."""
         if not self._names:
             return False
         match value:
@@ -97,7 +97,7 @@ class _Texts:
         return known.mdn in self._names or not self._names.isdisjoint(known.ids)
 
     def _may_be_in(self, text: str) -> bool:
-        """Look in a hurry: a callback may hold a hundred thousand texts, and reading one takes long."""
+        """Return quickly whether a text may hold a name: a callback may have a hundred thousand texts."""
         if not text.isascii():
             return True
         plain = _NOT_ALPHANUMERIC.sub("", text).upper()

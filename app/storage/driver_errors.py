@@ -79,7 +79,7 @@ UNUSABLE_HOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg
 
 
 def failure_of(error: BaseException) -> Failure | None:
-    """Tell why a statement failed; None for what neither the driver nor the network raised."""
+    """Return why a statement failed; None for what neither the driver nor the network raised."""
     cause: BaseException | None = error
     if isinstance(error, DBAPIError):
         if error.connection_invalidated:

@@ -1,6 +1,6 @@
 """Everything that is kept of one device, and how it is removed.
 
-Each step is a transaction of its own, and each can be repeated: who is interrupted begins again.
+Each step is a transaction of its own and can be repeated, so an interrupted erasure is simply started again.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from app.storage.partition_merges import SCAN_LOCK
 
 _PAGE = 500
 _LARGEST_ON_LOOP = 16_384
-"""Bytes of a callback that are searched at once; a larger one would keep others waiting."""
+"""Bytes of a callback that are searched at once; a larger one is searched in a thread."""
 
 OnStep = Callable[[int, int], None]
 _FIRST = UUID(int=0)
@@ -122,7 +122,7 @@ async def sessions_at_work(connection: Connection, traces: Traces) -> list[tuple
 
 
 async def is_reporting(connection: Connection, traces: Traces) -> bool:
-    """Tell whether the device still reports in any session."""
+    """Return whether the device still reports in any session."""
     found: bool = await connection.fetchval(
         "SELECT EXISTS (SELECT FROM session_devices WHERE device = ANY ($1) AND stopped_at IS NULL)", list(traces.keys)
     )

@@ -1,4 +1,4 @@
-"""What the database says about a report's flags: the ones that its arrival adds, and the rule of `app.plausibility`."""
+"""What the database says about a report's flags: those that its arrival adds, and the rule of `app.plausibility`."""
 
 from datetime import timedelta
 
@@ -28,10 +28,10 @@ def of_own_account(flags: str) -> str:
 def untimely(row: str = "") -> str:
     """Write the condition that a report arrived long after its time, or before it.
 
-    The partial index on arrivals has the same words, so that it is used.
+    The partial index on arrivals has exactly this condition, so that it is used.
 
     Args:
-        row: What stands before the columns.
+        row: The alias of the table with a dot, or nothing.
     """
     delay = f"{row}received_at - {row}at"
     return f"({delay} > {_interval(LATE_AFTER)} OR {delay} < {_interval(-CLOCK_SKEW)})"
@@ -41,7 +41,7 @@ def _interval(length: timedelta) -> str:
     return f"interval '{length.total_seconds():.0f} seconds'"
 
 
-# Concatenation takes NULL for no flags, on either side. What the vendor took from its cache is old, and not late.
+# Concatenation treats NULL as no flags, on either side. A fix from the vendor's cache is old, and not late.
 WITH_ARRIVAL = f"""
     flags
     || CASE
@@ -61,4 +61,4 @@ WITH_CLAIM = f"""
         THEN ARRAY['{AFTER_END}'] || CASE WHEN r.flags @> ARRAY['{LATE}'] THEN NULL ELSE ARRAY['{LATE}'] END
     END
 """
-"""The flags of a stored report `r` that is given to its session `s`."""
+"""The flags of a stored report `r` that is assigned to its session `s`."""

@@ -15,10 +15,10 @@ KEPT_FOR = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """A caller's key and the request that it stands for.
+    """A caller's key and the request that it was sent with.
 
     Attributes:
-        owner: Who sends it; keys of different callers never meet.
+        owner: The caller; keys of different callers are independent.
         fingerprint: Tells one request from another.
     """
 
@@ -30,7 +30,7 @@ class Key:
 async def reserve(db: AsyncSession, key: Key, session_id: UUID) -> IdempotencyRow | None:
     """Take a key for a new session; return the row of the request that has it already.
 
-    Whoever asks while another transaction is taking the same key waits for that one to commit.
+    If another transaction is taking the same key, this waits for it to commit.
     """
     values = {"fingerprint": key.fingerprint, "created_at": func.now(), "session_id": session_id}
     taken = await db.scalar(

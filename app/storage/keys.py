@@ -1,4 +1,4 @@
-"""API keys: what is kept of them, and how every process learns of a change at once."""
+"""API keys: storing them, and notifying every process of a change immediately."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -16,7 +16,7 @@ from app.storage.notifications import notify
 from app.storage.tables import KeyRow
 
 CHANNEL = "gateway_keys"
-"""Where a change of any key is told, in the moment in which it is committed."""
+"""The channel on which each change of a key is announced when it is committed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ async def every(connection: Connection) -> dict[bytes, tuple[Caller, datetime | 
 
 
 async def holder(session: AsyncSession, digest: bytes) -> Caller | None:
-    """Find whose key has a digest; None when there is none that is in use."""
+    """Find the caller whose key has a digest; None when no key in use has it."""
     row = await session.scalar(
         select(KeyRow).where(
             KeyRow.digest == digest,
@@ -132,5 +132,5 @@ async def locked(session: AsyncSession, key: UUID) -> KeyRow | None:
 
 
 async def announce(session: AsyncSession) -> None:
-    """Tell all processes that keys have changed, once this transaction is committed."""
+    """Notify all processes that keys have changed, once this transaction is committed."""
     await notify(session, CHANNEL)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 MINUTE_S = 60
 
-# A minute begins with the first request after the one before is over, so nobody has to know where minutes begin.
+# A minute begins with the first request after the previous one is over, so replicas need not agree on anything.
 _COUNT_REQUEST = text(f"""
 INSERT INTO key_minutes AS m (key_id, began_at, requests) VALUES (:key_id, now(), 1)
 ON CONFLICT (key_id) DO UPDATE SET
@@ -58,7 +58,7 @@ async def reserve(session: AsyncSession, key_id: str, fixes: int, limit: int) ->
 
 
 async def used_today(session: AsyncSession, key_id: str) -> Count:
-    """Tell how many billed fixes are counted today."""
+    """Return how many billed fixes are counted today."""
     row = (await session.execute(_USED, {"key_id": key_id})).one()
     return Count(used=row.used, left_s=row.left_s)
 

@@ -1,4 +1,4 @@
-"""Our callback listeners: where callbacks come in, and what we know of their registration."""
+"""Our callback listeners: their tokens, and the state of their registration."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -21,7 +21,7 @@ async def find(session: AsyncSession, account: str, service: str) -> ListenerRow
 
 
 async def reserve(session: AsyncSession, *, provider: str, account: str, service: str, token: str) -> ListenerRow:
-    """Keep a token for an account and service, or return what is kept already; the row is locked."""
+    """Store a token for an account and service, or return the row that is stored already; the row is locked."""
     new = insert(ListenerRow).values(provider=provider, account=account, service=service, token=token)
     await session.execute(new.on_conflict_do_nothing())
     kept = select(ListenerRow).where(ListenerRow.account == account, ListenerRow.service == service).with_for_update()
@@ -57,6 +57,6 @@ async def note_check(session: AsyncSession, account: str, service: str, problem:
 
 
 async def has_arrived(session: AsyncSession, transaction_id: str) -> bool:
-    """Tell whether a callback of a transaction is stored."""
+    """Return whether a callback of a transaction is stored."""
     found = select(ReportRow.id).where(ReportRow.transaction_id == transaction_id).limit(1)
     return await session.scalar(found) is not None

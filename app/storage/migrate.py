@@ -130,7 +130,7 @@ async def current(url: str) -> str | None:
 
 
 async def is_current(connection: AsyncConnection) -> bool:
-    """Tell whether the database has all that this release needs."""
+    """Return whether the database has all that this release needs."""
     return not is_older(await connection.run_sync(_revision))
 
 

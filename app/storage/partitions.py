@@ -129,7 +129,7 @@ async def _is_covered(connection: "Connection", table: str, span: Span) -> bool:
 
 
 async def _make(connection: "Connection", table: str, name: str, day: Span) -> None:
-    # Audit rows may only be moved by those who say that they keep the house.
+    # The trigger on audit lets only housekeeping move rows.
     await connection.execute(f"SET LOCAL gateway.keeping_house = 'on'; SET LOCAL lock_timeout = '{LOCK_WAIT}'")
     # Table and column names are our own constants, and a day has digits only.
     await connection.execute(

@@ -1,4 +1,4 @@
-"""What is queued and not committed yet, so that readers find what was accepted before they asked."""
+"""Entries that are queued and not committed yet: readers wait for them, to find what was accepted before."""
 
 import asyncio
 

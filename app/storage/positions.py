@@ -1,4 +1,4 @@
-"""The latest fix of devices, by fix time."""
+"""The latest fixes of devices, by fix time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from app.storage.tables import PositionRow, ReportRow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Whose latest fix is asked for.
+    """A device whose latest fix is wanted.
 
     Attributes:
         keys: Device keys under which the device may stand.
@@ -28,7 +28,7 @@ class Wanted:
     provider: str | None = None
 
     def admits(self, position: PositionRow) -> bool:
-        """Tell whether a position of one of the keys may be the answer."""
+        """Return whether a position of one of the keys may be the answer."""
         return (
             position.at >= self.since
             and (self.accounts is None or position.account in self.accounts)

@@ -1,4 +1,4 @@
-"""What is within a key's reach, as conditions on the tables."""
+"""The reach of an API key, as conditions on the tables."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ MARKS = "^(mdn|name):"
 def reports_within(reach: Reach, add: Callable[[object], str], *, of: str) -> list[str]:
     """List what holds for rows of reports within reach; as `within`.
 
-    What came to the address of another account than it names belongs to nobody for certain, and is for those who may
+    What came to the address of another account than it names cannot be assigned to either, and is for those that may
     see everything.
     """
     if reach.is_everything:
@@ -65,7 +65,7 @@ def devices_within(reach: Reach, of: type[DeviceRow] = DeviceRow) -> list[Column
 def sessions_within(reach: Reach) -> list[ColumnElement[bool]]:
     """List what holds for sessions within reach: of their account, and of every one of their devices.
 
-    Of a session that has lost devices to an erasure nobody can tell any more whether they were within reach.
+    Whether devices that an erasure has removed from a session were within reach is no longer known.
     """
     conditions: list[ColumnElement[bool]] = []
     if reach.accounts is not None:

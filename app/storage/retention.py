@@ -1,4 +1,4 @@
-"""Data whose time is up: whole days are dropped, the rest is deleted in small steps, while ingest goes on."""
+"""Deletes expired data while ingest goes on: whole days are dropped, the rest goes in small steps."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -26,10 +26,10 @@ _TRIES = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One table whose rows go when they are too old.
+    """A table whose rows are deleted when they are too old.
 
     Attributes:
-        old: What holds for a row that goes, in SQL; `$1` is the instant before which everything goes.
+        old: The condition on rows to delete, in SQL; `$1` is the instant before which they are too old.
         weight: How many times fewer are deleted at a time, because rows of other tables go with each.
     """
 
@@ -39,7 +39,7 @@ class Step:
 
 
 _STEPS: Mapping[str, tuple[Step, ...]] = {
-    # A report that came long ago goes, too, when its provider dated it into the future.
+    # A report that arrived long ago is removed even if its provider dated it into the future.
     "reports": (
         Step(table="reports_default", old="at < $1 OR received_at < $1"),
         Step(table="positions", old="at < $1"),
@@ -50,7 +50,7 @@ _STEPS: Mapping[str, tuple[Step, ...]] = {
     "callbacks": (Step(table="callbacks_default", old="received_at < $1"),),
     "audit": (Step(table="audit_default", old="at < $1"),),
     "events": (Step(table="events_default", old="stored_at < $1"),),
-    # A session that nobody knows the fate of goes when it would have ended.
+    # An unknown session is removed when it would have ended.
     "sessions": (
         Step(table="sessions", old="coalesce(ended_at, CASE state WHEN 'unknown' THEN ends_at END) < $1", weight=100),
     ),
@@ -76,7 +76,7 @@ SELECT
 async def run(
     database: Database, ages: Mapping[str, timedelta], on_step: OnStep = lambda _table, _count: None
 ) -> dict[str, int]:
-    """Remove what is older than `ages` says by the database's clock; log and return how much that was, by table.
+    """Remove what is older than `ages` allows by the database's clock; log and return the numbers of rows, by table.
 
     Nothing is removed while the clocks of this machine and of the database differ by more than a minute: one of them
     is wrong, and what is deleted cannot be had again.
@@ -121,7 +121,7 @@ async def carry_out(
     batch: int = BATCH,
     on_step: OnStep = lambda _table, _count: None,
 ) -> dict[str, int]:
-    """Remove what is older than `ages` says for its kind; return what went, by table.
+    """Remove what is older than `ages` allows for its kind; return the numbers of rows, by table.
 
     Only one process does it at a time; the others return at once, and when it dies its lock goes with its connection.
     A day goes as a whole, once all of it is too old; of merged days, those that are too old go row by row.
@@ -130,7 +130,7 @@ async def carry_out(
         return {}
     removed: dict[str, int] = {}
     try:
-        # The audit trail lets nobody change it who does not say that it is for this.
+        # The trigger on audit lets only housekeeping delete rows.
         await connection.execute("SET gateway.keeping_house = 'on'")
         for kind, age in ages.items():
             before = now - age
@@ -174,7 +174,7 @@ async def _delete_days(connection: Connection, table: str, before: datetime, bat
 
 
 async def _drop(connection: Connection, name: str) -> bool:
-    # Whoever waits for this lock holds up all who come after him; so it is only waited for a moment.
+    # Waiting for this lock blocks all later statements on the table; so wait only for a moment.
     try:
         async with connection.transaction():
             await connection.execute(f"SET LOCAL lock_timeout = '{partitions.LOCK_WAIT}'")

@@ -16,14 +16,14 @@ _HASH_DIGITS_OF_ID = 20
 class NewReport(msgspec.Struct, kw_only=True, gc=False):
     """A report on its way into the database: what the provider said, and what storing makes of it.
 
-    Members that have the name of a column of `reports` fill that column; what is not among them comes from `said`, its
+    Members that have the name of a column of `reports` fill that column; the other columns are filled by `said`, its
     fix and its error (see `writer.arguments`).
 
     Attributes:
-        content_hash: What the id is derived from, beside `at`.
+        content_hash: The id is derived from this and `at`.
         undated: Whether the report states no time of its own, so that its first arrival dates it.
         is_vouched: Whether the provider itself says that device and MDN belong together in this account.
-        refused_mdn: The MDN of which it says that it does not belong to the device; not the row's, then.
+        refused_mdn: The MDN that the provider denies to belong to the device; the row has none, then.
     """
 
     said: Report
@@ -101,7 +101,7 @@ class NewSimpleFix(msgspec.Struct, kw_only=True, gc=False):
         return from_milliseconds(self.received_us // 1000)
 
     def quarantined(self, reason: str) -> NewCallback:
-        """Make a row of the callback alone, of which nothing can be made for a reason."""
+        """Make a row of the callback alone, in quarantine for a reason."""
         return NewCallback(
             id=self.callback_id,
             received_at=self.received_at,

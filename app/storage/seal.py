@@ -15,7 +15,7 @@ class Seal:
     """
 
     def __init__(self, keys: str | None = None) -> None:
-        """Take the keys as `GATEWAY_ENCRYPTION_KEY` holds them: any texts, separated by commas, the first one seals."""
+        """Take the keys of `GATEWAY_ENCRYPTION_KEY`: any texts, separated by commas; the first one encrypts."""
         self._keys = [key.strip().encode() for key in (keys or "").split(",") if key.strip()]
         self.has_own_keys = bool(self._keys)
 

@@ -19,12 +19,12 @@ from app.storage.tables import SESSION_TALLIES, SessionDeviceRow, SessionRow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What came of the reports of a session or of one of its devices.
+    """The counts of the reports of a session, or of one of its devices.
 
     Attributes:
         due: Reports that should have come by now.
         missing: Of those, the ones that neither came nor failed; never made up for by another device.
-        ended: Reports that are owed no more, because the provider has given their devices up.
+        ended: Reports that are no longer expected, because the provider has given their devices up.
     """
 
     received: int = 0
@@ -258,6 +258,6 @@ def _missing(of: _Standing, clock: SessionClock) -> ColumnElement[int]:
 
 
 def _ended(of: _Standing, clock: SessionClock) -> ColumnElement[int]:
-    """Express how many reports a device owes no more: all that the plan had left, or was due without an end."""
+    """Express how many reports are no longer expected of a device: the rest of its plan, or all due without an end."""
     owed = func.greatest(0, func.coalesce(SessionRow.count, _planned(of, clock)) - of.came)
     return cast(case((of.has_ended, owed), else_=0), BigInteger())

@@ -20,12 +20,12 @@ from app.storage.reach import sessions_within
 from app.storage.tables import SESSION_TALLIES, SessionDeviceRow, SessionRow, SessionTransactionRow
 
 STOP_GRACE = timedelta(minutes=10)
-"""So long the stop callbacks of a session are waited for."""
+"""How long to wait for a session's stop callbacks."""
 
 ENDED = frozenset({"completed", "stopped", "failed"})
 
 _SKEW = timedelta(minutes=1)
-"""By so much the clocks of replicas may differ; an end that lies further ahead was dated by a wrong clock."""
+"""Tolerated clock skew between replicas. An end further in the future came from a wrong clock."""
 
 _FOLLOWING_ENDS = {"active": "completed", "stopping": "stopped"}
 _FOLLOWING = _FOLLOWING_ENDS | {"requested": "unknown", "completed": "active", "stopped": "stopping"}
@@ -33,12 +33,12 @@ _FOLLOWING = _FOLLOWING_ENDS | {"requested": "unknown", "completed": "active", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClock:
-    """What the states and counts of sessions depend on beside the reports.
+    """What the states and counts of sessions depend on, besides the reports.
 
     Attributes:
         now: The present instant.
         grace_s: How late a report may be at least; a tenth of the interval when that is more, never a whole one.
-        call_limit: A session still `requested` after so long was left behind by a process that died.
+        call_limit: A session that is still `requested` after this time was left behind by a process that died.
     """
 
     now: datetime
@@ -108,7 +108,7 @@ async def link_transaction(db: AsyncSession, key: UUID, transaction_id: Transact
 
 
 def mark_active(row: SessionRow, transaction_id: TransactionId, at: datetime) -> None:
-    """Note that the provider has taken a session on; one that has gone further stays where it is."""
+    """Record that the provider has accepted a session; a later state is kept."""
     if row.state in ("requested", "unknown"):
         row.state = "active"
     row.transaction_id = transaction_id
@@ -118,20 +118,20 @@ def mark_active(row: SessionRow, transaction_id: TransactionId, at: datetime) ->
 
 
 def planned_end(row: SessionRow, started_at: datetime) -> datetime | None:
-    """Tell when a session that began at `started_at` has run its course; None when it has no end."""
+    """Return when a session that began at `started_at` is over; None when it has no end."""
     if row.count is None:
         return None
     return started_at + timedelta(seconds=row.start_delay_s + row.count * row.interval_s)
 
 
 async def mark_failed(db: AsyncSession, key: UUID, problem: dict[str, Any], now: datetime) -> None:
-    """Note that the provider has not taken a session on."""
+    """Record that the provider has refused a session."""
     waiting = update(SessionRow).where(SessionRow.id == key, SessionRow.state.in_(("requested", "unknown")))
     await db.execute(waiting.values(state="failed", problem=problem, ended_at=now))
 
 
 async def mark_unknown(db: AsyncSession, key: UUID, problem: dict[str, Any]) -> None:
-    """Note that nobody knows whether the provider has taken a session on."""
+    """Record that it is unknown whether the provider has accepted a session."""
     waiting = update(SessionRow).where(SessionRow.id == key, SessionRow.state.in_(("requested", "unknown")))
     await db.execute(waiting.values(state="unknown", problem=problem))
 
@@ -139,10 +139,10 @@ async def mark_unknown(db: AsyncSession, key: UUID, problem: dict[str, Any]) -> 
 async def advance(
     db: AsyncSession, clock: SessionClock, keys: Sequence[UUID] | None = None, *, is_thorough: bool = False
 ) -> None:
-    """Move sessions on as their reports and the clock say; None moves all.
+    """Update the states of sessions by their reports and the clock; None updates all sessions.
 
-    Rows locked by another replica are skipped, so that replicas never wait for each other. A session that was to stop
-    is active again once the provider has said that a device of it did not stop.
+    Rows locked by another replica are skipped, so that replicas never wait for each other. A session that was stopping
+    is active again once the provider reports that one of its devices did not stop.
 
     Args:
         is_thorough: Of all sessions, look at the ended ones as well, which no index leads to. Those that lack reports
@@ -245,7 +245,7 @@ async def devices_with(db: AsyncSession, key: UUID, mdns: Sequence[str]) -> dict
 
 
 async def members(db: AsyncSession, key: UUID, devices: Sequence[str]) -> set[str]:
-    """Tell which of these devices belong to a session."""
+    """Return which of these devices belong to a session."""
     wanted = select(SessionDeviceRow.device).where(
         SessionDeviceRow.session_id == key, SessionDeviceRow.device.in_(devices)
     )
@@ -253,7 +253,7 @@ async def members(db: AsyncSession, key: UUID, devices: Sequence[str]) -> set[st
 
 
 async def note_stops(db: AsyncSession, key: UUID, devices: Mapping[str, str], at: datetime) -> None:
-    """Note that these devices, with the MDNs they were addressed by, have been asked to stop.
+    """Record that these devices, with the MDNs they were addressed by, have been asked to stop.
 
     The session is `stopping` once all of its devices have been asked.
     """

@@ -1,4 +1,4 @@
-"""What the gateway keeps, as SQLAlchemy tables; `migrations/` makes them, and a test holds the two together.
+"""What is stored, as SQLAlchemy tables; `migrations/` makes them, and a test holds the two together.
 
 `reports`, `callbacks`, `audit` and `events` are partitioned by day, so that ingest stays fast and retention is a DROP;
 days outside the window kept ready (see `partitions`) go to the default partition.
@@ -414,7 +414,7 @@ class KeyDayRow(Base):
 
 
 class AuditRow(Base):
-    """Who did what, when, to which device; a trigger refuses changes.
+    """An audited action: who did what, when, to which device; a trigger refuses changes.
 
     `device` is the key that the device has in `reports`; the devices of a periodic session are found by
     `session_id`. `outcome` is `located`, `accepted`, `done` or the code of a problem.

@@ -17,7 +17,7 @@ from app.storage.connections import Connection
 from app.storage.database import Database
 from app.storage.rows import NewCallback, NewReport, to_row
 from app.storage.tables import ReportRow
-from app.storage.writer import Entry, Unstorable, Writer, queue
+from app.storage.writer import Entry, Unstorable, Writer
 from tests.support.counting import counting
 from tests.support.reports import ACCOUNT, IMEI, MDN, NOON, failed, located
 
@@ -101,10 +101,8 @@ class Flushed:
 
 @pytest.mark.parametrize(("flush_s", "at_once"), [(0.0, 1), (0.1, 2)])
 async def test_a_second_connection_is_used_where_the_disk_takes_long(
-    database: Database, monkeypatch: pytest.MonkeyPatch, flush_s: float, at_once: int
+    database: Database, flush_s: float, at_once: int
 ) -> None:
-    monkeypatch.setattr(queue, "_SLOW_FLUSH_S", 0.1)
-    monkeypatch.setattr(queue, "_HANGS_S", 60)
     heard = [0]
 
     async def connect() -> Any:
@@ -114,24 +112,21 @@ async def test_a_second_connection_is_used_where_the_disk_takes_long(
         for n in range(10):
             await writer.submit(entry(located(NOON - timedelta(seconds=10 * sender + n))))
 
-    async with Writer(connect).running() as writer:
+    async with Writer(connect, slow_flush_s=0.1, stuck_s=60).running() as writer:
         await asyncio.wait_for(asyncio.gather(*[send(writer, sender) for sender in range(64)]), 20)
 
     assert max(heard) == at_once
     assert await count(database, "reports") == 640
 
 
-async def test_senders_who_wait_for_their_answers_come_in_halves(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(queue, "_SLOW_FLUSH_S", 60)
+async def test_senders_who_wait_for_their_answers_come_in_halves(database: Database) -> None:
     statements: list[int] = []
 
     async def send(writer: Writer, sender: int) -> None:
         for n in range(10):
             await writer.submit(entry(located(NOON - timedelta(seconds=10 * sender + n))))
 
-    async with Writer(counting(database, statements)).running() as writer:
+    async with Writer(counting(database, statements), slow_flush_s=60).running() as writer:
         await asyncio.gather(*[send(writer, sender) for sender in range(80)])
 
     # The first batches show how many there are.
@@ -159,7 +154,7 @@ async def test_all_who_wait_are_told_even_if_one_of_them_cannot_bear_it(database
     heard: list[str] = []
     async with Writer(database.connect, pending=database.pending).running() as writer:
         for breaks in (False, True, False):
-            stored = writer.submit(entry(located()), waiting=Listener(heard, breaks=breaks))
+            stored = writer.submit(entry(located()), listener=Listener(heard, breaks=breaks))
         await stored
         await writer.submit(entry(located()))
 
@@ -172,7 +167,7 @@ async def test_those_who_wait_are_told_what_is_not_stored() -> None:
 
     heard: list[str] = []
     async with Writer(connect, patience_s=0).running() as writer:
-        stored = writer.submit(entry(located()), waiting=Listener(heard))
+        stored = writer.submit(entry(located()), listener=Listener(heard))
         with pytest.raises(Unavailable):
             await stored
 

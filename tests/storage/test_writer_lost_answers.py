@@ -19,7 +19,7 @@ from app.storage.connections import Connection
 from app.storage.database import Database
 from app.storage.migrate import upgrade
 from app.storage.rows import NewCallback
-from app.storage.writer import Entry, Writer, queue
+from app.storage.writer import Entry, Writer
 from tests.support.reports import ACCOUNT, IMEI, MDN, NOON, located
 from tests.support.waiting import until
 
@@ -183,37 +183,30 @@ async def test_nobody_is_told_before_the_commit(wire: Wire, writer: Writer, data
     assert await counts(database) == (20, 20, 20)
 
 
-async def test_a_burst_is_stored_one_batch_at_a_time(
-    wire: Wire, writer: Writer, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(queue, "_SLOW_FLUSH_S", 60)
+async def test_a_burst_is_stored_one_batch_at_a_time(wire: Wire, database: Database) -> None:
     wire.before_store, let_go = held()
-
-    waiting = submitted(writer, 200)
-    await until(lambda: wire.stored)
-    await asyncio.sleep(0.05)
-    at_a_time = list(wire.stored)
-    let_go.set()
-    await asyncio.gather(*waiting)
+    async with Writer(wire.connect, batch_limit=20, slow_flush_s=60).running() as writer:
+        waiting = submitted(writer, 200)
+        await until(lambda: wire.stored)
+        await asyncio.sleep(0.05)
+        at_a_time = list(wire.stored)
+        let_go.set()
+        await asyncio.gather(*waiting)
 
     assert at_a_time == [20]
     assert await counts(database) == (200, 200, 200)
 
 
-async def test_a_batch_that_hangs_does_not_keep_the_others_waiting(
-    wire: Wire, writer: Writer, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(queue, "_SLOW_FLUSH_S", 60)
-    monkeypatch.setattr(queue, "_HANGS_S", 0)
+async def test_a_batch_that_is_stuck_does_not_keep_the_others_waiting(wire: Wire, database: Database) -> None:
     wire.before_store, let_go = held()
-
-    hanging = writer.submit(entry(1000))
-    await until(lambda: wire.stored == [1])
-    wire.before_store = nothing
-    for first in (0, 20, 40):
-        await asyncio.wait_for(asyncio.gather(*submitted(writer, 20, first=first)), 5)
-    let_go.set()
-    await hanging
+    async with Writer(wire.connect, batch_limit=20, slow_flush_s=60, stuck_s=0).running() as writer:
+        stuck = writer.submit(entry(1000))
+        await until(lambda: wire.stored == [1])
+        wire.before_store = nothing
+        for first in (0, 20, 40):
+            await asyncio.wait_for(asyncio.gather(*submitted(writer, 20, first=first)), 5)
+        let_go.set()
+        await stuck
 
     assert wire.stored == [1, 20, 20, 20]
     assert await counts(database) == (61, 61, 61)

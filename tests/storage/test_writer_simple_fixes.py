@@ -10,7 +10,7 @@ from sqlalchemy import text
 from app.model import AccountName, Mdn, SimpleFix, TransactionId
 from app.storage.database import Database
 from app.storage.rows import NewSimpleFix, to_simple_fix_row
-from app.storage.writer import Entry, Writer, storing
+from app.storage.writer import Entry, Writer
 from tests.support.counting import counting
 from tests.support.reports import ACCOUNT, IMEI, MDN, in_full, located
 
@@ -120,11 +120,10 @@ async def test_both_kinds_share_a_commit(database: Database) -> None:
     ("expected_s", "statements"), [(60, [10, 3, 3, 3, 3, 3, 3]), (0, [10, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3])]
 )
 async def test_what_comes_twice_is_looked_for_for_a_while(
-    database: Database, monkeypatch: pytest.MonkeyPatch, expected_s: float, statements: list[int]
+    database: Database, expected_s: float, statements: list[int]
 ) -> None:
-    monkeypatch.setattr(storing, "_REPETITIONS_EXPECTED_S", expected_s)
     counted: list[int] = []
-    async with Writer(counting(database, counted)).running() as writer:
+    async with Writer(counting(database, counted), repetitions_expected_s=expected_s).running() as writer:
         await asyncio.gather(*(writer.submit(Entry(simple_fix=simple_fix(number))) for number in range(10)))
         for _ in range(5):
             again = [Entry(simple_fix=simple_fix(number)) for number in (3, 3, 20)]

@@ -1,4 +1,4 @@
-"""What a reader asks for, in the words of the tables."""
+"""Filters of reports, in terms of the tables."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +26,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFilter:
-    """Which reports are wanted; None wants them all, and everything given has to hold.
+    """A filter of reports; None does not restrict, and all other conditions have to hold.
 
     Attributes:
         device_id: An IMEI, MEID or ESN; finds what came under its MDN alone, too.
@@ -63,7 +63,7 @@ class ReportFilter:
 
 
 class Place(NamedTuple):
-    """A place in the order of reports, which goes by time, and by id among those of one time."""
+    """A position in the order of reports: by time, and by id among those of one time."""
 
     at: datetime
     id: UUID

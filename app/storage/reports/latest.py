@@ -1,4 +1,4 @@
-"""The report with the latest fix of one device, and the latest positions of many, as a map wants them."""
+"""The report with the latest fix of one device, and the latest positions of many, for a map."""
 
 # ruff: noqa: S608 -- statements are put together from constants, and numbers
 
@@ -63,7 +63,7 @@ async def latest_of_device(database: Database, known: Readings, *, reach: Reach 
 async def latest_of_mdn(
     database: Database, mdn: str, now: datetime, *, reach: Reach = EVERYTHING
 ) -> ReportRecord | None:
-    """Find the report with the latest fix under an MDN, even where its device goes by another one by now."""
+    """Find the report with the latest fix under an MDN, even where its device has another one by now."""
     given = Arguments()
     statement = _latest(keys_of_mdn(mdn, reach, given), given, reach)
     rows = await database.fetch(*statement)

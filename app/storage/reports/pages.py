@@ -78,7 +78,7 @@ async def _read_along_index(
 ) -> list[ReportRecord]:
     """Read reports of the days at the page's beginning, and only when these are too few, of all days.
 
-    Every day is a partition with an index of its own, to be opened even where it has nothing to give.
+    Every day is a partition with an index of its own, which is opened even if it holds nothing.
     """
     nearby = _nearby(wanted, after)
     if nearby is not None:
@@ -110,6 +110,6 @@ async def _read(database: Database, statement: Statement) -> list[ReportRecord]:
 
 
 async def find(database: Database, report_id: UUID, *, reach: Reach = EVERYTHING) -> ReportRecord | None:
-    """Find a report within reach by its id alone, which also tells its partition."""
+    """Find a report within reach by its id alone, which also determines its partition."""
     rows = await database.fetch(*statements.one(instant_of(report_id), report_id, reach))
     return to_record(rows[0].values()) if rows else None

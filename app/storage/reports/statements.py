@@ -1,4 +1,4 @@
-"""From a filter to a statement: which index leads, what is checked on the way, and where to go on.
+"""Turns filters into statements: which index is used, what is checked on the way, and where the next page begins.
 
 The order is that of every index here, read backwards for newest first, so a page costs the same at any depth. Values
 never become part of a statement's text, so that texts are few and prepared once; limits do, because the plan depends on
@@ -33,20 +33,20 @@ class Arguments(list[object]):
     """The arguments of a statement that is being written."""
 
     def add(self, value: object) -> str:
-        """Take a value; return what stands for it."""
+        """Add a value; return its placeholder."""
         self.append(value)
         return f"${len(self)}"
 
 
 def is_scan(wanted: ReportFilter) -> bool:
-    """Tell whether reports have to be looked through without knowing how many of them match."""
+    """Return whether reports have to be scanned without knowing how many of them match."""
     checks = (wanted.account, wanted.type, wanted.status, wanted.flag, wanted.box, *_arrival(wanted))
     is_checked = any(value is not None for value in checks) or not wanted.reach.is_everything
     return is_checked and not _is_led(wanted)
 
 
 def is_by_arrival(wanted: ReportFilter) -> bool:
-    """Tell whether nothing but their arrival leads to reports, so that timely and untimely ones are read apart."""
+    """Return whether only the time of arrival restricts them, so that timely and untimely ones are read apart."""
     return not _is_led(wanted) and _arrival(wanted) != (None, None)
 
 
@@ -92,7 +92,7 @@ def looked_up(at: str, report_id: str) -> str:
 
 
 def scanned_to(wanted: ReportFilter, after: Place | None, most_scanned: int) -> Statement:
-    """Select the place where a scan after a place gives up; nothing when it comes to the end."""
+    """Select the position at which a scan gives up; nothing when it reaches the end."""
     arguments = Arguments()
     where = _where(_window(wanted, after, arguments))
     text = f"SELECT r.at, r.id FROM reports AS r{where} {_order(wanted)} LIMIT 1 OFFSET {most_scanned - 1}"
@@ -181,7 +181,7 @@ def _led(wanted: ReportFilter, window: list[str], arguments: Arguments, *, each:
     column, keys = _keys(wanted, arguments)
     if keys is None:
         return _rows(conditions)
-    # An index gives the order for one key only: each key brings its newest rows, and these are put in order.
+    # An index has the order of one key only: select the newest rows of each key, and sort these.
     rows = _rows([f"r.{column} = wanted.key", *conditions])
     return f"SELECT {COLUMNS} FROM ({keys}) AS wanted CROSS JOIN LATERAL ({rows} {each}) AS r"
 

@@ -1,7 +1,7 @@
-"""The one writer of reports and callbacks: many wait, one statement stores them all, one commit releases them.
+"""The one writer of reports and callbacks: one statement and one commit store many entries.
 
-Batches form by themselves: while a statement runs, whatever arrives makes the next batch, up to half of all that is
-under way. A lone entry is stored at once, a burst shares its commits, and no timer is involved.
+Batches form by themselves: whatever arrives while a statement runs makes the next batch, up to half of all entries that
+are here. A lone entry is stored at once, a burst shares its commits, and no timer is involved.
 """
 
 from app.storage.writer.entries import AliasPair, CommitListener, Entry, Unstorable

@@ -1,4 +1,4 @@
-"""Which devices, and which pairs of the alias book, a process has written down already."""
+"""Remembers which devices, and which pairs of the alias book, this process has stored already."""
 
 import time
 from collections import OrderedDict
@@ -37,7 +37,7 @@ class SeenDevice(msgspec.Struct, gc=False):
 
 
 class KnownDevices:
-    """Keeps callbacks from writing the same device, and the same pair, again and again.
+    """Keeps callbacks from storing the same device, and the same pair, again and again.
 
     A pair is written again at once when its device or its number was seen in another pair since, because the newest
     pair counts, and everything every five minutes all the same: another replica may have seen such a pair, or erased

@@ -1,4 +1,4 @@
-"""What waits to be stored."""
+"""What is queued to be stored."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from app.storage.rows import NewCallback, NewReport, NewSimpleFix
 
 
 class Unstorable(Unavailable):
-    """The database is there, and cannot take one of the entries."""
+    """The database is available, and cannot store one of the entries."""
 
 
 class AliasPair(msgspec.Struct, frozen=True, gc=False):
@@ -26,11 +26,11 @@ class AliasPair(msgspec.Struct, frozen=True, gc=False):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What one callback, one fix or one deed adds: stored as a whole or not at all.
+    """What one callback, one fix or one audited action adds; stored as a whole or not at all.
 
     Attributes:
         simple_fix: A callback that holds a simple fix, with its report; then there is nothing else.
-        refused: Pairs of which the provider says that they do not belong together; they are forgotten.
+        refused: Pairs that the provider has denied; they are removed from the alias book.
     """
 
     simple_fix: NewSimpleFix | None = None
@@ -43,21 +43,21 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Stored(asyncio.Future[None]):
-    """Done when a batch is committed; many wait for it, and who is cancelled meanwhile takes nobody along."""
+    """Done when a batch is committed; many tasks await it, so cancelling one of them does not cancel it."""
 
     def cancel(self, msg: object = None) -> bool:
-        """Stay as it is; the one who waits is cancelled once this is done."""
+        """Ignore the cancellation; the task is cancelled once this is done."""
         return False
 
 
 class CommitListener(Protocol):
-    """Who is to be told that an entry is stored; a hundred of them are told in one go."""
+    """Called when an entry is committed; cheaper than a task of its own for each of hundreds of entries."""
 
     def stored(self) -> None:
-        """Take note that it is committed."""
+        """Handle the commit."""
 
     def not_stored(self, error: Unavailable) -> None:
-        """Take note that it is not known to be stored."""
+        """Handle the failure: the entry is not known to be stored."""
 
 
 @dataclass(slots=True, eq=False)
@@ -65,14 +65,14 @@ class Batch:
     """Entries that are stored together.
 
     Attributes:
-        done: Shared by all who await one of the entries.
-        waiting: Who else is told, without a future of their own.
+        done: Shared by all tasks that await one of the entries.
+        listeners: Called when `done` is.
         begun_at: When the first entry came, on the performance counter.
-        commit: What becomes its span, where traces are recorded.
+        commit: Becomes the span of the commit, if traces are recorded.
     """
 
     done: Stored
     entries: list[Entry] = field(default_factory=list)
-    waiting: "list[CommitListener]" = field(default_factory=list)
+    listeners: "list[CommitListener]" = field(default_factory=list)
     begun_at: float = field(default_factory=time.perf_counter)
     commit: Commit | None = None

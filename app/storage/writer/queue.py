@@ -1,4 +1,4 @@
-"""The queue in front of the database: batches that form while others are stored, and their release."""
+"""The queue in front of the database: batches form while others are stored."""
 
 import asyncio
 import contextlib
@@ -17,29 +17,35 @@ from app.storage.connections import Connection
 from app.storage.pending import PendingWrites
 from app.storage.writer.aliases import KnownDevices
 from app.storage.writer.entries import AliasPair, Batch, CommitListener, Entry, Stored
-from app.storage.writer.storing import Store
+from app.storage.writer.storing import REPETITIONS_EXPECTED_S, Store
 
 log = structlog.get_logger()
 
 _PROBE_EVERY_S = 0.25
+"""How often to look for a database that is away: a restart takes seconds, a look one attempt to connect."""
 _STORES = 2
-_SMALL = 24
-"""Batches of this size are never divided: a statement costs the database as much as storing ten more entries."""
-_FORGETTING = 0.99
-"""How much of the most that were here at once still counts when the next batch begins."""
+"""The first connection stores every batch; the second one only those that must not wait for the first."""
+_SMALLEST_HALF = 24
+"""The smallest half-batch: a statement by itself costs the database as much as ten more entries in it do."""
+_PEAK_DECAY = 0.99
+"""How much of the peak remains with each batch: a burst is forgotten after some hundred batches, about a second, while
+the pause between two waves of the same senders makes no difference."""
+_WORTH_STORING = (3, 4)
+"""The part of a half-batch that is stored without waiting for the rest: three quarters, because the two groups of
+senders are never exactly equal."""
 _SLOW_FLUSH_S = 0.001
-"""From here on a batch that is being flushed leaves the database time for another one."""
-_HANGS_S = 0.5
-"""After so long a batch waits for something that need not concern the others: a lock, or a lost connection."""
+"""Flushes this slow leave the database idle for so long that a second batch beside it pays for its statement."""
+_STUCK_S = 0.5
+"""A batch that takes this long waits for something that need not concern the others: a lock, or a lost connection."""
 
 
 class Writer:
     """Stores entries in shared commits.
 
-    Senders who wait for an answer before they send again come in two halves: while the database works on one, this
-    process answers and takes in the other. Were all that is there stored at once, both would take turns at being idle.
-    Where the disk is slow, the other half is stored meanwhile over a second connection; elsewhere both would be done,
-    and leave the database idle, at the same time.
+    Senders that wait for an answer before they send again form two groups: while the database stores the batch of one,
+    this process answers and reads the other. Storing everything in one batch would leave process and database idle in
+    turn. Where flushes are slow, the second batch is stored meanwhile over a second connection; where they are fast,
+    that would only make both batches finish, and leave the database idle, at the same time.
     """
 
     def __init__(
@@ -52,19 +58,25 @@ class Writer:
         batch_limit: int = 512,
         patience_s: float = 3.0,
         statement_timeout_s: float = 30.0,
+        repetitions_expected_s: float = REPETITIONS_EXPECTED_S,
+        slow_flush_s: float = _SLOW_FLUSH_S,
+        stuck_s: float = _STUCK_S,
         recorder: Recorder | None = None,
     ) -> None:
         """Make a writer with connections of its own.
 
         Args:
-            connect: Opens a connection; asked again after each loss.
-            pending: What is not committed yet, as readers see it: `Database.pending`.
-            unclaimed: Called after a commit with transaction ids that belong to no known session.
+            connect: Opens a connection; called again after each loss.
+            pending: Where readers see what is not committed yet: `Database.pending`.
+            unclaimed: Called after a commit with the transaction ids that belong to no known session.
             bound: How many entries may wait; more are refused.
-            batch_limit: How many entries share a commit at most.
+            batch_limit: How many entries may share a commit.
             patience_s: How long entries are held while the database restarts, before they fail.
-            statement_timeout_s: After so long a statement counts as lost.
-            recorder: Makes a span of each commit; None: nobody does.
+            statement_timeout_s: How long a statement may take before it counts as lost.
+            repetitions_expected_s: See `Store`.
+            slow_flush_s: From here on flushes are slow, and a second batch is stored meanwhile.
+            stuck_s: From here on a batch is stuck, and the next one is stored meanwhile.
+            recorder: Records a span for each commit; None records nothing.
         """
         self._pending = pending or PendingWrites()
         self._bound = bound
@@ -78,22 +90,25 @@ class Writer:
                 unclaimed=unclaimed,
                 patience_s=patience_s,
                 statement_timeout_s=statement_timeout_s,
+                repetitions_expected_s=repetitions_expected_s,
             )
             for _ in range(_STORES)
         ]
+        self._slow_flush_s = slow_flush_s
+        self._stuck_s = stuck_s
         self._at_work = 0
         self._begun_at = 0.0
         self._open: dict[Batch, None] = {}
         self._waiting: deque[Batch] = deque()
         self._queued = 0
-        self._crowd = 0.0
-        self._share = min(_SMALL, batch_limit)
+        self._peak = 0.0
+        self._half = min(_SMALLEST_HALF, batch_limit)
         self._wake = asyncio.Event()
         metrics.QUEUE_BOUND.set(bound)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Writer"]:
-        """Own the background tasks; on leaving, everything accepted is stored first."""
+        """Run the background tasks; on leaving, store everything accepted first."""
         tasks = [asyncio.create_task(self._run(store), name="writer") for store in self._stores]
         try:
             yield self
@@ -108,15 +123,15 @@ class Writer:
             for store in self._stores:
                 store.drop()
 
-    def submit(self, entry: Entry, trace: Trace | None = None, waiting: CommitListener | None = None) -> Stored:
+    def submit(self, entry: Entry, trace: Trace | None = None, listener: CommitListener | None = None) -> Stored:
         """Queue an entry; the returned future, shared with its neighbours, is done when it is committed.
 
-        The future raises `Unavailable` when the entry is not known to be stored, and `Unstorable` when that is due to
-        an entry without a callback that could be kept in quarantine instead.
+        The future raises `Unavailable` if the entry is not known to be stored, and `Unstorable` if the database cannot
+        take an entry that has no callback to keep in quarantine instead.
 
         Args:
-            trace: The trace that the entry belongs to, where that is not the current one.
-            waiting: Is told as well when the future is done.
+            trace: The trace that the entry belongs to, if that is not the current one.
+            listener: Called when the future is done, too.
 
         Raises:
             Overloaded: Too many entries wait already.
@@ -137,33 +152,33 @@ class Writer:
             self._wake.set()
         batch = self._waiting[-1]
         batch.entries.append(entry)
-        if waiting is not None:
-            batch.waiting.append(waiting)
+        if listener is not None:
+            batch.listeners.append(listener)
         if self._recorder is not None:
             batch.commit = batch.commit or Commit()
             batch.commit.join(trace)
-        if len(batch.entries) == self._worthwhile:
+        if len(batch.entries) == self._worth_storing:
             self._wake.set()
         self._queued += 1
-        self._crowd = max(self._crowd, self._queued)
+        self._peak = max(self._peak, self._queued)
         return batch.done
 
     def _is_full(self, batch: Batch) -> bool:
-        if len(batch.entries) < self._share:
+        if len(batch.entries) < self._half:
             return False
-        self._share = self._half()
-        return len(batch.entries) >= self._share
+        self._half = self._half_of_peak()
+        return len(batch.entries) >= self._half
 
-    def _half(self) -> int:
-        """Halve the number of entries that have been here at once, of late."""
-        return min(self._batch_limit, max(_SMALL, math.ceil(self._crowd / 2)))
+    def _half_of_peak(self) -> int:
+        """Return the size of a half-batch: half of the entries that have lately been here at the same time."""
+        return min(self._batch_limit, max(_SMALLEST_HALF, math.ceil(self._peak / 2)))
 
     def oldest_wait_s(self) -> float:
         """Return for how long the oldest entry that is not stored yet has waited, in seconds."""
         return max((time.perf_counter() - batch.begun_at for batch in self._open), default=0.0)
 
     def forget_aliases(self, pairs: Iterable[AliasPair] | None = None) -> None:
-        """Forget that pairs, or all, are written down, so that they are written again; the database is not touched."""
+        """Forget that pairs, or all, are stored, so that they are stored again; the database is not touched."""
         if pairs is None:
             self._known_devices.clear()
         else:
@@ -180,38 +195,38 @@ class Writer:
                 await store.probe()
             self._wake.clear()
             while self._waiting and self._is_turn_of(store):
-                self._crowd *= _FORGETTING
-                self._share = self._half()
+                self._peak *= _PEAK_DECAY
+                self._half = self._half_of_peak()
                 self._at_work += 1
                 if store is self._stores[0]:
                     self._begun_at = time.perf_counter()
                 try:
-                    await self._settle(store, self._waiting.popleft())
+                    await self._store(store, self._waiting.popleft())
                 finally:
                     self._at_work -= 1
                     if store is not self._stores[0]:
-                        # It is the first one's turn again, which may have left it to this one.
+                        # The first one takes the next batch again, and may be waiting.
                         self._wake.set()
 
     def _is_turn_of(self, store: Store) -> bool:
-        """Tell whether a store takes the next batch: the first one, or beside it another one.
+        """Return whether a store takes the next batch: the first one, or the second one beside it.
 
-        Beside it where the disk is slow, and where the batch at work waits for who knows what.
+        The second one does where flushes are slow, and where the batch at work is stuck.
         """
         first = self._stores[0]
         if not self._at_work:
-            # Always the same connection, because its server process finds all it needs in the processor's caches.
+            # Always the same connection: the caches of its server process are warm.
             return store is first
-        if len(self._waiting[0].entries) < self._worthwhile or store.away_since is not None:
+        if len(self._waiting[0].entries) < self._worth_storing or store.away_since is not None:
             return False
-        return first.flush_s >= _SLOW_FLUSH_S or time.perf_counter() - self._begun_at >= _HANGS_S
+        return first.flush_s >= self._slow_flush_s or time.perf_counter() - self._begun_at >= self._stuck_s
 
     @property
-    def _worthwhile(self) -> int:
-        # Not all of a half, because halves are never quite equal.
-        return self._share * 3 // 4
+    def _worth_storing(self) -> int:
+        part, whole = _WORTH_STORING
+        return self._half * part // whole
 
-    async def _settle(self, store: Store, batch: Batch) -> None:
+    async def _store(self, store: Store, batch: Batch) -> None:
         if self._recorder is not None and batch.commit is not None:
             batch.commit.begin(self._recorder, len(batch.entries))
         started = time.perf_counter()
@@ -219,14 +234,14 @@ class Writer:
             await store.keep(batch.entries)
         except Unavailable as error:
             self._fail(batch, error)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the entries that come after must be stored
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the batches that follow must be stored
             store.drop()
             self._fail(batch, Unavailable("The database cannot store this now.", retry_after_s=5))
             log.error("batch failed", error=type(error).__name__)
         else:
             self._close(batch)
             batch.done.set_result(None)
-            self._tell_all(batch)
+            self._notify(batch)
             metrics.COMMIT_WAIT_SECONDS.observe(started - batch.begun_at)
             metrics.COMMIT_SECONDS.observe(time.perf_counter() - started)
             metrics.BATCH_SIZE.observe(len(batch.entries))
@@ -234,18 +249,18 @@ class Writer:
     def _fail(self, batch: Batch, error: Unavailable) -> None:
         self._close(batch, error)
         batch.done.set_exception(error)
-        self._tell_all(batch, error)
+        self._notify(batch, error)
 
     @staticmethod
-    def _tell_all(batch: Batch, error: Unavailable | None = None) -> None:
-        for one in batch.waiting:
+    def _notify(batch: Batch, error: Unavailable | None = None) -> None:
+        for listener in batch.listeners:
             try:
                 if error is None:
-                    one.stored()
+                    listener.stored()
                 else:
-                    one.not_stored(error)
-            except Exception as mistake:  # noqa: BLE001 -- a mistake with one must not keep the others waiting
-                log.error("somebody could not be told", error=type(mistake).__name__)
+                    listener.not_stored(error)
+            except Exception as mistake:  # noqa: BLE001 -- a mistake in one must not keep the others waiting
+                log.error("commit listener failed", error=type(mistake).__name__)
 
     def _close(self, batch: Batch, error: Unavailable | None = None) -> None:
         if batch.commit is not None:
@@ -257,5 +272,5 @@ class Writer:
 
 
 def _retrieved(done: asyncio.Future[None]) -> None:
-    # Those who wait raise it themselves; a fix that nobody waits for must not warn about it.
+    # Those that await it raise it; without them, asyncio must not warn that nobody did.
     done.exception()

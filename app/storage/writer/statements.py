@@ -97,8 +97,8 @@ def _reports(type_name: str, members: Container[str], constants: Mapping[str, st
 
 
 _IF_REPEATED = "ON CONFLICT DO NOTHING"
-# What finds all its rows there writes nothing, and the commit of nothing waits for no flush: not even for that of the
-# commit which left those rows, and whose answer was lost.
+# A statement that finds all its rows stored writes nothing, and its commit waits for no flush, not even for that of the
+# commit which stored those rows and whose answer was lost.
 _EMIT = "pg_logical_emit_message(true, 'flush', '')"
 _THEN_FLUSH = f", {_EMIT}"
 # Devices come here seldom: `aliases.KnownDevices` holds back those that are written down.
@@ -164,7 +164,7 @@ def store(
         has_simple_fixes: Store what `arguments.of_simple_fixes` makes.
         has_devices: Store devices and aliases as well, a JSON array; most batches of callbacks have none.
         has_audit: Store audit rows as well, a JSON array; batches of callbacks alone have none.
-        is_repeated: Some of it may be stored already. Without, what is stored already makes the statement fail.
+        is_repeated: Skip what is stored already; otherwise that makes the statement fail.
     """
     callbacks, reports = _sources(has_reports=has_reports, has_simple_fixes=has_simple_fixes)
     number = 2 * has_reports + has_simple_fixes
@@ -185,7 +185,7 @@ def store(
 
 
 def _sources(*, has_reports: bool, has_simple_fixes: bool) -> tuple[str, str]:
-    """Write where callbacks and reports come from."""
+    """Write the queries that the callbacks and the reports come from."""
     callbacks, reports = [], []
     if has_reports:
         callbacks.append(_CALLBACKS.format(number=2))
@@ -200,7 +200,7 @@ def _sources(*, has_reports: bool, has_simple_fixes: bool) -> tuple[str, str]:
 
 
 FLUSH = f"SELECT {_EMIT}"
-"""Commits next to nothing, and takes as long as the flush of that."""
+"""Commits next to nothing, so it takes as long as a flush."""
 
 DATE_UNDATED = """
 WITH given AS (
@@ -213,7 +213,7 @@ WITH given AS (
 )
 SELECT content_hash, at FROM first
 """
-"""Dates reports that state no time by the first arrival of the same content; takes and returns hash and instant."""
+"""Finds the first arrival of reports that state no time; takes and returns pairs of hash and instant."""
 
 FORGET_REFUSED = """
 WITH refused AS (
@@ -231,4 +231,4 @@ NAME_BY_MDN = """
 SELECT DISTINCT ON (account, mdn) account, mdn, device, device_kind FROM account_aliases
 WHERE mdn = ANY ($1::text[]) ORDER BY account, mdn, learned_at DESC
 """
-"""Finds the identifiers of devices of which a report names the MDN alone, by account and MDN."""
+"""Finds the devices of MDNs, by account."""

@@ -1,4 +1,4 @@
-"""Storing entries on a connection of one's own, across restarts of the database and around what it cannot take."""
+"""Stores entries over a connection of its own, across restarts of the database, and without what it cannot take."""
 
 import asyncio
 import time
@@ -27,15 +27,16 @@ log = structlog.get_logger()
 _MOST_TRIES = 4
 _FLUSHES = 3
 _MEASURED_EVERY_S = 60.0
-_REPETITIONS_EXPECTED_S = 10.0
-"""How long batches look for what is stored already, after one that failed for not having looked; looking costs more."""
+"""Flushes are timed on connecting and then once a minute, three times, of which the fastest counts."""
+REPETITIONS_EXPECTED_S = 10.0
+"""Long enough for a provider that repeats a burst to get through it."""
 _MOST_REPORTS = 1000
-"""How many reports one statement takes: to bind more would keep everything else waiting for more than some ms."""
+"""How many reports one statement takes: binding more would block the event loop for more than some milliseconds."""
 _by_id = attrgetter("id")
 
 
 class _Page(msgspec.Struct, kw_only=True, gc=False):
-    """What one statement stores; most batches are one."""
+    """The part of a batch that one statement stores; nearly always all of it."""
 
     reports: list[NewReport]
     callbacks: list[tuple[NewCallback, bytes]] = []
@@ -47,8 +48,8 @@ class Store:
     """Stores entries; `drop` closes its connection.
 
     Attributes:
-        away_since: Since when the database has been away, on the monotonic clock; None while it is there.
-        flush_s: How long the database's disk takes for the commit of next to nothing, as measured lately.
+        away_since: When the database was lost, on the monotonic clock; None while it is there.
+        flush_s: How long a commit of next to nothing took lately, which is how long the disk takes to flush.
     """
 
     def __init__(
@@ -59,20 +60,24 @@ class Store:
         unclaimed: Callable[[list[str]], None],
         patience_s: float,
         statement_timeout_s: float,
+        repetitions_expected_s: float,
     ) -> None:
         """Make a store that is not connected yet.
 
         Args:
-            connect: Opens a connection; asked again after each loss.
-            unclaimed: Called with transaction ids that belong to no known session, once their reports are stored.
+            connect: Opens a connection; called again after each loss.
+            unclaimed: Called with the transaction ids that belong to no known session, once their reports are stored.
             patience_s: How long entries are held while the database restarts, before they fail.
-            statement_timeout_s: After so long a statement counts as lost.
+            statement_timeout_s: How long a statement may take before it counts as lost.
+            repetitions_expected_s: How long statements skip what is stored already, after one has failed because
+                something was. Skipping costs more, so it is not done at other times.
         """
         self._unclaimed = unclaimed
         self._known_devices = known_devices
         self.away_since: float | None = None
         self.flush_s = 0.0
         self._measure_at = 0.0
+        self._repetitions_expected_s = repetitions_expected_s
         self._expects_repetitions_until = 0.0
         self._connect = connect
         self._patience_s = patience_s
@@ -82,14 +87,14 @@ class Store:
 
     @property
     def is_given_up(self) -> bool:
-        """Whether the database has been away for longer than the patience lasts."""
+        """Whether the database has been away for longer than entries are held."""
         return self.away_since is not None and time.monotonic() - self.away_since > self._patience_s
 
     async def keep(self, entries: list[Entry], *, is_repeated: bool = False) -> None:
         """Store the entries, across restarts of the database that end within the patience.
 
         Args:
-            is_repeated: Some of it may be stored already.
+            is_repeated: Some of them may be stored already.
 
         Raises:
             Unstorable: The database cannot take one of the entries, which has no callback to be quarantined.
@@ -104,7 +109,7 @@ class Store:
             except Exception as error:  # noqa: BLE001 -- raised again where it is nothing to recover from
                 failure = failure_of(error)
                 if failure in {"unstorable", "duplicate"}:
-                    await self._keep_apart(entries, error, is_repeated=is_repeated)
+                    await self._quarantine(entries, error, is_repeated=is_repeated)
                     return
                 surprises += failure is None
                 await self._recover(error, tries=tries, surprises=surprises)
@@ -136,11 +141,11 @@ class Store:
                 self.drop()
 
     async def probe(self) -> None:
-        """Look whether the database is back."""
+        """Check whether the database is back."""
         try:
             async with asyncio.timeout(self._statement_timeout_s):
                 await (await self._connected()).fetchval("SELECT 1")
-        except Exception:  # noqa: BLE001 -- whatever it is, it must not end the task that asks
+        except Exception:  # noqa: BLE001 -- whatever it is, it must not end the task
             self.drop()
         else:
             self.away_since = None
@@ -155,7 +160,7 @@ class Store:
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect()
             await self._connection.execute(PLAN_BY_INDEX)
-            # Where it has to be made first, others would wait for it until the batch is committed.
+            # The first batch would otherwise hold its lock until it is committed.
             await self._connection.execute("SELECT event_generation()")
             self._measure_at = 0.0
         if (now := time.monotonic()) >= self._measure_at:
@@ -164,7 +169,7 @@ class Store:
         return self._connection
 
     async def _wait_for_database(self, error: Exception) -> None:
-        """Drop the connection and wait a little; give up once the patience is used up.
+        """Drop the connection and wait a moment; give up once entries have been held for long enough.
 
         Raises:
             Unavailable: The database has been away for too long.
@@ -178,11 +183,11 @@ class Store:
             raise Unavailable("The database cannot be reached.", retry_after_s=5) from error
         await asyncio.sleep(0.1)
 
-    async def _keep_apart(self, entries: list[Entry], error: Exception, *, is_repeated: bool) -> None:
-        """Find the entry that the database cannot take, and keep its raw bytes in quarantine instead."""
+    async def _quarantine(self, entries: list[Entry], error: Exception, *, is_repeated: bool) -> None:
+        """Find the entry that the database cannot take, and store its callback in quarantine instead."""
         if failure_of(error) == "duplicate" and not is_repeated:
-            # It can take it, but has it already. Where something comes twice, more is likely to.
-            self._expects_repetitions_until = time.monotonic() + _REPETITIONS_EXPECTED_S
+            # It can take the row, but has it already. Where one is repeated, more are likely to be.
+            self._expects_repetitions_until = time.monotonic() + self._repetitions_expected_s
             await self.keep(entries, is_repeated=True)
             return
         if len(entries) > 1:
@@ -208,7 +213,7 @@ class Store:
             try:
                 await self.keep(half, is_repeated=is_repeated)
             except Unstorable as error:
-                # The neighbours are stored all the same; who waits for them hears of a failure, and sends them again.
+                # The neighbours are stored all the same. Their senders hear of a failure too, and repeat them.
                 failure = error
         if failure is not None:
             raise failure
@@ -218,7 +223,7 @@ class Store:
         others = entries if not simple_fixes else [entry for entry in entries if entry.simple_fix is None]
         reports = [report for entry in others for report in entry.reports]
         await self._complete(connection, reports)
-        # In the same order everywhere, two that store the same reports wait for each other, and never in a circle.
+        # In one order everywhere, so that two replicas that store the same reports never deadlock.
         reports.sort(key=_by_id)
         simple_fixes.sort(key=_by_id)
         first = _Page(
@@ -271,7 +276,7 @@ class Store:
             self._known_devices.forget(refused)
 
     async def _complete(self, connection: Connection, reports: list[NewReport]) -> None:
-        """Give reports without a time their first arrival, and reports with only an MDN the device it belongs to."""
+        """Date reports without a time by their first arrival, and find the devices where only an MDN is named."""
         for unnamed in _pages([report for report in reports if _is_unnamed(report)]):
             found = await connection.fetch(NAME_BY_MDN, [report.mdn for report in unnamed])
             devices = {(row["account"], row["mdn"]): (row["device"], row["device_kind"]) for row in found}
@@ -291,7 +296,7 @@ def _pages(reports: list[NewReport]) -> list[list[NewReport]]:
 
 
 def _is_unnamed(report: NewReport) -> bool:
-    """Tell whether a report names the MDN alone; one that names something unreadable beside it may mean another."""
+    """Return whether a report names an MDN alone; with something unreadable beside it, it may mean another device."""
     return report.device.startswith("mdn:") and IDENTIFIER_UNREADABLE not in (report.flags or ())
 
 
