@@ -138,7 +138,7 @@ class CallbackTokens:
     def _opened(self, row: ListenerRow, provider: Provider) -> str | None:
         if row.sealed_secret is None:
             return None
-        secret = self._seal.open(row.sealed_secret, sealed_with=provider.key_material)
+        secret = self._seal.decrypt(row.sealed_secret, sealed_with=provider.key_material)
         if secret is None:
             log.warning("listener secret cannot be opened: register again", provider=row.provider, service=row.service)
         return secret.decode() if secret else None

@@ -118,7 +118,7 @@ class ListenerRegistry:
             row.header_names = list(registration.header_names)
             row.problem = _UNSIGNED if registration.secret is None else None
             if registration.secret is not None:
-                row.sealed_secret = self._seal.close(registration.secret.encode(), sealed_with=provider.key_material)
+                row.sealed_secret = self._seal.encrypt(registration.secret.encode(), sealed_with=provider.key_material)
             listener = to_listener(row)
         await self._addresses.refresh()
         return listener

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 
 class Seal:
-    """Seals and opens secrets with the gateway's encryption keys, or with key material of the caller's.
+    """Encrypts and decrypts secrets with the gateway's encryption keys, or with key material of the caller's.
 
     Attributes:
         has_own_keys: Whether `GATEWAY_ENCRYPTION_KEY` is set.
@@ -19,12 +19,12 @@ class Seal:
         self._keys = [key.strip().encode() for key in (keys or "").split(",") if key.strip()]
         self.has_own_keys = bool(self._keys)
 
-    def close(self, secret: bytes, *, sealed_with: bytes) -> bytes:
-        """Seal a secret."""
+    def encrypt(self, secret: bytes, *, sealed_with: bytes) -> bytes:
+        """Encrypt a secret."""
         return self._box(sealed_with).encrypt(secret)
 
-    def open(self, sealed: bytes, *, sealed_with: bytes) -> bytes | None:
-        """Open a sealed secret; None when it was sealed with another key."""
+    def decrypt(self, sealed: bytes, *, sealed_with: bytes) -> bytes | None:
+        """Decrypt a secret; None when it was encrypted with another key."""
         try:
             return self._box(sealed_with).decrypt(sealed)
         except InvalidToken:

@@ -31,7 +31,7 @@ class DatabaseVault:
             sealed = await session.scalar(
                 select(SecretRow.sealed).where(SecretRow.provider == provider, SecretRow.name == name)
             )
-        return self._seal.open(sealed, sealed_with=sealed_with) if sealed else None
+        return self._seal.decrypt(sealed, sealed_with=sealed_with) if sealed else None
 
     @asynccontextmanager
     async def locked(self, provider: ProviderName, name: str, *, sealed_with: bytes) -> AsyncIterator[Slot]:
@@ -61,10 +61,10 @@ class _Place:
         self._row = row
         self._seal = seal
         self._sealed_with = sealed_with
-        self.value = seal.open(row.sealed, sealed_with=sealed_with) if row.sealed else None
+        self.value = seal.decrypt(row.sealed, sealed_with=sealed_with) if row.sealed else None
 
     async def put(self, value: bytes | None) -> None:
         self.value = value
-        self._row.sealed = None if value is None else self._seal.close(value, sealed_with=self._sealed_with)
+        self._row.sealed = None if value is None else self._seal.encrypt(value, sealed_with=self._sealed_with)
         self._row.updated_at = datetime.now(UTC)
         self._row.version += 1

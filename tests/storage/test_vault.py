@@ -146,22 +146,22 @@ async def test_when_all_connections_are_in_use_it_says_so(database_url: str) -> 
 
 
 def test_keys_of_our_own_go_before_the_providers() -> None:
-    sealed = Seal("first").close(b"secret", sealed_with=MATERIAL)
+    sealed = Seal("first").encrypt(b"secret", sealed_with=MATERIAL)
 
-    assert Seal("first").open(sealed, sealed_with=b"other") == b"secret"
-    assert Seal().open(sealed, sealed_with=MATERIAL) is None
+    assert Seal("first").decrypt(sealed, sealed_with=b"other") == b"secret"
+    assert Seal().decrypt(sealed, sealed_with=MATERIAL) is None
 
 
 def test_keys_can_be_rotated() -> None:
-    sealed = Seal("old").close(b"secret", sealed_with=MATERIAL)
+    sealed = Seal("old").encrypt(b"secret", sealed_with=MATERIAL)
     rotated = Seal("new, old")
 
-    assert rotated.open(sealed, sealed_with=MATERIAL) == b"secret"
-    assert Seal("new").open(rotated.close(b"secret", sealed_with=MATERIAL), sealed_with=MATERIAL) == b"secret"
+    assert rotated.decrypt(sealed, sealed_with=MATERIAL) == b"secret"
+    assert Seal("new").decrypt(rotated.encrypt(b"secret", sealed_with=MATERIAL), sealed_with=MATERIAL) == b"secret"
 
 
 def test_damaged_secrets_are_no_secrets() -> None:
-    sealed = Seal().close(b"secret", sealed_with=MATERIAL)
+    sealed = Seal().encrypt(b"secret", sealed_with=MATERIAL)
 
-    assert Seal().open(sealed[:-4] + b"AAAA", sealed_with=MATERIAL) is None
-    assert Seal().open(b"", sealed_with=MATERIAL) is None
+    assert Seal().decrypt(sealed[:-4] + b"AAAA", sealed_with=MATERIAL) is None
+    assert Seal().decrypt(b"", sealed_with=MATERIAL) is None
