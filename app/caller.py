@@ -72,6 +72,20 @@ class Reach:
         allowed = _compiled(self.devices)
         return bool(named) and all(allowed.fullmatch(text) for text in named)
 
+    def has_key(self, key: str, mdn: str | None) -> bool:
+        """Tell whether what is stored under a device's key is within reach; as `storage.reach.within` says it in SQL.
+
+        Args:
+            key: The identifier, or `mdn:…`, or `name:…`.
+            mdn: What stands beside it; counts where the key of this reach names no identifiers.
+        """
+        if self.devices is None:
+            return True
+        allowed = _compiled(self.devices)
+        if key and allowed.fullmatch(key.removeprefix("mdn:").removeprefix("name:")) is not None:
+            return True
+        return not self.names_ids and mdn is not None and allowed.fullmatch(mdn) is not None
+
     def has_completed(self, device: Device) -> bool:
         """Return whether a device is within reach that the provider has completed with one of its identifiers.
 

@@ -22,6 +22,7 @@ from app.api.routes import (
     devices,
     docs,
     erasure,
+    events,
     keys,
     listeners,
     locate,
@@ -57,6 +58,7 @@ ROUTERS = (
     reports.router,
     positions.router,
     devices.router,
+    events.router,
     tracks.router,
     callbacks.router,
     listeners.router,
@@ -92,6 +94,10 @@ class GatewayApp(FastAPI):
     def stop_being_ready(self) -> None:
         """Let `/readyz` answer 503 from now on, because the server is about to stop."""
         self.state.gateway.readiness.stop()
+
+    def end_streams(self) -> None:
+        """End the answers that would go on for good."""
+        self.state.gateway.event_hub.stop()
 
 
 def create_app(

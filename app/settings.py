@@ -169,6 +169,12 @@ class Settings(BaseSettings):
         return url.get_secret_value() if url is not None else None
 
     @property
+    def address(self) -> str:
+        """The address that the gateway names as its own: the public one, else the one that it listens on."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url or f"http://{host}:{self.port}"
+
+    @property
     def allowed_origins(self) -> tuple[str, ...]:
         """The origins whose pages may use the API."""
         return tuple(origin.strip() for origin in (self.cors_origins or "").split(",") if origin.strip())

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from app.access import AuditLog, AuditTrail, Authenticator, KeyStore, RateLimits
 from app.api.access import Access
+from app.api.cloud_events import CloudEvents
 from app.api.gateway import Gateway
 from app.api.webhook import Webhook
 from app.callbacks.archive import CallbackArchive
@@ -23,6 +24,7 @@ from app.callbacks.tokens import CallbackTokens
 from app.devices import DeviceReader, Erase, Tracks
 from app.embedded_postgres import EmbeddedPostgres
 from app.errors import Unavailable
+from app.events import Announcer, EventHub, EventReader
 from app.health import Gauges, Readiness
 from app.listeners import ListenerRegistry, ListenerTest, ListenerUrls
 from app.locate import Locate
@@ -34,6 +36,7 @@ from app.reports import PositionReader, ReportReader
 from app.settings import Settings
 from app.storage import partition_merges, partitions, retention
 from app.storage.database import Database
+from app.storage.events import CHANNEL as EVENTS_CHANNEL
 from app.storage.migrate import upgrade
 from app.storage.seal import Seal
 from app.storage.vault import DatabaseVault
@@ -54,12 +57,14 @@ class Storage:
 
     Attributes:
         unclaimed: Where the writer notes transactions that belong to no known session.
+        announcer: Where the writer notes that there are new events.
     """
 
     database: Database
     writer: Writer
     seal: Seal
     unclaimed: UnclaimedTransactions
+    announcer: Announcer
 
 
 async def open_gateway(
@@ -96,10 +101,12 @@ async def open_storage(settings: Settings, stack: AsyncExitStack, recorder: Reco
     with contextlib.suppress(Unavailable):
         await database.compare_clocks()
     unclaimed = UnclaimedTransactions()
+    announcer = await stack.enter_async_context(Announcer(database).running())
     writer = Writer(
         database.connect,
         pending=database.pending,
         unclaimed=unclaimed.note,
+        stored=announcer.note,
         bound=settings.callback_queue,
         recorder=recorder,
     )
@@ -107,7 +114,7 @@ async def open_storage(settings: Settings, stack: AsyncExitStack, recorder: Reco
     with contextlib.suppress(Unavailable):
         await partitions.keep(database)
     seal = Seal(_secret(settings.encryption_key))
-    return Storage(database=database, writer=writer, seal=seal, unclaimed=unclaimed)
+    return Storage(database=database, writer=writer, seal=seal, unclaimed=unclaimed, announcer=announcer)
 
 
 def build_providers(
@@ -149,7 +156,9 @@ async def build_use_cases(
     tokens = CallbackTokens(providers, database, storage.seal)
     urls = ListenerUrls(public=settings.public_url, allowed=settings.listener_urls)
     registry = ListenerRegistry(providers, database, storage.seal, tokens, urls=urls)
-    authenticator = Authenticator(database, _secret(settings.api_key))
+    hub = EventHub(database, CloudEvents(settings.address).render, storage.announcer)
+    await stack.enter_async_context(hub.running())
+    authenticator = Authenticator(database, _secret(settings.api_key), channels={EVENTS_CHANNEL: hub.announce})
     posting = [provider.name for provider in providers if provider.callbacks]
     webhook = Webhook(
         Ingest(writer, database.clock.now_ms),
@@ -172,6 +181,8 @@ async def build_use_cases(
         reports=ReportReader(database, audit),
         positions=PositionReader(database, audit),
         devices=DeviceReader(database, audit, periodic.clock),
+        events=EventReader(database, audit, hub),
+        event_hub=hub,
         tracks=Tracks(database),
         callbacks=CallbackArchive(database, audit, tokens),
         replay=Replay(database, writer, tokens),

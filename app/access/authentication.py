@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from hashlib import sha256
 from secrets import token_hex
@@ -48,8 +48,15 @@ class Authenticator:
     only while this process has heard its own notifications within the last second.
     """
 
-    def __init__(self, database: Database, bootstrap: str | None) -> None:
-        """Take the bootstrap key, which is known without the database."""
+    def __init__(
+        self, database: Database, bootstrap: str | None, *, channels: Mapping[str, Callable[[], None]] | None = None
+    ) -> None:
+        """Take the bootstrap key, which is known without the database.
+
+        Args:
+            channels: What else is listened to over the same connection.
+        """
+        self._channels = channels or {}
         self._database = database
         self._bootstrap = None if bootstrap is None else digest_of(bootstrap)
         self._known: Mapping[bytes, tuple[Caller, datetime | None]] | None = None
@@ -95,7 +102,7 @@ class Authenticator:
 
     async def follow(self) -> None:
         """Listen for changes until the database goes away."""
-        channels = {keys.CHANNEL: self.forget, self._own_channel: self._heard.set}
+        channels = {**self._channels, keys.CHANNEL: self.forget, self._own_channel: self._heard.set}
         try:
             async with listening(self._database, channels) as connection:
                 while await self._hears_itself():

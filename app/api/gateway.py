@@ -7,12 +7,15 @@ from starlette.requests import ClientDisconnect, Request
 
 from app.access import AuditLog, AuditTrail, Authenticator, KeyStore, RateLimits
 from app.api.access import Access, check_scope
-from app.api.report_streams import StreamSlots
+from app.api.event_stream import MOST_FOLLOWERS, MOST_FOLLOWERS_PER_KEY
+from app.api.report_streams import MOST_STREAMS, MOST_STREAMS_PER_KEY
+from app.api.stream_slots import StreamSlots
 from app.api.webhook import Webhook
 from app.callbacks.archive import CallbackArchive
 from app.callbacks.replay import Replay
 from app.callbacks.tokens import CallbackTokens
 from app.devices import DeviceReader, Erase, Tracks
+from app.events import EventHub, EventReader
 from app.health import Gauges, Readiness
 from app.listeners import ListenerRegistry, ListenerTest
 from app.locate import Locate
@@ -40,6 +43,8 @@ class Gateway:
     reports: ReportReader
     positions: PositionReader
     devices: DeviceReader
+    events: EventReader
+    event_hub: EventHub
     tracks: Tracks
     callbacks: CallbackArchive
     replay: Replay
@@ -51,7 +56,12 @@ class Gateway:
     readiness: Readiness
     webhook: Webhook
     recorder: Recorder | None = None
-    streams: StreamSlots = field(default_factory=StreamSlots)
+    streams: StreamSlots = field(
+        default_factory=lambda: StreamSlots("exports", per_key=MOST_STREAMS_PER_KEY, in_all=MOST_STREAMS)
+    )
+    event_streams: StreamSlots = field(
+        default_factory=lambda: StreamSlots("event streams", per_key=MOST_FOLLOWERS_PER_KEY, in_all=MOST_FOLLOWERS)
+    )
 
 
 def gateway_of(request: Request) -> Gateway:

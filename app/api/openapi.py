@@ -26,6 +26,7 @@ TAGS = [
     {"name": "locate", "description": "Where is this device? One question, answered at once."},
     {"name": "periodic", "description": "Locating devices again and again: sessions, their devices and their reports."},
     {"name": "reports", "description": "What providers reported, and where devices were last seen."},
+    {"name": "events", "description": "What happens, as it happens: to poll, or to follow as a stream."},
     {"name": "callbacks", "description": "What providers sent, byte for byte, and decoding it again."},
     {"name": "listeners", "description": "Our registrations at the providers, which callbacks come to."},
     {"name": "operations", "description": "Health, metrics and the state of the providers."},

@@ -6,10 +6,10 @@ from contextlib import aclosing
 from typing import Any
 
 import orjson
-from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.api.problems import to_problem
+from app.api.prompt_stream import PromptStream
 from app.errors import GatewayError
 
 NDJSON = "application/x-ndjson"
@@ -17,7 +17,7 @@ NDJSON = "application/x-ndjson"
 OnStep = Callable[[int, int], None]
 
 
-class ProgressStream(StreamingResponse):
+class ProgressStream(PromptStream):
     """Does the work while it is sent; a client that goes away ends the work."""
 
     def __init__(self, work: Callable[[OnStep], Awaitable[Any]], request_id: str) -> None:
@@ -28,15 +28,6 @@ class ProgressStream(StreamingResponse):
         """Send the response."""
         async with aclosing(self._lines):
             await super().__call__(scope, receive, send)
-
-    async def stream_response(self, send: Send) -> None:
-        """Send the lines; a failure before the first of them is answered with a problem document."""
-        first = await anext(self._lines)
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": first, "more_body": True})
-        async for line in self._lines:
-            await send({"type": "http.response.body", "body": line, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _lines(work: Callable[[OnStep], Awaitable[Any]], request_id: str) -> AsyncGenerator[bytes, None]:

@@ -1,16 +1,14 @@
 """Reports by the million: sent in any format that can be written while the reports are read."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.errors import Overloaded, Unavailable
 from app.reports import ReportRecord
 
 MOST_STREAMS_PER_KEY = 4
@@ -35,33 +33,6 @@ class Format:
     media_type: str
     file_name: str
     write: Callable[[Slices], AsyncGenerator[bytes, None]]
-
-
-class StreamSlots:
-    """Bounds the streams of a process: of each key, so that none takes those of the others, and of all together."""
-
-    def __init__(self) -> None:
-        self._taken: Counter[str] = Counter()
-
-    @contextmanager
-    def slot(self, key_id: str) -> Iterator[None]:
-        """Take one of a key's slots while a stream lasts.
-
-        Raises:
-            Overloaded, Unavailable: The key has taken all of its slots, or all keys have taken all.
-        """
-        if self._taken[key_id] >= MOST_STREAMS_PER_KEY:
-            raise Overloaded(
-                f"An API key may run {MOST_STREAMS_PER_KEY} exports at a time; try again when one has ended.",
-                retry_after_s=10,
-            )
-        if self._taken.total() >= MOST_STREAMS:
-            raise Unavailable("Too many exports are running; try again when one has ended.", retry_after_s=10)
-        self._taken[key_id] += 1
-        try:
-            yield
-        finally:
-            self._taken -= Counter([key_id])
 
 
 class ReportStream(StreamingResponse):

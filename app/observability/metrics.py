@@ -104,6 +104,18 @@ READS = Counter(
     ("server",),
     registry=REGISTRY,
 )
+EVENT_READERS = Gauge(
+    "gateway_event_readers",
+    "Streams and waiting requests that follow events.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+EVENT_LAG_SECONDS = Histogram(
+    "gateway_event_lag_seconds",
+    "From the arrival of a report to its being passed on as an event.",
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
 CLOCK_SKEW = Gauge(
     "gateway_clock_skew_seconds",
     "How far this machine's clock is ahead of the database's.",

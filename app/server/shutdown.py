@@ -43,6 +43,7 @@ class DrainingServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then stop."""
         self.server_state.is_draining = True
+        cast("Any", self.config.loaded_app).end_streams()
         if self._drain_s and self._captured_signals and not self._is_urged:
             await self._drain(sockets or [])
         await super().shutdown(sockets)

@@ -27,6 +27,8 @@ Action = Literal[
     "key.rotate",
     "reports.read",
     "reports.export",
+    "events.read",
+    "events.stream",
     "callbacks.read",
     "device.erase",
 ]

@@ -84,7 +84,7 @@ class Database:
             Unavailable: The database cannot be reached.
         """
         asked_ms = time_ns() // 1_000_000
-        (row,) = await self._fetch("SELECT clock_timestamp() AS now")
+        (row,) = await self.fetch_primary("SELECT clock_timestamp() AS now")
         self.clock.compare(row["now"], asked_ms=asked_ms, answered_ms=time_ns() // 1_000_000)
         metrics.CLOCK_SKEW.set(self.clock.skew.total_seconds())
         if abs(self.clock.skew) > TOLERATED_SKEW:
@@ -205,7 +205,7 @@ class Database:
         if self._standby is not None:
             with suppress(StandbyAway):
                 return await self._standby.fetch(statement, *arguments)
-        return await self._fetch(statement, *arguments)
+        return await self.fetch_primary(statement, *arguments)
 
     async def notify(self, channel: str) -> None:
         """Notify all listeners of a channel at once; see `notifications`.
@@ -213,15 +213,19 @@ class Database:
         Raises:
             Unavailable: The database cannot be reached, or does not answer, or all connections are in use.
         """
-        await self._fetch("SELECT pg_notify($1, '')", channel)
+        await self.fetch_primary("SELECT pg_notify($1, '')", channel)
 
     async def _position(self) -> str:
-        (row,) = await self._fetch(POSITION)
+        (row,) = await self.fetch_primary(POSITION)
         position: str = row["position"]
         return position
 
-    async def _fetch(self, statement: str, *arguments: object) -> "list[asyncpg.Record]":
-        """Run one statement that only reads, on the primary."""
+    async def fetch_primary(self, statement: str, *arguments: object) -> "list[asyncpg.Record]":
+        """Run one statement that only reads, on the primary and at once, whatever is still to be stored.
+
+        Raises:
+            Unavailable: The database cannot be reached, or does not answer, or all connections are in use.
+        """
         with translated():
             try:
                 return await self._fetch_once(statement, arguments)

@@ -23,6 +23,7 @@ OPERATIONS = {
     "healthz",
     "list_audit",
     "list_callbacks",
+    "list_events",
     "list_keys",
     "list_listeners",
     "list_periodic",
@@ -44,6 +45,7 @@ OPERATIONS = {
     "rotate_key",
     "start_periodic",
     "stop_periodic",
+    "stream_events",
     "test_listener",
 }
 """Names of functions in clients that exist: one that is renamed breaks them."""
@@ -136,6 +138,7 @@ def test_every_operation_has_one_typed_answer(document: Json) -> None:
         "POST /callbacks/{provider}/{token}": [],
         "DELETE /listeners/{account}/{service}": [],
         "GET /metrics": ["text/plain"],
+        "GET /events/stream": ["text/event-stream"],
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.storage.events import ORIGIN, Cursor, Place, Position, Snapshot
+from app.storage.events import ORIGIN, Cursor, EventPosition, SeenPart, Snapshot
 
 
 @dataclass
@@ -34,10 +34,10 @@ class Log:
         self.running.clear()
         self.next_xid = max(self.sizes, default=0) + 1
 
-    def read(self, cursor: Cursor, limit: int) -> tuple[list[tuple[Position, Cursor]], Cursor]:
+    def read(self, cursor: Cursor, limit: int) -> tuple[list[tuple[EventPosition, Cursor]], Cursor]:
         """Read as `log.read` does; give the events with their cursors, and the cursor to go on from."""
         snapshot = Snapshot(self.next_xid, frozenset(self.running))
-        positions = [Position(1, xid, 0, place) for xid, size in self.sizes.items() for place in range(size)]
+        positions = [EventPosition(1, xid, 0, place) for xid, size in self.sizes.items() for place in range(size)]
         unseen = [one for one in positions if not cursor.has_seen(one)]
         first = cursor.partial.xid if cursor.partial else None
         unseen.sort(key=lambda one: (one.xid != first, one))
@@ -63,7 +63,7 @@ def carry_out(log: Log, step: tuple[object, ...]) -> None:
 @given(STEPS)
 @settings(max_examples=200, deadline=None)
 def test_a_reader_that_breaks_off_anywhere_sees_everything_once(steps: list[tuple[object, ...]]) -> None:
-    log, cursor, seen = Log(), ORIGIN, list[Position]()
+    log, cursor, seen = Log(), ORIGIN, list[EventPosition]()
 
     for name, *arguments in [*steps, ("read", 10_000, 10_000)]:
         if name != "read":
@@ -75,7 +75,7 @@ def test_a_reader_that_breaks_off_anywhere_sees_everything_once(steps: list[tupl
         passed = [cursor, *(after for _, after in events)]
         cursor = Cursor.parse(str(passed[taken] if taken < len(events) else end))
 
-    stored = [Position(1, xid, 0, place) for xid, size in log.sizes.items() for place in range(size)]
+    stored = [EventPosition(1, xid, 0, place) for xid, size in log.sizes.items() for place in range(size)]
     assert sorted(seen) == sorted(stored)
 
 
@@ -93,7 +93,7 @@ def test_what_two_have_seen_can_be_united(steps: list[tuple[object, ...]], other
             other = log.read(other, 10_000)[1]
 
     united = one.union(other)
-    for position in [Position(1, xid, 0, place) for xid, size in log.sizes.items() for place in range(size)]:
+    for position in [EventPosition(1, xid, 0, place) for xid, size in log.sizes.items() for place in range(size)]:
         assert united.has_seen(position) == (one.has_seen(position) or other.has_seen(position))
 
 
@@ -103,8 +103,8 @@ def test_what_two_have_seen_can_be_united(steps: list[tuple[object, ...]], other
         ORIGIN,
         Cursor(1_790_000_000_000, 815),
         Cursor(1_790_000_000_000, 815, (3, 700, 814)),
-        Cursor(1_790_000_000_000, 815, (700,), Place(700, 12, 511)),
-        Cursor(1_790_000_000_000, 815, (), Place(815, 12, 0)),
+        Cursor(1_790_000_000_000, 815, (700,), SeenPart(700, 12, 511)),
+        Cursor(1_790_000_000_000, 815, (), SeenPart(815, 12, 0)),
     ],
 )
 def test_a_cursor_survives_being_written(cursor: Cursor) -> None:
@@ -127,7 +127,7 @@ def test_a_text_that_is_no_cursor_is_refused(text: str) -> None:
 
 
 def test_what_was_dropped_before_it_was_seen_has_been_missed() -> None:
-    dropped = Position(2, 50, 0, 0)
+    dropped = EventPosition(2, 50, 0, 0)
 
     assert Cursor(2, 50).has_missed(dropped)
     assert Cursor(2, 80, (49,)).has_missed(dropped)
@@ -139,7 +139,7 @@ def test_what_was_dropped_before_it_was_seen_has_been_missed() -> None:
 def test_a_new_generation_leaves_nothing_of_the_old_one_to_come() -> None:
     cursor = Cursor(1, 100, (90,))
 
-    later = cursor.after(Position(2, 40, 1, 0), Snapshot(45, frozenset({38, 44})))
+    later = cursor.after(EventPosition(2, 40, 1, 0), Snapshot(45, frozenset({38, 44})))
 
-    assert later == Cursor(2, 40, (38,), Place(40, 1, 0))
-    assert later.has_seen(Position(1, 90, 0, 0))
+    assert later == Cursor(2, 40, (38,), SeenPart(40, 1, 0))
+    assert later.has_seen(EventPosition(1, 90, 0, 0))

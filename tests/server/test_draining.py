@@ -23,10 +23,13 @@ class Application:
     """Answers everything, after a moment."""
 
     def __init__(self) -> None:
-        self.is_ready = True
+        self.is_ready = self.has_streams = True
 
     def stop_being_ready(self) -> None:
         self.is_ready = False
+
+    def end_streams(self) -> None:
+        self.has_streams = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -110,6 +113,7 @@ async def test_ctrl_c_ends_it_at_once() -> None:
         server.handle_exit(signal.SIGINT, None)
 
     assert application.is_ready
+    assert not application.has_streams
 
 
 async def test_a_request_that_has_begun_to_arrive_is_answered_before_the_end() -> None:

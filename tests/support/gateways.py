@@ -61,13 +61,14 @@ def in_background(serve: Callable[[], AbstractAsyncContextManager[str]]) -> Iter
 
 
 async def emptied(app: FastAPI) -> None:
-    """Forget the reports, callbacks, listeners and sessions of a running gateway; tokens stay."""
+    """Forget the reports, events, callbacks, listeners and sessions of a running gateway; tokens stay."""
     storage = app.state.storage
     await storage.database.pending.settled()
     storage.writer.forget_aliases()
     async with storage.database.transaction() as session:
         for table in (
             "reports",
+            "events",
             "undated_reports",
             "positions",
             "account_aliases",

@@ -4,21 +4,28 @@ The writer adds one row for each commit that stores reports; the reports themsel
 """
 
 from app.storage.events.appending import CHANNEL, NewEvent, append
-from app.storage.events.cursors import ORIGIN, Cursor, Place, Position, Snapshot
-from app.storage.events.log import LogPage, StoredEvent, earliest, latest, read
+from app.storage.events.cursors import ORIGIN, Cursor, EventPosition, SeenPart, Snapshot
+from app.storage.events.log import MOST_EVENTS, LogPage, OtherEvent, StoredEvent, earliest, latest, read
+from app.storage.events.members import SessionMembers, keys_of_device, keys_of_mdn, transactions_of
 
 __all__ = [
     "CHANNEL",
+    "MOST_EVENTS",
     "ORIGIN",
     "Cursor",
+    "EventPosition",
     "LogPage",
     "NewEvent",
-    "Place",
-    "Position",
+    "OtherEvent",
+    "SeenPart",
+    "SessionMembers",
     "Snapshot",
     "StoredEvent",
     "append",
     "earliest",
+    "keys_of_device",
+    "keys_of_mdn",
     "latest",
     "read",
+    "transactions_of",
 ]

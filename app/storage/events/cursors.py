@@ -20,7 +20,7 @@ _LONGEST_PLACE = 10
 _Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 2)]
 
 
-class Position(NamedTuple):
+class EventPosition(NamedTuple):
     """Where an event stands: `place` counts within a row of the log, `part` tells rows of one transaction apart."""
 
     generation: int
@@ -29,7 +29,7 @@ class Position(NamedTuple):
     place: int
 
 
-class Place(NamedTuple):
+class SeenPart(NamedTuple):
     """How much of one transaction has been seen: all parts before `part`, and of that one all up to `place`."""
 
     xid: int
@@ -77,9 +77,9 @@ class Cursor:
     generation: int = 0
     upper: int = 0
     pending: tuple[int, ...] = ()
-    partial: Place | None = None
+    partial: SeenPart | None = None
 
-    def has_seen(self, position: Position) -> bool:
+    def has_seen(self, position: EventPosition) -> bool:
         """Tell whether an event has been seen."""
         if position.generation != self.generation:
             return position.generation < self.generation
@@ -92,7 +92,7 @@ class Cursor:
         is_partial = self.partial is not None and self.partial.xid == xid
         return xid < self.upper and xid not in self.pending and not is_partial
 
-    def after(self, position: Position, snapshot: Snapshot) -> "Cursor":
+    def after(self, position: EventPosition, snapshot: Snapshot) -> "Cursor":
         """Go on to an event, once all that comes before it in this snapshot has been seen.
 
         A transaction that has been seen in part comes first, then the others by their numbers.
@@ -101,7 +101,7 @@ class Cursor:
             position: Where the event stands; nothing that this cursor has seen.
             snapshot: The one in which it was read.
         """
-        place = Place(position.xid, position.part, position.place)
+        place = SeenPart(position.xid, position.part, position.place)
         if self.partial is not None and (self.generation, self.partial.xid) == position[:2]:
             return replace(self, partial=place)
         begun = self._without_partial()
@@ -117,7 +117,7 @@ class Cursor:
         pending = tuple(one for one in self.pending if one != self.partial.xid)
         return Cursor(self.generation, max(self.upper, self.partial.xid + 1), pending)
 
-    def at_end(self, last: Position | None, snapshot: Snapshot) -> "Cursor":
+    def at_end(self, last: EventPosition | None, snapshot: Snapshot) -> "Cursor":
         """Go on to the end of the log, once all that the snapshot shows has been seen; `last` is the last of that."""
         if last is None or (last.generation == self.generation and last.xid < self.upper):
             return _up_to(self, self.generation, self.upper, snapshot)
@@ -134,7 +134,7 @@ class Cursor:
             partial = None
         return Cursor(self.generation, max(self.upper, other.upper), tuple(sorted(pending)), partial)
 
-    def has_missed(self, dropped: Position) -> bool:
+    def has_missed(self, dropped: EventPosition) -> bool:
         """Tell whether an event may have been unseen that is no longer kept; `dropped` is the last of these."""
         if dropped.generation != self.generation:
             return dropped.generation > self.generation
@@ -167,7 +167,7 @@ class Cursor:
             raise ValueError("This is no cursor.")
         if max(written.pending, default=0) > written.upper:
             raise ValueError("This is no cursor.")
-        partial = None if written.xid is None else Place(written.xid, written.part, int(place))
+        partial = None if written.xid is None else SeenPart(written.xid, written.part, int(place))
         pending = tuple(sorted({written.upper - one for one in written.pending}))
         return cls(written.generation, written.upper, pending, partial)
 

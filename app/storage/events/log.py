@@ -19,7 +19,8 @@ import asyncpg
 from app.errors import CursorExpired
 from app.ids import instant_of
 from app.storage.database import Database
-from app.storage.events.cursors import ORIGIN, Cursor, Place, Position, Snapshot
+from app.storage.events.cursors import ORIGIN, Cursor, EventPosition, SeenPart, Snapshot
+from app.storage.events.members import SessionMembers, members_of
 from app.storage.reports.records import COLUMNS, ReportRecord, to_record
 
 MOST_EVENTS = 1000
@@ -78,7 +79,11 @@ FROM (SELECT generation, xid FROM events ORDER BY generation DESC, xid DESC, par
 
 
 class OtherEvent(NamedTuple):
-    """What happened, where it is no report; the members are columns of `events`."""
+    """What happened, where it is no report; the members are columns of `events`.
+
+    Attributes:
+        session: The devices of the session that it is about.
+    """
 
     id: UUID
     type: str
@@ -87,6 +92,7 @@ class OtherEvent(NamedTuple):
     account: str | None
     session_id: UUID | None
     data: str
+    session: SessionMembers | None = None
 
 
 class StoredEvent(NamedTuple):
@@ -103,10 +109,10 @@ class StoredEvent(NamedTuple):
     what: ReportRecord | OtherEvent
 
     @property
-    def position(self) -> Position:
+    def position(self) -> EventPosition:
         """Where the event stands in the log."""
         assert self.row.partial is not None
-        return Position(self.row.generation, self.row.partial.xid, self.row.partial.part, self.place)
+        return EventPosition(self.row.generation, self.row.partial.xid, self.row.partial.part, self.place)
 
     @property
     def cursor(self) -> Cursor:
@@ -140,7 +146,7 @@ async def earliest(database: Database) -> Cursor:
     Raises:
         Unavailable: The database cannot be reached.
     """
-    rows = await database.fetch(_EARLIEST)
+    rows = await database.fetch_primary(_EARLIEST)
     return Cursor(rows[0]["generation"], rows[0]["dropped_xid"] + 1) if rows else ORIGIN
 
 
@@ -150,10 +156,10 @@ async def latest(database: Database) -> Cursor:
     Raises:
         Unavailable: The database cannot be reached.
     """
-    rows = await database.fetch(_LATEST)
+    rows = await database.fetch_primary(_LATEST)
     if not rows:
         return await earliest(database)
-    newest = Position(rows[0]["generation"], rows[0]["xid"], 0, 0)
+    newest = EventPosition(rows[0]["generation"], rows[0]["xid"], 0, 0)
     return ORIGIN.at_end(newest, Snapshot.parse(rows[0]["snapshot"]))
 
 
@@ -168,14 +174,15 @@ async def read(database: Database, cursor: Cursor, *, limit: int = MOST_EVENTS) 
         Unavailable: The database cannot be reached.
     """
     begun = (-1, 0, limit) if cursor.partial is None else _begun(cursor.partial, limit)
-    found = await database.fetch(_READ, cursor.generation, cursor.upper, list(cursor.pending), *begun)
+    found = await database.fetch_primary(_READ, cursor.generation, cursor.upper, list(cursor.pending), *begun)
     snapshot = Snapshot.parse(found[0]["snapshot"])
     _check_kept(cursor, found[0])
     rows = [row for row in found if row["xid"] is not None]
     unseen = list(islice(_unseen(cursor, rows), limit + 1))
     page = unseen[:limit]
     records = await _records(database, [row["report_ids"][place] for row, place in page if row["report_ids"]])
-    events = [event for event in _to_events(cursor, snapshot, page, records) if event is not None]
+    sessions = await members_of(database, {row["session_id"] for row, _ in page if row["session_id"] is not None})
+    events = [event for event in _to_events(cursor, snapshot, page, records, sessions) if event is not None]
     if len(unseen) <= limit and (not rows or len(rows) == rows[0]["found"] < _MOST_ROWS):
         newest = max((_position(row) for row in rows), default=None)
         return LogPage(events=events, next=cursor.at_end(newest, snapshot), is_last=True)
@@ -183,7 +190,7 @@ async def read(database: Database, cursor: Cursor, *, limit: int = MOST_EVENTS) 
     return LogPage(events=events, next=cursor.after(_position(last, place), snapshot), is_last=False)
 
 
-def _begun(partial: Place, limit: int) -> tuple[int, int, int]:
+def _begun(partial: SeenPart, limit: int) -> tuple[int, int, int]:
     return partial.xid, partial.part, limit + partial.place + 1
 
 
@@ -191,7 +198,7 @@ def _check_kept(cursor: Cursor, row: asyncpg.Record) -> None:
     if not row["is_known"]:
         raise CursorExpired("The cursor is from another database; go on from `earliest` or `latest`.")
     dropped = row["dropped_generation"]
-    if dropped is not None and cursor.has_missed(Position(dropped, row["dropped_xid"], 0, 0)):
+    if dropped is not None and cursor.has_missed(EventPosition(dropped, row["dropped_xid"], 0, 0)):
         raise CursorExpired("Events after the cursor are no longer kept; go on from `earliest` or `latest`.")
 
 
@@ -204,8 +211,8 @@ def _unseen(cursor: Cursor, rows: Iterable[asyncpg.Record]) -> Iterator[tuple[as
             yield row, place
 
 
-def _position(row: asyncpg.Record, place: int = 0) -> Position:
-    return Position(row["generation"], row["xid"], row["part"], place)
+def _position(row: asyncpg.Record, place: int = 0) -> EventPosition:
+    return EventPosition(row["generation"], row["xid"], row["part"], place)
 
 
 async def _records(database: Database, ids: list[UUID]) -> dict[UUID, ReportRecord]:
@@ -213,7 +220,7 @@ async def _records(database: Database, ids: list[UUID]) -> dict[UUID, ReportReco
     if not ids:
         return {}
     times = [instant_of(one) for one in ids]
-    rows = await database.fetch(_REPORTS, times, ids, min(times), max(times))
+    rows = await database.fetch_primary(_REPORTS, times, ids, min(times), max(times))
     return {record.id: record for record in (to_record(row.values()) for row in rows)}
 
 
@@ -222,14 +229,16 @@ def _to_events(
     snapshot: Snapshot,
     page: Iterable[tuple[asyncpg.Record, int]],
     records: Mapping[UUID, ReportRecord],
+    sessions: Mapping[UUID, SessionMembers],
 ) -> Iterator[StoredEvent | None]:
     for row, places in groupby(page, key=itemgetter(0)):
         begun = cursor.after(_position(row), snapshot)
         stem = begun.stem
         for _, place in places:
-            what = records.get(row["report_ids"][place]) if row["report_ids"] else _other(row)
+            what = records.get(row["report_ids"][place]) if row["report_ids"] else _other(row, sessions)
             yield None if what is None else StoredEvent(place, begun, stem, what)
 
 
-def _other(row: asyncpg.Record) -> OtherEvent:
-    return OtherEvent._make(row[name] for name in OtherEvent._fields)
+def _other(row: asyncpg.Record, sessions: Mapping[UUID, SessionMembers]) -> OtherEvent:
+    columns = {name: row[name] for name in OtherEvent._fields if name != "session"}
+    return OtherEvent(**columns, session=sessions.get(row["session_id"]))

@@ -54,6 +54,7 @@ class Writer:
         *,
         pending: PendingWrites | None = None,
         unclaimed: Callable[[list[str]], None] = lambda _: None,
+        stored: Callable[[], None] = lambda: None,
         bound: int = 20_000,
         batch_limit: int = 512,
         patience_s: float = 3.0,
@@ -69,6 +70,7 @@ class Writer:
             connect: Opens a connection; called again after each loss.
             pending: Where readers see what is not committed yet: `Database.pending`.
             unclaimed: Called after a commit with the transaction ids that belong to no known session.
+            stored: Called after each commit of new reports.
             bound: How many entries may wait; more are refused.
             batch_limit: How many entries may share a commit.
             patience_s: How long entries are held while the database restarts, before they fail.
@@ -88,6 +90,7 @@ class Writer:
                 connect,
                 self._known_devices,
                 unclaimed=unclaimed,
+                stored=stored,
                 patience_s=patience_s,
                 statement_timeout_s=statement_timeout_s,
                 repetitions_expected_s=repetitions_expected_s,

@@ -58,6 +58,7 @@ class Store:
         known_devices: KnownDevices,
         *,
         unclaimed: Callable[[list[str]], None],
+        stored: Callable[[], None],
         patience_s: float,
         statement_timeout_s: float,
         repetitions_expected_s: float,
@@ -67,12 +68,14 @@ class Store:
         Args:
             connect: Opens a connection; called again after each loss.
             unclaimed: Called with the transaction ids that belong to no known session, once their reports are stored.
+            stored: Called after each commit of new reports.
             patience_s: How long entries are held while the database restarts, before they fail.
             statement_timeout_s: How long a statement may take before it counts as lost.
             repetitions_expected_s: How long statements skip what is stored already, after one has failed because
                 something was. Skipping costs more, so it is not done at other times.
         """
         self._unclaimed = unclaimed
+        self._stored = stored
         self._known_devices = known_devices
         self.away_since: float | None = None
         self.flush_s = 0.0
@@ -240,6 +243,8 @@ class Store:
             metrics.REPORTS.inc(stored["stored"])
             if stored["unclaimed"]:
                 self._unclaimed(stored["unclaimed"])
+        if any(stored["stored"] for _, stored in done):
+            self._stored()
         await self._forget_refused(connection, entries, reports)
 
     async def _store_page(
