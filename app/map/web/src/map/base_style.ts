@@ -41,9 +41,9 @@ export function baseStyle(theme: Theme): StyleSpecification {
     layers: [
       { id: "water", type: "background", paint: { "background-color": colours.water } },
       land("countries", colours.land),
-      line("countries", colours.line, 0, 1),
       // Natural Earth's coast is coarser than the Census Bureau's, so this covers it, as far as it goes.
       land("states", colours.land),
+      line("countries", colours.line, 0, 1),
       ...graticule(colours),
       line("counties", colours.faint, 6.5, 0.8),
       line("states", colours.line, 3, 0.9),
