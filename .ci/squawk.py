@@ -18,6 +18,7 @@ EXCEPTIONS = {
     "0013": {
         "require-concurrent-index-creation": "so it is built; only its SQL form, which knows no partitions, is plain"
     },
+    "0019": {"require-concurrent-index-creation": "so it is built; only its SQL form is plain"},
 }
 """What a revision may do all the same, and why."""
 OLDEST_POSTGRES = "15.0"

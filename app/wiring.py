@@ -16,6 +16,7 @@ from app.access import AuditLog, AuditTrail, Authenticator, KeyStore, RateLimits
 from app.api.access import Access
 from app.api.cloud_events import CloudEvents
 from app.api.gateway import Gateway
+from app.api.periodic_rendering import to_session
 from app.api.webhook import Webhook
 from app.callbacks.archive import CallbackArchive
 from app.callbacks.ingest import Ingest
@@ -151,7 +152,7 @@ async def build_use_cases(
         late_s=settings.late_answer_seconds,
     )
     await stack.enter_async_context(locate.running())
-    periodic = Periodic(providers, database, writer, settings, unclaimed=storage.unclaimed)
+    periodic = Periodic(providers, database, writer, settings, unclaimed=storage.unclaimed, describe=to_session)
     await stack.enter_async_context(periodic.running())
     tokens = CallbackTokens(providers, database, storage.seal)
     urls = ListenerUrls(public=settings.public_url, allowed=settings.listener_urls)

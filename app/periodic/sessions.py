@@ -16,6 +16,7 @@ from app.model import AccountName, PeriodicPlan
 from app.periodic.answers import AnswerWriter, StoredAnswer, to_audited
 from app.periodic.claim import SessionClaims
 from app.periodic.context import SessionContext
+from app.periodic.session_events import Describe, SessionEvents
 from app.periodic.start import SessionStart
 from app.periodic.stop import SessionStop, Stopped
 from app.periodic.unclaimed import UnclaimedTransactions
@@ -59,12 +60,14 @@ class Periodic:
         *,
         unclaimed: UnclaimedTransactions | None = None,
         now: Callable[[], datetime] | None = None,
+        describe: Describe | None = None,
     ) -> None:
         """Wire the use case.
 
         Args:
             providers: In the order of preference; the first configured one that can track is used.
             unclaimed: Where the writer notes transactions that belong to no known session.
+            describe: Writes a session as callers see it, for events; without, none are told.
             now: Returns the time, by default the database's; the states and counts of sessions follow it.
         """
         self._parts = SessionContext(
@@ -75,6 +78,7 @@ class Periodic:
         self._background = Background(patience_s=_LAST_TASKS_S)
         self._claiming = SessionClaims(self._parts, unclaimed or UnclaimedTransactions())
         self._starting = SessionStart(self._parts, writer, self._background)
+        self._events = None if describe is None else SessionEvents(self._parts, describe)
         self._stopping = SessionStop(self._parts, self._background, self._claiming)
 
     @asynccontextmanager
@@ -88,6 +92,7 @@ class Periodic:
         return [
             Job(name="periodic claims", every_s=0.1, run=self._claiming.settle_unclaimed),
             Job(name="periodic states", every_s=3, run=self.advance),
+            *([Job(name="periodic events", every_s=1, run=self._events.tell)] if self._events else []),
             Job(name="periodic sweep", every_s=60, run=self._claiming.sweep),
             Job(name="session tallies", every_s=5, run=self._fold_tallies),
             Job(name="idempotency keys", every_s=3600, run=self._forget_old_keys),

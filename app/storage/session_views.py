@@ -4,7 +4,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, cast, extract, func, literal, select, true
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    ScalarSelect,
+    Select,
+    and_,
+    case,
+    cast,
+    extract,
+    func,
+    literal,
+    select,
+    true,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.caller import EVERYTHING, Reach
@@ -220,6 +233,12 @@ _ALIKE = _Standing(
     has_ended=SESSION_TALLIES.c.has_ended,
     came=SESSION_TALLIES.c.came,
 )
+
+
+def missing_of_session(clock: SessionClock) -> ScalarSelect[int]:
+    """Express how many reports a session lacks."""
+    lacking = tallies.summed(_ALIKE.devices * _missing(_ALIKE, clock))
+    return select(lacking).where(SESSION_TALLIES.c.session_id == SessionRow.id).correlate(SessionRow).scalar_subquery()
 
 
 def due_reports(clock: SessionClock) -> ColumnElement[int]:

@@ -26,6 +26,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    false,
     inspect,
     text,
 )
@@ -232,7 +233,12 @@ class FormerAliasRow(Base):
 
 
 class SessionRow(Base):
-    """One periodic job; `state` as in the public contract."""
+    """One periodic job; `state` as in the public contract.
+
+    Attributes:
+        told_state: The state of which the log of events was told last.
+        is_told_overdue: Whether it was told that reports are missing.
+    """
 
     __tablename__ = "sessions"
     __table_args__ = (
@@ -241,6 +247,12 @@ class SessionRow(Base):
             "state",
             postgresql_where=text("state IN ('requested', 'active', 'stopping', 'unknown')"),
         ),
+        Index(
+            "ix_sessions_untold",
+            "id",
+            postgresql_where=text("told_state IS DISTINCT FROM state AND state NOT IN ('requested', 'unknown')"),
+        ),
+        Index("ix_sessions_overdue", "id", postgresql_where=text("is_told_overdue")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -259,6 +271,8 @@ class SessionRow(Base):
     ended_at: Mapped[datetime | None]
     stop_requested_at: Mapped[datetime | None]
     problem: Mapped[dict[str, Any] | None]
+    told_state: Mapped[str | None]
+    is_told_overdue: Mapped[bool] = mapped_column(server_default=false())
 
 
 class SessionDeviceRow(Base):
@@ -354,6 +368,21 @@ class ListenerRow(Base):
     registered_at: Mapped[datetime | None]
     checked_at: Mapped[datetime | None]
     problem: Mapped[str | None]
+    is_lost: Mapped[bool] = mapped_column(server_default=false())
+
+
+class ProviderStateRow(Base):
+    """Whether a provider is degraded for any replica, as the log of events was told.
+
+    Attributes:
+        degraded_at: When a replica found it so last.
+    """
+
+    __tablename__ = "provider_states"
+
+    provider: Mapped[str] = mapped_column(primary_key=True)
+    is_degraded: Mapped[bool]
+    degraded_at: Mapped[datetime]
 
 
 class SecretRow(Base):

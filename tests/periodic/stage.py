@@ -62,6 +62,7 @@ class Stage:
             Settings(),
             unclaimed=unclaimed,
             now=self.clock,
+            describe=to_session,
         )
 
     async def start(self, plan: PeriodicPlan = PLAN, *, key: Key | None = None) -> dict[str, Any]:
