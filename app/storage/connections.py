@@ -123,12 +123,10 @@ class Connector:
     async def _check_role(self, connection: Connection, role: str) -> None:
         if role == "any":
             return
-        reported = is_standby(connection)
-        if reported is None:
-            # A transaction, since a pooler could ask one server for the plan and another one for the answer.
-            async with connection.transaction():
-                reported = await connection.fetchval("SELECT pg_is_in_recovery()")
-        if reported != (role == "standby"):
+        # A pooler repeats what a server said when it connected to that, and one may stand at each of several hosts.
+        said = None if self.is_pooled or self.has_several_hosts else is_standby(connection)
+        is_in_recovery = await in_recovery(connection) if said is None else said
+        if is_in_recovery != (role == "standby"):
             raise asyncpg.TargetServerAttributeNotMatched(f"the server is not {role}")
 
     def create_engine(self, *, command_timeout_s: float | None = None, **options: Any) -> AsyncEngine:
@@ -157,6 +155,13 @@ def is_standby(connection: "Connection | asyncpg.pool.PoolConnectionProxy[asyncp
     """Return whether a server is in recovery, as it reports by itself since version 14; None where it is not known."""
     reported = getattr(connection.get_settings(), "in_hot_standby", None)
     return None if reported is None else reported == "on"
+
+
+async def in_recovery(connection: Connection) -> bool:
+    """Ask a server whether it is a standby; behind a pooler, it may be another server each time."""
+    # A transaction, since a pooler could ask one server for the plan and another one for the answer.
+    async with connection.transaction():
+        return bool(await connection.fetchval("SELECT pg_is_in_recovery()"))
 
 
 def _attempts(targets: Sequence[Target]) -> Iterator[Target]:

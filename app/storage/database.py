@@ -230,7 +230,9 @@ class Database:
             try:
                 return await self._fetch_once(statement, arguments)
             except CONNECTION_LOST:
-                # The server was restarted since the connection was last used; reading twice does no harm.
+                # The server was restarted since the connection was last used, and so it is with all others that are
+                # kept; behind a pooler, they stay open. Reading twice does no harm.
+                await self._readers.renew()
                 return await self._fetch_once(statement, arguments)
 
     async def _fetch_once(self, statement: str, arguments: "tuple[object, ...]") -> "list[asyncpg.Record]":

@@ -4,8 +4,9 @@ A machine that is gone, cut off or frozen closes no connection: statements on it
 """
 
 import asyncio
+from contextlib import suppress
 
-from app.storage.connections import Connector
+from app.storage.connections import Connector, in_recovery
 from app.storage.driver_errors import UNUSABLE_HOST
 
 _EVERY_S = 1.0
@@ -20,9 +21,9 @@ class PrimaryWatch:
         self._suspect: str | None = None
 
     async def follow(self) -> None:
-        """Ask the present primary again and again, until it does not answer; then this is to be called again.
+        """Ask the present primary again and again, until it does not answer as one; then this is to be called again.
 
-        Connections to one that did not answer are ended once another host is found to be the primary. Until then they
+        Connections to one that did not are ended once another host is found to be the primary. Until then they
         are left alone: it may be slow, and its answers are still worth something.
         """
         try:
@@ -34,10 +35,9 @@ class PrimaryWatch:
             self._connector.abandon(self._suspect)
         self._suspect = None
         try:
-            while True:
-                await connection.execute("SELECT 1")
-                await asyncio.sleep(_EVERY_S)
-        except UNUSABLE_HOST:
+            with suppress(*UNUSABLE_HOST):
+                while not await in_recovery(connection):  # noqa: ASYNC110 -- a server that hangs sends no event
+                    await asyncio.sleep(_EVERY_S)
             self._suspect = address
         finally:
             connection.terminate()

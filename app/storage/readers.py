@@ -16,6 +16,8 @@ _PLANS = ("enable_seqscan = off", "enable_hashjoin = off", "enable_mergejoin = o
 _ONE_PLAN = "plan_cache_mode = force_generic_plan"
 """Planning for dozens of partitions takes longer than reading a page: one plan along the indexes serves for good."""
 
+_REFUSE_STANDBY = "DO $$ BEGIN IF pg_is_in_recovery() THEN RAISE SQLSTATE '25006'; END IF; END $$"
+
 
 class Readers:
     """A pool of connections to one server, opened when they are first needed; `aclose` closes them.
@@ -46,8 +48,17 @@ class Readers:
                 yield connection
                 return
             async with connection.transaction():
-                await connection.execute("; ".join(f"SET LOCAL {setting}" for setting in _PLANS))
+                await self._prepare(connection)
                 yield connection
+
+    async def _prepare(self, connection: Lent) -> None:
+        """Set up a transaction behind a pooler, which does not say that its server has become a standby."""
+        check = _REFUSE_STANDBY if self._connector.role == "primary" else ""
+        try:
+            await connection.execute("; ".join([*(f"SET LOCAL {setting}" for setting in _PLANS), check]))
+        except asyncpg.ReadOnlySQLTransactionError:
+            connection.terminate()
+            raise asyncpg.InterfaceError("the server has become a standby") from None
 
     async def _opened(self) -> "asyncpg.Pool[asyncpg.Record]":
         if self._pool is None:
