@@ -1,20 +1,21 @@
 """Single reports and pages of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from app.caller import EVERYTHING, Reach
-from app.ids import EPOCH, instant_of
+from app.ids import instant_of
 from app.storage.database import Database
 from app.storage.reports import statements
 from app.storage.reports.filters import Place, ReportFilter
 from app.storage.reports.records import ReportRecord, to_record
 from app.storage.reports.statements import Statement
+from app.storage.spans import FAR_FUTURE, FAR_PAST, backwards, forwards
 
 _FIRST_LOOK = timedelta(days=7)
-_LAST_LOOK = datetime.max.replace(tzinfo=UTC) - _FIRST_LOOK
+_NEXT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,29 +77,25 @@ def _merge(dense: Page, untimely: Sequence[ReportRecord], limit: int, *, oldest_
 async def _read_along_index(
     database: Database, wanted: ReportFilter, after: Place | None, limit: int
 ) -> list[ReportRecord]:
-    """Read reports of the days at the page's beginning, and only when these are too few, of all days.
-
-    Every day is a partition with an index of its own, which is opened even if it holds nothing.
-    """
-    nearby = _nearby(wanted, after)
-    if nearby is not None:
-        found = await _read(database, statements.page(nearby, after, limit))
-        if len(found) == limit:
-            return found
-    return await _read(database, statements.page(wanted, after, limit))
+    """Read reports span by span until there are enough: each partition has an index of its own, to be opened."""
+    found: list[ReportRecord] = []
+    for since, until in _spans(wanted, after):
+        found += await _read(database, statements.page(replace(wanted, since=since, until=until), after, limit))
+        if len(found) >= limit:
+            break
+    return found[:limit]
 
 
-def _nearby(wanted: ReportFilter, after: Place | None) -> ReportFilter | None:
-    """Narrow the window down to some days at the page's beginning; None where it is narrow, or begins nowhere."""
+def _spans(wanted: ReportFilter, after: Place | None) -> Iterable[tuple[datetime, datetime]]:
+    since, until = wanted.since or FAR_PAST, wanted.until or FAR_FUTURE
     if not wanted.oldest_first:
-        begin = after.at if after else wanted.until or datetime.now(UTC)
-        since = max(begin, EPOCH) - _FIRST_LOOK
-        return replace(wanted, since=since) if wanted.since is None or wanted.since < since else None
-    begin_or_none = after.at if after else wanted.since
-    if begin_or_none is None:
-        return None
-    until = min(begin_or_none, _LAST_LOOK) + _FIRST_LOOK
-    return replace(wanted, until=until) if wanted.until is None or wanted.until > until else None
+        if after is not None and after.at < until:
+            until = after.at + _NEXT
+        return backwards(since, until, near=datetime.now(UTC), first=_FIRST_LOOK)
+    if after is not None:
+        since = max(since, after.at)
+    # Nobody knows where the oldest report is without looking everywhere.
+    return [(since, until)] if since == FAR_PAST else forwards(since, until, first=_FIRST_LOOK)
 
 
 def _place_of(report: ReportRecord) -> Place:
