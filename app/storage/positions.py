@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ARRAY, DateTime, Uuid, func, literal, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.storage.report_lookup import looked_up
+from app.storage.report_lookup import reports_at
 from app.storage.tables import PositionRow, ReportRow
 
 
@@ -44,27 +44,10 @@ async def latest(session: AsyncSession, asked: Sequence[Wanted]) -> list[ReportR
     for position in await session.scalars(recent):
         by_key.setdefault(position.device, []).append(position)
     found = [_newest(one, by_key) for one in asked]
-    reports = await _reports(session, [position for position in found if position is not None])
+    reports = await reports_at(session, [(one.at, one.report_id) for one in found if one is not None])
     return [None if position is None else reports.get((position.at, position.report_id)) for position in found]
 
 
 def _newest(wanted: Wanted, by_key: dict[str, list[PositionRow]]) -> PositionRow | None:
     known = [position for key in wanted.keys for position in by_key.get(key, ()) if wanted.admits(position)]
     return max(known, key=lambda position: position.at, default=None)
-
-
-async def _reports(session: AsyncSession, positions: Sequence[PositionRow]) -> dict[tuple[datetime, object], ReportRow]:
-    if not positions:
-        return {}
-    # Arrays instead of a list of pairs: the statement stays the same, and each report is looked up in its partition.
-    places = (
-        func.unnest(
-            literal([position.at for position in positions], ARRAY(DateTime(timezone=True))),
-            literal([position.report_id for position in positions], ARRAY(Uuid())),
-        )
-        .table_valued("at", "id")
-        .render_derived()
-    )
-    report, is_found = looked_up(places.c.at, places.c.id)
-    rows = select(report).select_from(places).join(report, is_found)
-    return {(row.at, row.id): row for row in await session.scalars(rows)}

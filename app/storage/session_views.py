@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.caller import EVERYTHING, Reach
 from app.storage import tallies
 from app.storage.reach import sessions_within
-from app.storage.report_lookup import looked_up
+from app.storage.report_lookup import Key, reports_at
 from app.storage.reports.records import ReportRecord, record_of
 from app.storage.session_records import SessionDeviceRecord, SessionRecord
 from app.storage.sessions import SessionClock, grace_s
@@ -117,29 +117,40 @@ async def devices(
 ) -> list[DeviceView]:
     """Show devices of a session, in the order of their IMEIs; `after` goes on behind that one."""
     due, missing, ended = _due(_EACH, clock), _missing(_EACH, clock), _ended(_EACH, clock)
-    report, is_last = looked_up(SessionDeviceRow.last_at, SessionDeviceRow.last_report_id)
-    failure, is_last_error = looked_up(SessionDeviceRow.last_error_at, SessionDeviceRow.last_error_id)
     wanted = (
-        select(SessionDeviceRow, SessionRow.state, report, failure, due, missing, ended)
+        select(SessionDeviceRow, SessionRow.state, due, missing, ended)
         .join(SessionRow, SessionRow.id == SessionDeviceRow.session_id)
-        .outerjoin(report, is_last)
-        .outerjoin(failure, is_last_error)
         .where(SessionDeviceRow.session_id == key)
         .order_by(SessionDeviceRow.device)
         .limit(limit)
     )
     if after is not None:
         wanted = wanted.where(SessionDeviceRow.device > after)
+    found = (await db.execute(wanted)).all()
+    keys = [key for row, *_ in found for key in (_last(row), _last_error(row)) if key is not None]
+    reports = {key: record_of(report) for key, report in (await reports_at(db, keys)).items()}
     return [
         DeviceView(
             row=SessionDeviceRecord.of(device),
             state=_device_state(device, state),
-            last=None if report is None else record_of(report),
-            last_error=None if error is None else record_of(error),
+            last=reports.get(last) if (last := _last(device)) else None,
+            last_error=reports.get(error) if (error := _last_error(device)) else None,
             counts=Counts(received=device.received, failed=device.failed, due=due, missing=missing, ended=ended),
         )
-        for device, state, report, error, due, missing, ended in await db.execute(wanted)
+        for device, state, due, missing, ended in found
     ]
+
+
+def _last(device: SessionDeviceRow) -> Key | None:
+    return _key(device.last_at, device.last_report_id)
+
+
+def _last_error(device: SessionDeviceRow) -> Key | None:
+    return _key(device.last_error_at, device.last_error_id)
+
+
+def _key(at: datetime | None, report_id: UUID | None) -> Key | None:
+    return None if at is None or report_id is None else (at, report_id)
 
 
 def _device_state(device: SessionDeviceRow, session_state: str) -> str:
