@@ -23,6 +23,8 @@ _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_permissions": "0700",
     "max_connections": "200",
+    # A read over a year of partitions takes up to 400 locks.
+    "max_locks_per_transaction": "256",
     "shared_buffers": "128MB",
     "max_wal_size": "2GB",
     "jit": "off",
