@@ -17,6 +17,8 @@ from app.api.access import Access
 from app.api.cloud_events import CloudEvents
 from app.api.gateway import Gateway
 from app.api.periodic_rendering import to_session
+from app.api.routes import listeners as listener_routes
+from app.api.routes import operations as operation_routes
 from app.api.webhook import Webhook
 from app.callbacks.archive import CallbackArchive
 from app.callbacks.ingest import Ingest
@@ -33,6 +35,7 @@ from app.observability import metrics
 from app.observability.tracing import Recorder
 from app.periodic import Periodic, UnclaimedTransactions
 from app.provider import Provider, ProviderModule
+from app.provider_events import ProviderEvents
 from app.reports import PositionReader, ReportReader
 from app.settings import Settings
 from app.storage import partition_merges, partitions, retention
@@ -156,7 +159,7 @@ async def build_use_cases(
     await stack.enter_async_context(periodic.running())
     tokens = CallbackTokens(providers, database, storage.seal)
     urls = ListenerUrls(public=settings.public_url, allowed=settings.listener_urls)
-    registry = ListenerRegistry(providers, database, storage.seal, tokens, urls=urls)
+    registry = ListenerRegistry(providers, database, storage.seal, tokens, urls=urls, describe=listener_routes.to_json)
     hub = EventHub(database, CloudEvents(settings.address).render, storage.announcer)
     await stack.enter_async_context(hub.running())
     authenticator = Authenticator(database, _secret(settings.api_key), channels={EVENTS_CHANNEL: hub.announce})
@@ -193,6 +196,7 @@ async def build_use_cases(
         erase=Erase(database, writer, periodic, locate),
         gauges=Gauges(database, providers, periodic.clock),
         readiness=Readiness(database, writer),
+        provider_events=ProviderEvents(database, providers, operation_routes.to_state),
         webhook=webhook,
         recorder=recorder,
     )
@@ -215,6 +219,7 @@ async def start_jobs(gateway: Gateway, database: Database, stack: AsyncExitStack
         ),
         Job(name="retention", every_s=_RETENTION_EVERY_S, run=lambda: retention.run(database, settings.retention())),
         Job(name="callback addresses", every_s=10, run=gateway.tokens.refresh),
+        gateway.provider_events.job(),
         Job(name="listener check", every_s=30, run=gateway.listeners.check),
     ]
     if metrics.SHARED_FOLDER in os.environ:

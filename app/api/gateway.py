@@ -22,6 +22,7 @@ from app.locate import Locate
 from app.observability.tracing import Recorder
 from app.periodic import Periodic
 from app.provider import Provider
+from app.provider_events import ProviderEvents
 from app.reports import PositionReader, ReportReader
 from app.settings import Settings
 
@@ -54,6 +55,7 @@ class Gateway:
     erase: Erase
     gauges: Gauges
     readiness: Readiness
+    provider_events: ProviderEvents
     webhook: Webhook
     recorder: Recorder | None = None
     streams: StreamSlots = field(

@@ -1,9 +1,10 @@
 """Registers our listeners at the providers, and sees that the registrations still point at us."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -14,6 +15,7 @@ from app.model import AccountName, Deadline, ProviderName
 from app.provider import Listeners, Provider
 from app.storage import listeners
 from app.storage.database import Database
+from app.storage.events import NewEvent, append
 from app.storage.seal import Seal
 from app.storage.tables import ListenerRow
 
@@ -51,6 +53,9 @@ class Listener:
     problem: str | None = None
 
 
+Describe = Callable[[Listener], Mapping[str, Any]]
+
+
 class ListenerRegistry:
     """Shows, registers, removes and checks listeners."""
 
@@ -62,13 +67,19 @@ class ListenerRegistry:
         addresses: CallbackTokens,
         *,
         urls: ListenerUrls,
+        describe: Describe,
     ) -> None:
-        """Wire the use case."""
+        """Wire the use case.
+
+        Args:
+            describe: Writes a listener as callers see it, for events.
+        """
         self._providers = [provider for provider in providers if provider.listeners and provider.callbacks]
         self._database = database
         self._seal = seal
         self._addresses = addresses
         self._urls = urls
+        self._describe = describe
 
     async def every(self) -> list[Listener]:
         """List the listeners: those registered by the gateway, and those fixed by the settings."""
@@ -119,6 +130,9 @@ class ListenerRegistry:
             row.problem = _UNSIGNED if registration.secret is None else None
             if registration.secret is not None:
                 row.sealed_secret = self._seal.encrypt(registration.secret.encode(), sealed_with=provider.key_material)
+            if row.is_lost:
+                row.is_lost = False
+                await append(session, [self._event(row, row.registered_at)])
             listener = to_listener(row)
         await self._addresses.refresh()
         return listener
@@ -143,24 +157,41 @@ class ListenerRegistry:
         async with self._database.transaction() as session:
             due = [to_listener(row) for row in await listeners.claim_due(session, now, now - _CHECK_EVERY)]
         for listener in due:
-            problem = await self._problem_of(listener)
+            problem, is_lost = await self._problem_of(listener)
             if problem is not None:
                 log.warning("listener problem", provider=listener.provider, service=listener.service, problem=problem)
+            account, service = listener.account or "", listener.service
             async with self._database.transaction() as session:
-                await listeners.note_check(session, listener.account or "", listener.service, problem)
+                changed = await listeners.note_check(session, account, service, problem, is_lost=is_lost)
+                if changed is not None:
+                    await append(session, [self._event(changed, now)])
 
-    async def _problem_of(self, listener: Listener) -> str | None:
+    def _event(self, row: ListenerRow, at: datetime) -> NewEvent:
+        data = dict(self._describe(to_listener(row)))
+        # Events are read, and delivered, by callers who may not know where callbacks are accepted.
+        data["url"] = row.url and row.url.replace(row.token, "…")
+        return NewEvent(
+            type="listener.lost" if row.is_lost else "listener.regained",
+            subject=f"listener/{row.account}/{row.service}",
+            at=at,
+            data=data,
+            account=row.account,
+        )
+
+    async def _problem_of(self, listener: Listener) -> tuple[str | None, bool | None]:
+        """Find out what is wrong with a registration, and whether it is lost; None where nobody knows."""
         try:
             _, abilities = self._responsible(listener.service)
             registered = await abilities.registered(
                 AccountName(listener.account or ""), deadline=Deadline.after(_CALL_S)
             )
         except (ProviderError, InvalidArgument) as error:
-            return f"the registration could not be checked: {error.title}"
+            return f"the registration could not be checked: {error.title}", None
         for one in registered:
             if one.service.lower() == listener.service.lower():
-                return None if one.url == listener.url else "the provider calls another address; register again"
-        return "the provider has no registration; register again"
+                is_ours = one.url == listener.url
+                return None if is_ours else "the provider calls another address; register again", not is_ours
+        return "the provider has no registration; register again", True
 
     def _responsible(self, service: str) -> tuple[Provider, Listeners]:
         services: list[str] = []

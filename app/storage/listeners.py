@@ -50,10 +50,22 @@ async def claim_due(session: AsyncSession, now: datetime, before: datetime) -> l
     return taken
 
 
-async def note_check(session: AsyncSession, account: str, service: str, problem: str | None) -> None:
-    """Keep what a check found."""
+async def note_check(
+    session: AsyncSession, account: str, service: str, problem: str | None, *, is_lost: bool | None
+) -> ListenerRow | None:
+    """Keep what a check found; return the listener if it was lost or regained since the last one.
+
+    Args:
+        is_lost: None where the provider could not be asked.
+    """
     place = update(ListenerRow).where(ListenerRow.account == account, ListenerRow.service == service)
     await session.execute(place.values(problem=problem))
+    if is_lost is None:
+        return None
+    changed = place.where(ListenerRow.is_lost.is_distinct_from(is_lost)).values(is_lost=is_lost)
+    return await session.scalar(
+        changed.returning(ListenerRow).execution_options(populate_existing=True, synchronize_session=False)
+    )
 
 
 async def has_arrived(session: AsyncSession, transaction_id: str) -> bool:

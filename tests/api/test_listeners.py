@@ -225,6 +225,27 @@ async def test_a_registration_that_was_lost_is_noticed(
     assert listener["problem"] == "the provider has no registration; register again"
 
 
+async def test_a_listener_that_is_lost_and_regained_is_an_event_each(
+    gateway: httpx.AsyncClient, app: FastAPI, simulator: Starlette
+) -> None:
+    await gateway.put(LISTENER)
+    simulator.state.simulator.faults.put("listener_forgotten")
+    for _ in range(2):
+        async with app.state.storage.database.transaction() as session:
+            await session.execute(text("UPDATE listeners SET checked_at = checked_at - interval '1 day'"))
+        await app.state.gateway.listeners.check()
+    lost = (await listed(gateway))[0]
+
+    regained = (await gateway.put(LISTENER)).json()
+
+    events = (await gateway.get("/events", params={"types": "listener.*"})).json()["events"]
+    told = [(event["type"], event["data"]["problem"], event["data"]["url"]) for event in events]
+    hidden = f"{gateway.base_url}/callbacks/thingspace/…"
+    assert told == [("listener.lost", lost["problem"], hidden), ("listener.regained", None, hidden)]
+    assert events[1]["data"] == {**regained, "url": hidden}
+    assert {event["subject"] for event in events} == {f"listener/{ACCOUNT}/DeviceLocation"}
+
+
 async def test_without_a_public_address_one_has_to_be_named(database_url: str, simulator_url: str) -> None:
     async with (
         serving(create_app(settings(database_url))) as url,
