@@ -99,7 +99,7 @@ def _inflated(body: bytes, window_bits: int, limit: int) -> bytes:
     try:
         inflated = inflating.decompress(body, limit + 1)
     except zlib.error as error:
-        raise MalformedJson("The body is not coded as its Content-Encoding says.") from error
+        raise MalformedJson("The body is not coded as its Content-Encoding states.") from error
     if len(inflated) > limit:
         raise BodyTooLarge(f"Send at most {limit} bytes, counted without Content-Encoding.")
     if not inflating.eof or inflating.unused_data:

@@ -29,7 +29,7 @@ console = Console()
 
 
 def run_demo(data_dir: Path, port: int, simulator_port: int, duration: float | None) -> None:
-    """Run everything until Ctrl-C, or for so many seconds; a port that is taken is replaced by a free one."""
+    """Run everything until Ctrl-C, or for `duration` seconds; a port in use is replaced by a free one."""
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_demo(data_dir, port, simulator_port, duration))
 

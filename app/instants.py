@@ -1,4 +1,4 @@
-"""One reader for the instants of vendors and callers: every form that says for certain what it means. Pure.
+"""One reader for the instants of vendors and callers: every unambiguous form. Pure.
 
 RFC 3339 and its relatives, the vendors' `YYYYMMDDhhmmss`, Go's text, RFC 2822, and Unix time. What has two meanings
 (`03/04/2026`), no time of day, or none at all is not guessed at.

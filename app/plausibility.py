@@ -1,6 +1,6 @@
 """Whether a fix may be believed: one rule for everything that would answer with it. Pure.
 
-A report keeps whatever it says. A fix that carries one of the flags in `DOUBTS` is listed as it came, and is nobody's
+A report keeps whatever it says. A fix that carries one of the flags in `DOUBTS` is listed as it came, and is never a
 latest position, satisfies no `maxAge`, and is no session's last fix. `app.storage.flags` has the same rule for SQL.
 """
 
@@ -13,7 +13,7 @@ ZERO_ISLAND: Final = "zero_island"
 ERROR_BESIDE_POSITION: Final = "error_beside_position"
 """The provider states an error beside the position, so it does not vouch for the position."""
 TIME_UNREADABLE: Final = "time_unreadable"
-"""No time is stated that can be read, so nobody knows how old the fix is; its arrival dates it."""
+"""No readable time is stated, so the age of the fix is unknown; its arrival dates it."""
 FUTURE_TIME: Final = "future_time"
 """The stated time lies in the future."""
 OTHER_ACCOUNT: Final = "account_mismatch"

@@ -1,4 +1,4 @@
-"""Which providers are asked, in which order; pure, and without a provider's name in it."""
+"""The candidates for a query and their order; pure, and independent of any provider's name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -96,7 +96,7 @@ class Settings(BaseSettings):
         default=300, description="a stored fix this young answers when maxAge is absent"
     )
     reuse_seconds: Annotated[float, Field(ge=0)] = Field(
-        default=0, description="an identical question may get the same answer for so long; 0: off"
+        default=0, description="how long an identical question may get the same answer; 0: off"
     )
     cooldown_after: Annotated[int, Field(ge=0)] = Field(
         default=10, description="failures of a provider in a row after which it is left alone for a while; 0: never"

@@ -1,4 +1,4 @@
-"""API keys: making them, knowing them again, and holding their limits."""
+"""API keys: creating, recognising and limiting them; permissions; the audit trail."""
 
 from app.access.api_keys import KeyPlan, KeyStore, NewKey
 from app.access.audit import AuditLog, AuditTrail

@@ -52,7 +52,7 @@ class LocationAnswer(TypedDict):
     latitude: Annotated[float, Field(ge=-90, le=90, description="WGS 84, degrees")]
     longitude: Annotated[float, Field(ge=-180, le=180, description="WGS 84, degrees")]
     accuracy: Annotated[float | None, Field(description="radius in metres of the circle that holds the device")]
-    confidence: Annotated[int | None, Field(description="percent; null where nobody knows the level")]
+    confidence: Annotated[int | None, Field(description="percent; null if the level is unknown")]
     timestamp: Annotated[Timestamp, Field(description="when the device was there")]
     source: Source
     provider: str
@@ -247,7 +247,7 @@ class ReportErrorAnswer(TypedDict):
 _FLAGS = (
     "anomalies of the report; a fix with one of "
     + ", ".join(f"`{flag}`" for flag in sorted(DOUBTS))
-    + " is nobody's latest position and satisfies no `maxAge`"
+    + " is never a latest position and satisfies no `maxAge`"
 )
 
 

@@ -26,7 +26,7 @@ _LITTLE_ENDIAN, _POINT_TYPE = 1, 1
 
 
 def is_available() -> bool:
-    """Tell whether the optional library is installed."""
+    """Return whether the optional library is installed."""
     return find_spec("pyarrow") is not None
 
 
@@ -68,7 +68,7 @@ class _File:
         return self._sink.take()
 
     def end(self) -> bytes:
-        """Write the end, which says what the geometry is and where; return its bytes."""
+        """Write the end of the file, which describes the geometry; return its bytes."""
         self._writer.add_key_value_metadata({"geo": orjson.dumps(_metadata(self._bounds)).decode()})
         self._writer.close()
         return self._sink.take()

@@ -36,7 +36,7 @@ _GZIP_REFUSED = re.compile(rb"gzip\s*;\s*q\s*=\s*0(?:\.0{0,3})?\s*(?:,|$)", re.I
 def with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
     """Let pages of these origins use an application; `*` stands for all, and none leaves it as it is.
 
-    Answers preflight requests itself, before keys are looked at: browsers send them without.
+    Answers preflight requests itself, before authentication: browsers send them without a key.
     """
     if not origins:
         return app

@@ -152,7 +152,7 @@ def _describe_answer(response: Json, schemas: Json) -> None:
 
 
 def _keep_json(response: Json) -> None:
-    """Leave JSON as the one type of an answer; name the others, which generators would mix with it, in words."""
+    """Leave JSON as the one type of an answer; describe the others, which generators would mix with it."""
     content = response.get("content", {})
     if _JSON not in content or len(content) == 1:
         return
@@ -191,7 +191,7 @@ def _references(part: Any) -> Iterator[str]:
 
 
 def _describe_defaults(schema: Json) -> None:
-    """Write defaults in words: some generators take a member with a default for one that has to be sent."""
+    """Write defaults into descriptions: some generators require members with a default."""
     for member in schema.get("properties", {}).values():
         if (default := member.pop("default", None)) is not None:
             written = json.dumps(default).strip('"')

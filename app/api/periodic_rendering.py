@@ -101,7 +101,7 @@ def _to_last_fix(report: ReportRecord) -> LastFix | None:
 
 
 def to_stopped(stopped: Stopped, request_id: str) -> StoppedAnswer:
-    """Write a session and what became of stopping it."""
+    """Write a session and the outcome of stopping it."""
     stop: StopAnswer = {
         "requested": stopped.requested,
         "accepted": stopped.accepted,

@@ -38,8 +38,8 @@ class Format:
 class ReportStream(StreamingResponse):
     """A response of unknown length that lets go of the database whatever happens to it.
 
-    A failure before the first row becomes a problem document; a later one breaks the connection, so that nobody takes
-    a part for the whole.
+    A failure before the first row becomes a problem document; a later one breaks the connection, so that clients do not
+    take a part for the whole.
     """
 
     def __init__(

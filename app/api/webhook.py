@@ -1,7 +1,7 @@
 """The webhook for providers' callbacks: plain ASGI beside the framework, because callbacks come in bursts.
 
 200 with an empty body means committed; 404 an unknown token; 401 a signature that is enforced and wrong; 413 too large;
-415 a content coding that is not undone here; 400 no JSON object, kept raw all the same; 503 not stored, try again.
+415 a content coding that is not undone here; 400 not a JSON object (kept raw as well); 503 not stored, try again.
 """
 
 from collections.abc import Awaitable, Mapping
@@ -153,7 +153,7 @@ class Webhook:
     @staticmethod
     async def _refuse(error: GatewayError, provider: str, scope: Scope, receive: Receive, send: Send) -> None:
         if isinstance(error, Overloaded):
-            # To the provider it is all the same why nothing was stored: try again later.
+            # The provider has to try again later, whatever the reason was.
             error = Unavailable(error.detail, retry_after_s=error.retry_after_s)
         request_id = new_public_id()
         metrics.CALLBACKS.labels(provider, error.code.lower()).inc()
@@ -195,7 +195,7 @@ class _Headers(Mapping[str, str]):
 class WebhookSpans:
     """Begins a span for each callback, keeps it in the scope, and ends it with the answer.
 
-    A callback begins a trace of its own: the sampler decides how many are recorded, not a stranger's `traceparent`.
+    A callback begins a trace of its own: the sampler decides how many are recorded, not the sender's `traceparent`.
     """
 
     def __init__(self, recorder: Recorder) -> None:

@@ -39,7 +39,7 @@ class DecodingThread:
 
 
 def to_entry(address: Address, body: bytes, signature: Signature, now_ms: int) -> tuple[Entry, GatewayError | None]:
-    """Make an entry of a callback, and return why it is one for quarantine, if it is."""
+    """Make the entry that stores a callback, and return the error if it goes to quarantine."""
     fix = address.reader.read_simple_fix(body)
     if fix is not None and fix.account == address.account:
         row = to_simple_fix_row(
@@ -57,7 +57,7 @@ def to_entry(address: Address, body: bytes, signature: Signature, now_ms: int) -
 
 
 def arrived(address: Address, signature: Signature, now_ms: int) -> NewCallback:
-    """Write down that a callback has arrived, so many milliseconds after 1970."""
+    """Make the row of a callback that arrived `now_ms` milliseconds after 1970."""
     return NewCallback(
         id=new_digits(now_ms),
         received_at=from_milliseconds(now_ms),

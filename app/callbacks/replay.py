@@ -25,7 +25,7 @@ _LARGEST = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What a replay came to.
+    """The outcome of a replay.
 
     Attributes:
         state: `stored` or `quarantined`, from now on.

@@ -1,4 +1,4 @@
-"""Judges the signatures of callbacks, counts the verdicts, and logs them now and then."""
+"""Checks the signatures of callbacks, counts the verdicts, and logs them at intervals."""
 
 import time
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Finds whom a callback token belongs to: in memory, or in the database when another process made it."""
+"""Finds the address of a callback token: in memory, or in the database if another process made it."""
 
 import asyncio
 import hmac

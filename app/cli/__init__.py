@@ -70,7 +70,7 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; failures end it in words, with an exit status of their kind."""
+    """Run the command line; a failure is printed, and ends it with the exit status of its kind."""
     try:
         app()
     except GatewayError as error:

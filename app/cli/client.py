@@ -49,7 +49,7 @@ def pages(path: str, member: str, *, url: str | None, as_json: bool) -> Iterator
 
 @contextmanager
 def gateway(url: str | None) -> "Iterator[httpx.Client]":
-    """Open a client of the gateway; what keeps it from answering is raised as our own errors.
+    """Open a client of the gateway; failures to reach it are raised as the gateway's errors.
 
     Raises:
         NoGateway: There is no gateway at this address.

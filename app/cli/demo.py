@@ -14,7 +14,7 @@ def demo(
     simulator_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the simulator; another one when it is taken")
     ] = 9090,
-    duration: Annotated[float | None, typer.Option(help="Stop after so many seconds; default: Ctrl-C stops it")] = None,
+    duration: Annotated[float | None, typer.Option(help="Seconds to run; default: until Ctrl-C")] = None,
 ) -> None:
     """Run embedded Postgres, the simulator, the gateway, a registered listener and a small moving fleet.
 

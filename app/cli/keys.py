@@ -97,7 +97,7 @@ def list_keys(url: Url = None, as_json: AsJson = False) -> None:
 
 
 def _limits(key: dict[str, Any]) -> list[str]:
-    """Put what restricts a key into words."""
+    """Describe the restrictions of a key."""
     return [
         words.format(", ".join(value) if isinstance(value := key[name], list) else value)
         for name, words in _LIMITS.items()

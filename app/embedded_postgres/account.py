@@ -30,7 +30,7 @@ def first_error(output: str) -> str:
 
 
 class EmbeddedPostgresFailed(Unavailable):
-    """The embedded Postgres cannot be set up or started; the detail says why and what to do."""
+    """The embedded Postgres cannot be set up or started; the detail states why and what to do."""
 
     title = "The embedded Postgres cannot be used"
 
@@ -95,7 +95,7 @@ class Account:
                 raise self.failure(error) from error
 
     def failure(self, error: OSError) -> EmbeddedPostgresFailed:
-        """Say in words what went wrong when a program was to run as this user."""
+        """Describe why a program could not be run as this user."""
         if self.is_other and error.errno in {errno.EPERM, errno.EINVAL}:
             return EmbeddedPostgresFailed(
                 f"Postgres refuses to run as root, and this process may not become user {self.uid}; {_ADVICE}."

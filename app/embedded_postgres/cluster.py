@@ -23,7 +23,7 @@ _READY = ("ready", "standby")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningServer:
-    """What a running server says about itself in its pid file."""
+    """A running server's description of itself in its pid file."""
 
     pid: int
     port: int
@@ -82,7 +82,7 @@ class Cluster:
             return None
 
     def last_port(self) -> int | None:
-        """Tell the port of the last start."""
+        """Return the port of the last start."""
         options = self.path / "postmaster.opts"
         found = re.search(r'"port=(\d+)"', options.read_text()) if options.exists() else None
         return int(found[1]) if found else None
@@ -95,7 +95,7 @@ class Cluster:
             return not Path("/proc/self/cwd").exists()
 
     def forget_server(self) -> None:
-        """Remove what a dead server left, so that a stranger who got its process id is not taken for it."""
+        """Remove what a dead server left, so that another process with its id is not taken for it."""
         for leftover in (self.path / "postmaster.pid", *self.path.glob(".s.PGSQL.*")):
             leftover.unlink(missing_ok=True)
 

@@ -32,7 +32,7 @@ def find_programs(configured: Path | None, account: Account, shelves: Sequence[P
     Programs of the package that lie where it cannot go, as in root's home, are copied to one of the `shelves`.
 
     Raises:
-        EmbeddedPostgresFailed: There are none; says where they were looked for, and why they would not do.
+        EmbeddedPostgresFailed: There are none; the detail lists where they were looked for, and why they were rejected.
     """
     reasons = []
     for folder in _candidates(configured, account, shelves):

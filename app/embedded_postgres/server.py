@@ -102,7 +102,7 @@ class EmbeddedPostgres:
             Its URL, with the password.
 
         Raises:
-            EmbeddedPostgresFailed: It cannot be had; says why and what to do.
+            EmbeddedPostgresFailed: It cannot be started; the detail states why and what to do.
         """
         if self._membership:
             return self.url

@@ -38,7 +38,7 @@ class Listener:
         managed: Whether the gateway registers it; false for the one fixed by the settings.
         has_secret: Whether the key that callbacks are signed with is known.
         header_names: The headers that came with the registration, names only.
-        problem: What the last check found wrong, in words.
+        problem: What the last check found wrong.
     """
 
     provider: ProviderName

@@ -23,13 +23,13 @@ _TRIAL_S = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What became of a synthetic callback sent through the public address.
+    """The outcome of a synthetic callback sent through the public address.
 
     Attributes:
         arrived: Whether it is in the database.
         status: The HTTP status that came back; None when there was no answer.
         transaction_id: Under which it is to be found among the reports.
-        detail: What happened, and what to look at, in words.
+        detail: What happened, and what to check.
     """
 
     arrived: bool

@@ -1,4 +1,4 @@
-"""Locate a device: from a stored fix that is fresh enough, else from the first provider that knows."""
+"""Locate a device: from a stored fix that is fresh enough, else by the first provider that can."""
 
 from app.locate.answers import LocateResult
 from app.locate.locate import Locate

@@ -124,7 +124,7 @@ class Search:
             self._go_on(is_final=final)
 
     def conclude(self, found: Found) -> None:
-        """List that the present candidate has located the device, and answer if that is as accurate as asked."""
+        """Record that the present candidate has located the device, and answer if that is as accurate as asked."""
         is_met = self._is_met(found)
         self.note("located", "wider than maxAccuracy" if is_met is False else None, started=found.started)
         self.offer(found)
@@ -141,13 +141,13 @@ class Search:
             self.answer = self._answered(found, accuracy_met=is_met)
 
     def split(self) -> list["Search"]:
-        """Part the search into one for each candidate, which can go on at the same time."""
+        """Split the search into one for each candidate, to run at the same time."""
         allowed = self.left if self.query.fallback else self.left[:1]
         query, caller, request_id = self.query, self.caller, self.request_id
         return [type(self)(query=query, caller=caller, request_id=request_id, left=[one]) for one in allowed]
 
     def join(self, parts: Sequence["Search"]) -> None:
-        """Take what the parts came to: the smallest circle, unless one of the candidates refuses."""
+        """Combine the parts: the smallest circle wins, unless one of the candidates refuses."""
         self.left = []
         for part in parts:
             self.query = replace(self.query, device=completed(self.query.device, part.query.device))

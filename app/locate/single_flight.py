@@ -21,7 +21,7 @@ Question: TypeAlias = tuple[LocationQuery, str]
 
 
 class Shared(NamedTuple):
-    """What a question came to.
+    """The outcome of a question.
 
     Attributes:
         is_own: Whether the search was this caller's; else what it cost is another one's.

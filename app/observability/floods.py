@@ -29,7 +29,7 @@ class _Window:
 
 @dataclass
 class FloodLimit:
-    """Drops warnings and errors beyond so many a second of one event and code; then logs how many were dropped.
+    """Limits how often one event and code is logged as a warning or error, and logs how many lines were dropped.
 
     Attributes:
         most: Lines of one kind in a window.

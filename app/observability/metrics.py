@@ -56,7 +56,7 @@ UNSTORED_AUDIT = Counter(
 CALLBACKS = Counter("gateway_callbacks", "Callbacks answered, by result.", ("provider", "result"), registry=REGISTRY)
 CALLBACK_SIGNATURES = Counter(
     "gateway_callback_signatures",
-    "Callbacks by the verdict on their signature; none where signatures are not looked at.",
+    "Callbacks by the verdict on their signature; none if signatures are not checked.",
     ("provider", "signature"),
     registry=REGISTRY,
 )

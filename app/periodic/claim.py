@@ -91,7 +91,7 @@ class SessionClaims:
 
 
 def choose(fitting: Sequence[SessionCandidate], stranger: UnknownTransaction, now: datetime) -> SessionCandidate | None:
-    """Choose the session that a transaction belongs to; None while that would be a guess which could do harm.
+    """Choose the session that a transaction belongs to; None if the choice is ambiguous.
 
     * As long as one of them is still being started, its reply may name this very transaction: wait.
     * Sessions with the same plan and devices can stand for each other: the oldest takes it.

@@ -1,4 +1,4 @@
-"""Record what became of a start, and put it into words."""
+"""Record the outcome of a start, and render its answer."""
 
 from dataclasses import dataclass
 from datetime import datetime

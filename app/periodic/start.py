@@ -165,7 +165,7 @@ class SessionStart:
                 self._writer.submit(Entry(refused=(AliasPair(plan.account, device.id, device.mdn),)))
 
     async def _call(self, intent: Intent) -> Accepted | GatewayError:
-        """Call the provider once; whatever is not clearly a reply leaves the outcome unknown."""
+        """Call the provider once; anything but a clear reply leaves the outcome unknown."""
         try:
             async with asyncio.timeout(START_LIMIT_S + 2):
                 transaction_id = await intent.tracker.start(intent.plan, deadline=Deadline.after(START_LIMIT_S))

@@ -96,7 +96,7 @@ class CallbackProtocol(GatewayProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Drop a callback that is not complete; one that is will be stored all the same."""
+        """Drop an incomplete callback; a complete one is still stored."""
         if self._callback is not None and not self._callback.is_complete:
             self.abandon()
         super().connection_lost(exc)

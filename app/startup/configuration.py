@@ -22,7 +22,7 @@ _ALIKE = 0.8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """The settings, what is wrong with them, and what should be looked at.
+    """The settings, their errors and their warnings.
 
     Every message names an environment variable, and none repeats a value.
 
@@ -114,7 +114,7 @@ def _weak_encryption_key(settings: Settings) -> str | None:
 
 
 def _notes_of(settings: BaseSettings) -> Iterator[str]:
-    """List what is valid and should be looked at all the same."""
+    """List what is valid but probably not intended."""
     if not isinstance(settings, Settings):
         return
     if settings.auth == "on" and settings.api_key is None:

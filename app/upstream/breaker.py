@@ -43,7 +43,7 @@ class Breaker:
         """Make a closed breaker.
 
         Args:
-            after: So many failures in a row open it.
+            after: How many failures in a row open it.
             cooldown_s: How long it stays open before it is probed.
         """
         self._name = name
@@ -62,7 +62,7 @@ class Breaker:
         return None if self._open_until is None else max(0.0, self._open_until - self._clock())
 
     def reset(self) -> None:
-        """Close it."""
+        """Close the breaker."""
         if self._open_until is not None:
             self._gauge.set(0)
         self._failures, self._open_until = 0, None
@@ -70,7 +70,7 @@ class Breaker:
     async def call(
         self, ask: Callable[[], Awaitable[T]], failure_in: Callable[[T], GatewayError | None] = lambda _: None
     ) -> T:
-        """Let one call through, and learn from how it ends.
+        """Let one call through, and record its outcome.
 
         Args:
             ask: Makes the call.

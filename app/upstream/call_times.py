@@ -56,7 +56,7 @@ class CallTimes:
             TimeTooShort: It cannot.
         """
         left_s = deadline.left_s()
-        # Nearly always so much time is left that there is nothing to look up.
+        # Nearly always there is plenty of time, and nothing to look up.
         if left_s >= self._slowest_s:
             return
         shortest_s = self.shortest_s

@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
                 self._fail(UnreadableAnswer("The answer is too large."))
 
     def eof_received(self) -> None:
-        """Learn that nothing more will come; the transport then closes itself."""
+        """Note that the peer will send no more; the transport then closes itself."""
         self.is_open = False
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -18,7 +18,7 @@ from app.upstream.response import WholeResponse
 
 USER_AGENT = f"location-gateway/{version('location-gateway')}"
 OPERATION = "operation"
-"""The request extension that names what is asked of the provider, in a word or two of ours."""
+"""The request extension that names the operation at the provider."""
 
 _FIRST_ERROR = 400
 

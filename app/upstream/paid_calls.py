@@ -114,7 +114,7 @@ async def reserved(fixes: int) -> AsyncIterator[Reservation]:
     """Count fixes in the caller's budget while the block asks for them; those certainly not billed are returned.
 
     Raises:
-        BudgetExceeded: The caller may not ask for so many fixes.
+        BudgetExceeded: The caller's budget does not cover these fixes.
         Unavailable: They cannot be counted now, so they must not be asked for.
     """
     counting = meter()

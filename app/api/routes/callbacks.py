@@ -221,7 +221,7 @@ def raw_body(body: bytes) -> schemas.CallbackBodyAnswer:
 
 
 def to_replayed(replayed: Replayed) -> schemas.ReplayedAnswer:
-    """Write what a replay came to."""
+    """Write the outcome of a replay."""
     return {
         "id": public_id(replayed.id),
         "state": cast("schemas.CallbackState", replayed.state),

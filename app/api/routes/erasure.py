@@ -56,7 +56,7 @@ async def erase_device(
         gateway = gateway_of(request)
         async with gateway.audit.deed(actor_of(request), "device.erase", subject=known_as):
             erased = await gateway.erase.device(identifier, known_as=known_as, force=force, on_step=on_step)
-            # It may have been a name all the same.
+            # It may also have been a name.
             if is_foreign(identifier) and not any(erased.values()):
                 raise foreign_number()
         return {"erased": erased, "auditedAs": known_as}

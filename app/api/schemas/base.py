@@ -17,7 +17,7 @@ def _to_instant(value: Any) -> Any:
 
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_to_instant)]
-"""An instant in UTC, from any text that says for certain which one it means (`app.instants`)."""
+"""An instant in UTC, from any unambiguous text (`app.instants`)."""
 
 
 class Schema(BaseModel):

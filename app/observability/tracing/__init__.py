@@ -1,6 +1,6 @@
 """Traces: one span per request, call to a provider and commit, for an operator who has named a place to send them to.
 
-Without one, nothing is recorded and the SDK is not even imported; the caller's trace is continued all the same. No span
+Without one, nothing is recorded and the SDK is not even imported; the caller's trace is still continued. No span
 holds a position, an identifier, a secret, a body or the text of an exception: attributes are words of our own, route
 templates, numbers and the providers' host names.
 """

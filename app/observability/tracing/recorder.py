@@ -34,7 +34,7 @@ _NOBODY = Context()
 _ASKED = {method: {"http.request.method": method} for method in _METHODS}
 _ASKED_OTHERWISE = {"http.request.method": "_OTHER"}
 _MOST_LINKS = 64
-"""So many requests are linked to the commit they share; the number of its entries stands there in any case."""
+"""How many requests are linked to the commit that they share; the span also has the number of its entries."""
 
 
 class Recorder:

@@ -31,9 +31,9 @@ _OK = 200
 _UNAUTHORIZED = 401
 _FEWEST_CALLS = 64
 _MOST_CALLS = 256
-"""How many queries of a batch are asked about at once: as few as lead to an end in time."""
+"""How many queries of a batch are sent at once: as few as finish in time."""
 _MOST_PREPARED = 1024
-"""How many assessed queries are remembered until they are asked about."""
+"""How many assessed queries are remembered until they are sent."""
 
 _log = structlog.get_logger(__name__)
 

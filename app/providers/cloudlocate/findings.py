@@ -10,7 +10,7 @@ _MOST_ERRORS = 100
 
 @dataclass(slots=True)
 class Findings:
-    """Collects while the parts are looked at, so that all errors are reported at once.
+    """Collects errors and hints of all parts, so that they are reported together.
 
     All pointers that are handed in are relative to `/measurements`.
 

@@ -38,7 +38,7 @@ class MalformedUbx(ValueError):
 
     Attributes:
         code: Stable, upper case.
-        detail: What is wrong, in words fit for the caller.
+        detail: What is wrong, as the caller is shown it.
     """
 
     def __init__(self, code: str, detail: str) -> None:
@@ -122,7 +122,7 @@ def _walk(data: bytes) -> list[Frame]:
             raise MalformedUbx("LEFTOVER_BYTES", "Bytes follow the last UBX frame that are no frame.")
         end = start + _OVERHEAD + int.from_bytes(data[start + 4 : start + _HEADER], "little")
         if end > len(data):
-            raise MalformedUbx("TRUNCATED", "A UBX frame is shorter than its header says; send it whole.")
+            raise MalformedUbx("TRUNCATED", "A UBX frame is shorter than its header states; send it whole.")
         identity = int.from_bytes(data[start + 2 : start + 4], "big")
         frames.append(Frame(identity=identity, payload=data[start + _HEADER : end - 2], trailer=data[end - 2 : end]))
         start = end

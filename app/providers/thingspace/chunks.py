@@ -10,7 +10,7 @@ LARGEST_CHUNK = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One device that is asked about; equal ones are asked about once."""
+    """One device of an inquiry; equal ones are sent once."""
 
     account: str
     id: str

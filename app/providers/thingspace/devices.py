@@ -1,4 +1,4 @@
-"""Which device ThingSpace speaks of (reference, section 3.2); pure."""
+"""The device of a ThingSpace message (reference, section 3.2); pure."""
 
 from typing import NamedTuple
 

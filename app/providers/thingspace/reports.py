@@ -85,7 +85,7 @@ def _to_sighting(entry: DeviceReply, now: datetime) -> Sighting:
 
 
 def _to_status(envelope: Envelope, sighting: Sighting, error: ReportError | None) -> ReportStatus:
-    """Let the content decide; what the message claims only counts where there is none."""
+    """Choose the status by the content; the message's own claim counts only if it has none."""
     if sighting.fix is not None:
         return "located"
     if error is not None or envelope.type == "location" or envelope.status == "FAILED":

@@ -16,7 +16,7 @@ _LONGEST_DICTATED_PAUSE_S = 300.0
 """However long ThingSpace asks not to be asked: every call needs a token, and so does learning that trouble is over."""
 _MOST_REPLACED = 3
 _REPLACED_WITHIN_S = 60.0
-"""So many refused tokens are replaced in so many seconds; where fresh ones are refused, more would not help."""
+"""How many refused tokens are replaced in how many seconds; if fresh ones are refused, more would not help."""
 _SKEW_S = 60.0  # tolerated clock skew between replicas
 
 

@@ -194,7 +194,7 @@ class SharedToken:
         if wait_s := record.drop(failed, self._clock()):
             log.error("fresh_tokens_refused", provider=NAME, token=self.name)
             return ProviderUnavailable(
-                "ThingSpace refuses the tokens that it has just issued; no other one is asked for at the moment.",
+                "ThingSpace refuses the tokens that it has just issued; no other one is requested at the moment.",
                 provider=NAME,
                 retry_after_s=wait_s,
             )

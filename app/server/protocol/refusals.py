@@ -1,4 +1,4 @@
-"""What the server answers by itself, because the application cannot be asked: problem documents, as everywhere."""
+"""What the server answers by itself, because the application cannot: problem documents, as everywhere."""
 
 from collections.abc import Iterable
 
