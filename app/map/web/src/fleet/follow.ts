@@ -12,7 +12,6 @@ const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 15_000;
 /** News that are older than this when they come mean that the page is behind. */
 const BEHIND_MS = 15_000;
-const POLL_MS = 5_000;
 const TYPES = "location.*,periodic.*";
 
 /** Keeps a fleet as the gateway knows it: reads all positions once, then follows the events. */
@@ -34,8 +33,7 @@ export class Follower {
     for (;;) {
       try {
         if (this.#cursor === null) await this.#load();
-        if (this.#cursor === null) await this.#poll();
-        else await this.#follow();
+        await this.#follow();
       } catch (error) {
         await this.#recover(error);
       }
@@ -45,7 +43,7 @@ export class Follower {
   async #load(): Promise<void> {
     if (link.value.state !== "cut") link.value = { state: "connecting" };
     // The cursor comes first: what happens while the positions are read is then told afterwards.
-    const next = await this.#latest();
+    const { next } = await this.api.get<{ next: string }>("events", { after: "latest", limit: 1 });
     keepKey();
     this.fleet.clear();
     for await (const page of this.api.pages<Report>("positions", "positions")) {
@@ -53,26 +51,6 @@ export class Follower {
       link.value = { state: "loading", devices: this.fleet.devices.length };
     }
     this.#cursor = next;
-  }
-
-  async #latest(): Promise<string | null> {
-    try {
-      return (await this.api.get<{ next: string }>("events", { after: "latest", limit: 1 })).next;
-    } catch (error) {
-      if (hasStatus(error, 404)) return null;
-      throw error;
-    }
-  }
-
-  /** Without events to follow, read the positions again and again. */
-  async #poll(): Promise<void> {
-    link.value = { state: "behind", why: `Positions are read every ${span(POLL_MS)}` };
-    for (;;) {
-      await pause(POLL_MS);
-      for await (const page of this.api.pages<Report>("positions", "positions")) {
-        for (const report of page) this.fleet.take(report);
-      }
-    }
   }
 
   async #follow(): Promise<void> {
