@@ -26,7 +26,7 @@ from app.ids import new_id, public_id
 from app.storage import partitions, reports
 from app.storage.database import Database
 from app.storage.migrate import upgrade
-from app.storage.reports import Box, Place, ReportFilter
+from app.storage.reports import Box, ReportCursor, ReportFilter
 from benchmarks.figures import Goal
 from benchmarks.plan import Plan, on_the_other_cores
 from benchmarks.servers import API_KEY, folder, gateway, memory_mb, process_at
@@ -94,7 +94,7 @@ class Question:
     is_page: bool = True
 
 
-def _page(path: str, wanted: ReportFilter, *, after: Place | None = None, limit: int = 100) -> tuple[Run, str]:
+def _page(path: str, wanted: ReportFilter, *, after: ReportCursor | None = None, limit: int = 100) -> tuple[Run, str]:
     return lambda database: reports.page(database, wanted, after=after, limit=limit), path
 
 
@@ -120,7 +120,7 @@ def _transaction(dice: random.Random) -> tuple[Run, str]:
 def _deep(dice: random.Random) -> tuple[Run, str]:
     at = _START + timedelta(seconds=dice.randrange(1000, 4 * 86_400))
     key = new_id(at).to_uuid()
-    return _page(f"/reports?cursor={public_id(key)}", ReportFilter(), after=Place(at, key))
+    return _page(f"/reports?cursor={public_id(key)}", ReportFilter(), after=ReportCursor(at, key))
 
 
 def _newest(_: random.Random) -> tuple[Run, str]:

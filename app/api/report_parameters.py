@@ -13,7 +13,7 @@ from app.api.schemas import identifiers
 from app.errors import FieldError, InvalidArgument
 from app.ids import instant_of, parse_id
 from app.model import ReportStatus, ReportType
-from app.reports import Box, Holder, Place
+from app.reports import Box, Holder, ReportCursor
 
 Transaction = Annotated[
     identifiers.Transaction | None,
@@ -107,14 +107,14 @@ def device_id_of(*, imei: str | None, meid: str | None, esn: str | None) -> str 
     return given[0] if given else None
 
 
-def after_of(cursor: str | None) -> Place | None:
+def after_of(cursor: str | None) -> ReportCursor | None:
     """Read the cursor of a list of reports: the id of the last one, which holds its time as well.
 
     Raises:
         InvalidArgument: It is none of ours.
     """
     key = place_of(cursor)
-    return None if key is None else Place(instant_of(key), key)
+    return None if key is None else ReportCursor(instant_of(key), key)
 
 
 def holder_of(cursor: str | None) -> Holder | None:

@@ -12,7 +12,7 @@ from app.identifiers import readings
 from app.storage import callbacks, reports
 from app.storage.callbacks import StoredCallback
 from app.storage.database import Database
-from app.storage.reports import Box, Holder, Page, Place, Positions, ReportFilter, ReportRecord
+from app.storage.reports import Box, Holder, Positions, ReportCursor, ReportFilter, ReportPage, ReportRecord
 
 PAGE = 100
 
@@ -36,7 +36,9 @@ class ReportReader:
         self._database = database
         self._audit = audit
 
-    async def page(self, wanted: ReportFilter, by: Actor, *, after: Place | None = None, limit: int = PAGE) -> Page:
+    async def page(
+        self, wanted: ReportFilter, by: Actor, *, after: ReportCursor | None = None, limit: int = PAGE
+    ) -> ReportPage:
         """Read a page of the reports that match.
 
         Raises:
@@ -47,7 +49,13 @@ class ReportReader:
         return page
 
     async def export(
-        self, wanted: ReportFilter, by: Actor, *, media_type: str, after: Place | None = None, limit: int | None = None
+        self,
+        wanted: ReportFilter,
+        by: Actor,
+        *,
+        media_type: str,
+        after: ReportCursor | None = None,
+        limit: int | None = None,
     ) -> AsyncGenerator[list[ReportRecord], None]:
         """Read all reports that match, in batches; the audit row is committed before the first one.
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import aliased
 
 from app.caller import EVERYTHING, Reach
 from app.model import Device, DeviceIdKind, Mdn
-from app.storage.device_register import Registration, register
+from app.storage.device_register import DeviceRegistration, register
 from app.storage.tables import AliasRow
 
 
@@ -116,5 +116,5 @@ async def learn(session: AsyncSession, account: str, devices: Sequence[Device], 
             where=AliasRow.learned_at < learned.excluded.learned_at,
         )
     )
-    newest = {id_: Registration(id_, kind, mdn) for id_, mdn, kind in pairs}
+    newest = {id_: DeviceRegistration(id_, kind, mdn) for id_, mdn, kind in pairs}
     await register(session, account, newest.values(), at)

@@ -42,7 +42,7 @@ FROM unnest(:devices, :kinds, :mdns) AS given (device, device_kind, mdn) ORDER B
 """).bindparams(*(bindparam(name, type_=ARRAY(Text())) for name in ("devices", "kinds", "mdns")))
 
 
-class Registration(NamedTuple):
+class DeviceRegistration(NamedTuple):
     """A device to be registered, by its device key."""
 
     device: str
@@ -50,7 +50,7 @@ class Registration(NamedTuple):
     mdn: str | None = None
 
 
-async def register(session: AsyncSession, account: str, devices: Iterable[Registration], at: datetime) -> None:
+async def register(session: AsyncSession, account: str, devices: Iterable[DeviceRegistration], at: datetime) -> None:
     """Register devices of an account that were seen at an instant; each may stand there once."""
     listed = list(devices)
     given = {

@@ -25,7 +25,7 @@ _TRIES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class ExpiredRows:
     """A table whose rows are deleted when they are too old.
 
     Attributes:
@@ -38,21 +38,23 @@ class Step:
     weight: int = 1
 
 
-_STEPS: Mapping[str, tuple[Step, ...]] = {
+_STEPS: Mapping[str, tuple[ExpiredRows, ...]] = {
     # A report that arrived long ago is removed even if its provider dated it into the future.
     "reports": (
-        Step(table="reports_default", old="at < $1 OR received_at < $1"),
-        Step(table="positions", old="at < $1"),
-        Step(table="undated_reports", old="at < $1"),
-        Step(table="account_aliases", old="learned_at < $1"),
-        Step(table="devices", old=f"seen_at < $1 AND {NOTHING_KEPT}"),
+        ExpiredRows(table="reports_default", old="at < $1 OR received_at < $1"),
+        ExpiredRows(table="positions", old="at < $1"),
+        ExpiredRows(table="undated_reports", old="at < $1"),
+        ExpiredRows(table="account_aliases", old="learned_at < $1"),
+        ExpiredRows(table="devices", old=f"seen_at < $1 AND {NOTHING_KEPT}"),
     ),
-    "callbacks": (Step(table="callbacks_default", old="received_at < $1"),),
-    "audit": (Step(table="audit_default", old="at < $1"),),
-    "events": (Step(table="events_default", old="stored_at < $1"),),
+    "callbacks": (ExpiredRows(table="callbacks_default", old="received_at < $1"),),
+    "audit": (ExpiredRows(table="audit_default", old="at < $1"),),
+    "events": (ExpiredRows(table="events_default", old="stored_at < $1"),),
     # An unknown session is removed when it would have ended.
     "sessions": (
-        Step(table="sessions", old="coalesce(ended_at, CASE state WHEN 'unknown' THEN ends_at END) < $1", weight=100),
+        ExpiredRows(
+            table="sessions", old="coalesce(ended_at, CASE state WHEN 'unknown' THEN ends_at END) < $1", weight=100
+        ),
     ),
 }
 
@@ -168,7 +170,7 @@ async def _delete_days(connection: Connection, table: str, before: datetime, bat
     midnight = partitions.day_of(before)
     for partition in await partitions.partitions_of(connection, table):
         if partition.span.start < midnight < partition.span.end:
-            step = Step(table=partition.name, old=f"{partitions.PARTITIONED[table]} < $1")
+            step = ExpiredRows(table=partition.name, old=f"{partitions.PARTITIONED[table]} < $1")
             return await _delete(connection, step, midnight, batch, lambda _, count: on_step(table, count))
     return 0
 
@@ -184,7 +186,7 @@ async def _drop(connection: Connection, name: str) -> bool:
     return True
 
 
-async def _delete(connection: Connection, step: Step, before: datetime, batch: int, on_step: OnStep) -> int:
+async def _delete(connection: Connection, step: ExpiredRows, before: datetime, batch: int, on_step: OnStep) -> int:
     deleted, most = 0, max(1, batch // step.weight)
     while True:
         done = await connection.execute(

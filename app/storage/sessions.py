@@ -15,7 +15,7 @@ from app.caller import EVERYTHING, Reach
 from app.ids import parse_id
 from app.model import TransactionId
 from app.storage import tallies
-from app.storage.device_register import Registration, register
+from app.storage.device_register import DeviceRegistration, register
 from app.storage.reach import sessions_within
 from app.storage.tables import SESSION_TALLIES, SessionDeviceRow, SessionRow, SessionTransactionRow
 
@@ -62,7 +62,7 @@ async def add(db: AsyncSession, row: SessionRow, devices: Mapping[str, str | Non
         )
     )
     # Their numbers are only what the caller says, until the provider has accepted them.
-    await register(db, row.account, (Registration(device, "imei") for device in devices), row.created_at)
+    await register(db, row.account, (DeviceRegistration(device, "imei") for device in devices), row.created_at)
 
 
 async def id_of(db: AsyncSession, reference: str, reach: Reach = EVERYTHING) -> UUID | None:

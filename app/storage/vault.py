@@ -48,7 +48,7 @@ class DatabaseVault:
             place = select(SecretRow).where(SecretRow.provider == provider, SecretRow.name == name).with_for_update()
             row = (await session.scalars(place)).one()
             try:
-                yield _Place(row, self._seal, sealed_with)
+                yield _Slot(row, self._seal, sealed_with)
             except BaseException as error:  # noqa: BLE001 -- raised below
                 # What was put before the failure, a rejected login above all, must outlast it: commit, then raise.
                 failure = error
@@ -56,7 +56,7 @@ class DatabaseVault:
             raise failure
 
 
-class _Place:
+class _Slot:
     def __init__(self, row: SecretRow, seal: Seal, sealed_with: bytes) -> None:
         self._row = row
         self._seal = seal

@@ -11,14 +11,14 @@ import pytest
 from app.identifiers import readings
 from app.storage import partitions, reports
 from app.storage.database import Database
-from app.storage.reports import Box, Holder, Place, ReportFilter, statements
+from app.storage.reports import Box, Holder, ReportCursor, ReportFilter, statements
 from tests.support.postgres import DatabaseServer, in_thread
 from tests.support.reports import NOON, generate
 
 REPORTS = 40_000
 IMEI = "990001000000117"
 MDN = "5085550117"
-DEEP = Place(NOON - timedelta(days=2), UUID(int=5))
+DEEP = ReportCursor(NOON - timedelta(days=2), UUID(int=5))
 
 POSITIONS = """
 INSERT INTO positions (account, device, at, report_id, provider, mdn, latitude, longitude)
@@ -137,7 +137,7 @@ def read_without_index(nodes: list[dict[str, Any]]) -> set[str]:
     ],
 )
 async def test_a_page_is_read_along_its_index(
-    filled_url: str, wanted: ReportFilter, index: str, after: Place | None
+    filled_url: str, wanted: ReportFilter, index: str, after: ReportCursor | None
 ) -> None:
     nodes = await plans(filled_url, lambda database: reports.page(database, wanted, after=after, most_scanned=1000))
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from app.ids import new_id
 from app.storage import reports
 from app.storage.database import Database
-from app.storage.reports import Box, Page, Place, ReportFilter
+from app.storage.reports import Box, ReportCursor, ReportFilter, ReportPage
 from tests.support.reports import ACCOUNT, IMEI, MDN, NOON, failed, located, minutes, store
 
 OTHER_IMEI = "990001123456790"
@@ -21,9 +21,9 @@ async def found(database: Database, **wanted: object) -> list[datetime]:
     return [report.at for report in page.reports]
 
 
-async def all_pages(database: Database, wanted: ReportFilter, limit: int, **options: int) -> list[Page]:
+async def all_pages(database: Database, wanted: ReportFilter, limit: int, **options: int) -> list[ReportPage]:
     pages = []
-    after: Place | None = None
+    after: ReportCursor | None = None
     while True:
         pages.append(await reports.page(database, wanted, after=after, limit=limit, **options))
         after = pages[-1].next

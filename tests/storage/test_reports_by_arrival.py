@@ -8,7 +8,7 @@ import pytest
 
 from app.storage import reports
 from app.storage.database import Database
-from app.storage.reports import Place, ReportFilter, ReportRecord
+from app.storage.reports import ReportCursor, ReportFilter, ReportRecord
 from app.storage.rows import NewReport
 from tests.support.reports import ACCOUNT, NOON, located, minutes, store
 
@@ -27,7 +27,7 @@ async def read(
 ) -> list[ReportRecord]:
     """Follow the pages to their end."""
     found: list[ReportRecord] = []
-    after: Place | None = None
+    after: ReportCursor | None = None
     while True:
         page = await reports.page(database, wanted, after=after, limit=limit, most_scanned=most_scanned)
         found += page.reports
@@ -151,7 +151,9 @@ async def test_an_export_may_have_a_limit_and_begin_behind_a_place(database: Dat
     await store(database, *(located(at) for at in minutes(5)))
 
     [first] = await exported(database, ReportFilter(), limit=1)
-    async with aclosing(reports.export(database, ReportFilter(), after=Place(first.at, first.id), limit=2)) as batches:
+    async with aclosing(
+        reports.export(database, ReportFilter(), after=ReportCursor(first.at, first.id), limit=2)
+    ) as batches:
         following = [report.at async for batch in batches for report in batch]
 
     assert following == list(minutes(3))[1:]

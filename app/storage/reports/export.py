@@ -8,7 +8,7 @@ import asyncpg
 from app.storage.connections import Connection
 from app.storage.database import Database
 from app.storage.reports import statements
-from app.storage.reports.filters import Place, ReportFilter
+from app.storage.reports.filters import ReportCursor, ReportFilter
 from app.storage.reports.records import ReportRecord, to_record
 
 BATCH = 1000
@@ -18,7 +18,7 @@ Cursor: TypeAlias = "asyncpg.cursor.Cursor[asyncpg.Record]"
 
 
 async def export(
-    database: Database, wanted: ReportFilter, *, after: Place | None = None, limit: int | None = None
+    database: Database, wanted: ReportFilter, *, after: ReportCursor | None = None, limit: int | None = None
 ) -> AsyncGenerator[list[ReportRecord], None]:
     """Read all reports that match, as they were when the reading began; close the generator.
 

@@ -62,7 +62,7 @@ class ReportFilter:
     reach: Reach = EVERYTHING
 
 
-class Place(NamedTuple):
+class ReportCursor(NamedTuple):
     """A position in the order of reports: by time, and by id among those of one time."""
 
     at: datetime

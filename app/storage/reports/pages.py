@@ -9,7 +9,7 @@ from app.caller import EVERYTHING, Reach
 from app.ids import instant_of
 from app.storage.database import Database
 from app.storage.reports import statements
-from app.storage.reports.filters import Place, ReportFilter
+from app.storage.reports.filters import ReportCursor, ReportFilter
 from app.storage.reports.records import ReportRecord, to_record
 from app.storage.reports.statements import Statement
 from app.storage.spans import FAR_FUTURE, FAR_PAST, backwards, forwards
@@ -19,7 +19,7 @@ _NEXT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class ReportPage:
     """Some reports, in the order asked for.
 
     Attributes:
@@ -27,18 +27,18 @@ class Page:
     """
 
     reports: Sequence[ReportRecord] = ()
-    next: Place | None = None
+    next: ReportCursor | None = None
 
 
 async def page(
     database: Database,
     wanted: ReportFilter,
     *,
-    after: Place | None = None,
+    after: ReportCursor | None = None,
     limit: int = 100,
     most_scanned: int = statements.MOST_SCANNED,
-) -> Page:
-    """Read the page of reports that comes after a place.
+) -> ReportPage:
+    """Read the page of reports that comes after a cursor.
 
     Args:
         limit: How many reports at most.
@@ -51,31 +51,33 @@ async def page(
     return await _page(database, wanted, after, limit, most_scanned)
 
 
-async def _page(database: Database, wanted: ReportFilter, after: Place | None, limit: int, most_scanned: int) -> Page:
+async def _page(
+    database: Database, wanted: ReportFilter, after: ReportCursor | None, limit: int, most_scanned: int
+) -> ReportPage:
     if statements.is_scan(wanted):
         found = await _read(database, statements.page(wanted, after, limit + 1, most_scanned))
         if len(found) <= limit:
-            places = await database.fetch(*statements.scanned_to(wanted, after, most_scanned))
-            return Page(reports=found, next=Place(*places[0].values()) if places else None)
+            cursors = await database.fetch(*statements.scanned_to(wanted, after, most_scanned))
+            return ReportPage(reports=found, next=ReportCursor(*cursors[0].values()) if cursors else None)
     else:
         found = await _read_along_index(database, wanted, after, limit + 1)
     if len(found) <= limit:
-        return Page(reports=found)
-    return Page(reports=found[:limit], next=_place_of(found[limit - 1]))
+        return ReportPage(reports=found)
+    return ReportPage(reports=found[:limit], next=_cursor_of(found[limit - 1]))
 
 
-def _merge(dense: Page, untimely: Sequence[ReportRecord], limit: int, *, oldest_first: bool) -> Page:
+def _merge(dense: ReportPage, untimely: Sequence[ReportRecord], limit: int, *, oldest_first: bool) -> ReportPage:
     """Put untimely reports among those of a page; what lies beyond its end is for the next one."""
     if (end := dense.next) is not None:
-        untimely = [one for one in untimely if (_place_of(one) <= end if oldest_first else _place_of(one) >= end)]
-    found = sorted([*dense.reports, *untimely], key=_place_of, reverse=not oldest_first)
+        untimely = [one for one in untimely if (_cursor_of(one) <= end if oldest_first else _cursor_of(one) >= end)]
+    found = sorted([*dense.reports, *untimely], key=_cursor_of, reverse=not oldest_first)
     if len(found) <= limit:
-        return Page(reports=found, next=dense.next)
-    return Page(reports=found[:limit], next=_place_of(found[limit - 1]))
+        return ReportPage(reports=found, next=dense.next)
+    return ReportPage(reports=found[:limit], next=_cursor_of(found[limit - 1]))
 
 
 async def _read_along_index(
-    database: Database, wanted: ReportFilter, after: Place | None, limit: int
+    database: Database, wanted: ReportFilter, after: ReportCursor | None, limit: int
 ) -> list[ReportRecord]:
     """Read reports span by span until there are enough: each partition has an index of its own, to be opened."""
     found: list[ReportRecord] = []
@@ -86,7 +88,7 @@ async def _read_along_index(
     return found[:limit]
 
 
-def _spans(wanted: ReportFilter, after: Place | None) -> Iterable[tuple[datetime, datetime]]:
+def _spans(wanted: ReportFilter, after: ReportCursor | None) -> Iterable[tuple[datetime, datetime]]:
     since, until = wanted.since or FAR_PAST, wanted.until or FAR_FUTURE
     if not wanted.oldest_first:
         if after is not None and after.at < until:
@@ -98,8 +100,8 @@ def _spans(wanted: ReportFilter, after: Place | None) -> Iterable[tuple[datetime
     return [(since, until)] if since == FAR_PAST else forwards(since, until, first=_FIRST_LOOK)
 
 
-def _place_of(report: ReportRecord) -> Place:
-    return Place(report.at, report.id)
+def _cursor_of(report: ReportRecord) -> ReportCursor:
+    return ReportCursor(report.at, report.id)
 
 
 async def _read(database: Database, statement: Statement) -> list[ReportRecord]:

@@ -19,7 +19,7 @@ from app.caller import Reach
 from app.plausibility import CLOCK_SKEW, LATE_AFTER
 from app.storage import flags
 from app.storage.reach import reports_within
-from app.storage.reports.filters import Box, Place, ReportFilter
+from app.storage.reports.filters import Box, ReportCursor, ReportFilter
 from app.storage.reports.records import COLUMNS
 
 MOST_SCANNED = 100_000
@@ -59,8 +59,8 @@ def _arrival(wanted: ReportFilter) -> tuple[datetime | None, datetime | None]:
     return wanted.received_since, wanted.received_until
 
 
-def page(wanted: ReportFilter, after: Place | None, limit: int, most_scanned: int = MOST_SCANNED) -> Statement:
-    """Select the `limit` reports after a place; a scan may find fewer, see `scanned_to`."""
+def page(wanted: ReportFilter, after: ReportCursor | None, limit: int, most_scanned: int = MOST_SCANNED) -> Statement:
+    """Select the `limit` reports after a cursor; a scan may find fewer, see `scanned_to`."""
     arguments = Arguments()
     window = _window(wanted, after, arguments)
     limited = f"{_order(wanted)} LIMIT {limit}"
@@ -91,8 +91,8 @@ def looked_up(at: str, report_id: str) -> str:
     return f"SELECT {COLUMNS} FROM reports AS r WHERE r.at = {at} AND r.id >= {report_id} ORDER BY r.id LIMIT 1"
 
 
-def scanned_to(wanted: ReportFilter, after: Place | None, most_scanned: int) -> Statement:
-    """Select the position at which a scan gives up; nothing when it reaches the end."""
+def scanned_to(wanted: ReportFilter, after: ReportCursor | None, most_scanned: int) -> Statement:
+    """Select the cursor at which a scan gives up; nothing when it reaches the end."""
     arguments = Arguments()
     where = _where(_window(wanted, after, arguments))
     text = f"SELECT r.at, r.id FROM reports AS r{where} {_order(wanted)} LIMIT 1 OFFSET {most_scanned - 1}"
@@ -118,14 +118,14 @@ def _shift(instant: datetime, by: timedelta) -> datetime:
         return instant
 
 
-def untimely(wanted: ReportFilter, after: Place | None, limit: int) -> Statement:
+def untimely(wanted: ReportFilter, after: ReportCursor | None, limit: int) -> Statement:
     """Select the reports outside the window of `timely`: all of them are untimely."""
     arguments = Arguments()
     return (f"{_untimely(wanted, after, arguments)} LIMIT {limit}", *arguments)
 
 
-def everything(wanted: ReportFilter, after: Place | None = None, limit: int | None = None) -> Statement:
-    """Select all reports after a place, or the first of them."""
+def everything(wanted: ReportFilter, after: ReportCursor | None = None, limit: int | None = None) -> Statement:
+    """Select all reports after a cursor, or the first of them."""
     arguments = Arguments()
     if is_by_arrival(wanted):
         dense = timely(wanted)
@@ -138,7 +138,7 @@ def everything(wanted: ReportFilter, after: Place | None = None, limit: int | No
     return (f"{text} {_order(wanted)}{'' if limit is None else f' LIMIT {limit}'}", *arguments)
 
 
-def _untimely(wanted: ReportFilter, after: Place | None, arguments: Arguments) -> str:
+def _untimely(wanted: ReportFilter, after: ReportCursor | None, arguments: Arguments) -> str:
     dense = timely(wanted)
     beyond = []
     if wanted.received_since is not None:
@@ -201,7 +201,7 @@ def _keys(wanted: ReportFilter, arguments: Arguments) -> tuple[str, str | None]:
     return "", None
 
 
-def _window(wanted: ReportFilter, after: Place | None, arguments: Arguments) -> list[str]:
+def _window(wanted: ReportFilter, after: ReportCursor | None, arguments: Arguments) -> list[str]:
     """List the conditions that the order itself answers."""
     window = []
     if wanted.since is not None:
