@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from benchmarks import drill, failover, fleet, ingest, locate, queries, sizes
+from benchmarks import drill, events, failover, fleet, ingest, locate, queries, sizes
 from benchmarks import map as fleet_map
 from benchmarks.plan import Plan
 
@@ -11,6 +11,7 @@ BENCHMARKS: dict[str, Callable[[Plan], None]] = {
     "ingest": ingest.run,
     "sizes": sizes.run,
     "locate": locate.run,
+    "events": events.run,
     "queries": queries.run,
     "fleet": fleet.run,
     "map": fleet_map.run,

@@ -47,9 +47,9 @@ def run(plan: Plan) -> None:
     """Measure, and print the figures beside the goals."""
     with ExitStack() as running:
         database = running.enter_context(servers.database())
-        asyncio.run(_start_session(database))
+        asyncio.run(start_session(database))
         targets = {
-            "gateway": _target(running.enter_context(servers.gateway(_settings(database)))),
+            "gateway": target_at(running.enter_context(servers.gateway(gateway_settings(database)))),
             "raw ASGI hello": _webhook(running, "raw"),
             "FastAPI hello": _webhook(running, "hello"),
             "obvious webhook": _webhook(running, "obvious", database),
@@ -67,7 +67,8 @@ def run(plan: Plan) -> None:
     _judge(runs, flushes, workers, postgres)
 
 
-def _settings(database: str) -> dict[str, str]:
+def gateway_settings(database: str) -> dict[str, str]:
+    """List the settings of a gateway that takes the callbacks of `target_at`."""
     return {
         "GATEWAY_DATABASE_URL": database,
         "THINGSPACE_ACCOUNT": _ACCOUNT,
@@ -75,7 +76,8 @@ def _settings(database: str) -> dict[str, str]:
     }
 
 
-def _target(url: str) -> Target:
+def target_at(url: str) -> Target:
+    """Make callbacks for a gateway, each of another device and place."""
     position = {
         "time": TIME,
         "x": "42.09551",
@@ -96,31 +98,32 @@ def _target(url: str) -> Target:
 
 def _webhook(running: ExitStack, name: str, database: str = "") -> Target:
     env = {"OBVIOUS_DATABASE_URL": database}
-    return _target(running.enter_context(servers.application(f"benchmarks.webhooks:{name}", measured=True, env=env)))
+    return target_at(running.enter_context(servers.application(f"benchmarks.webhooks:{name}", measured=True, env=env)))
 
 
 def _with_slow_flushes(plan: Plan) -> dict[int, Runs]:
     """Measure with a database that waits two milliseconds before each flush, as a slower disk would, and without."""
     with servers.database(_SLOW_FLUSH) as slow, servers.database() as fast:
         for database in (slow, fast):
-            asyncio.run(_start_session(database))
-        with servers.gateway(_settings(slow)) as slow_url, servers.gateway(_settings(fast)) as fast_url:
-            targets = {"slow": _target(slow_url), "fast": _target(fast_url)}
+            asyncio.run(start_session(database))
+        with servers.gateway(gateway_settings(slow)) as slow_url, servers.gateway(gateway_settings(fast)) as fast_url:
+            targets = {"slow": target_at(slow_url), "fast": target_at(fast_url)}
             return {number: measure_in_turn(targets, plan, connections=number) for number in _CONNECTIONS}
 
 
 def _with_two_workers(plan: Plan) -> dict[int, Runs]:
     with servers.database() as database:
-        asyncio.run(_start_session(database))
+        asyncio.run(start_session(database))
         with (
-            servers.gateway(_settings(database) | {"GATEWAY_WORKERS": "2"}, pinned=False) as two,
-            servers.gateway(_settings(database), pinned=False) as one,
+            servers.gateway(gateway_settings(database) | {"GATEWAY_WORKERS": "2"}, pinned=False) as two,
+            servers.gateway(gateway_settings(database), pinned=False) as one,
         ):
-            targets = {"two workers": _target(two), "one worker": _target(one)}
+            targets = {"two workers": target_at(two), "one worker": target_at(one)}
             return {number: measure_in_turn(targets, plan, connections=number) for number in _CONNECTIONS}
 
 
-async def _start_session(database: str) -> None:
+async def start_session(database: str) -> None:
+    """Put the session into the database that the callbacks belong to."""
     connection = await asyncpg.connect(to_dsn(database))
     await connection.execute("TRUNCATE sessions CASCADE")
     await connection.execute(_SESSION.replace("$1", f"'{_ACCOUNT}'").replace("$2", f"'{_TRANSACTION}'"))
@@ -143,7 +146,7 @@ async def _rows_per_s(database: str) -> float:
 
 def _batch(start: int) -> list[arguments.Row]:
     now_ms = time.time_ns() // 1_000_000
-    body = _target("").body.encode()
+    body = target_at("").body.encode()
     rows = []
     for number in range(start, start + _BATCH):
         report = SimpleFix(

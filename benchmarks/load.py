@@ -112,6 +112,15 @@ def measure_in_turn(targets: dict[str, Target], plan: Plan, *, connections: int)
     return runs
 
 
+def measure_paced(target: Target, *, connections: int, per_s: float, seconds: int) -> Measured:
+    """Post at a steady rate, or as fast as answers come where these are slower."""
+    task = json.dumps(asdict(target) | {"connections": connections, "seconds": seconds, "per_s": per_s})
+    with on_the_other_cores():
+        command = [sys.executable, "-m", "benchmarks.load"]
+        done = subprocess.run(command, input=task, capture_output=True, text=True, check=True)
+    return Measured(**json.loads(done.stdout))
+
+
 def _with_wrk(wrk: str, target: Target, connections: int, seconds: int) -> Measured:
     pieces = [piece for piece in re.split(f"({NUMBER}|{DIGITS}|{DEVICE}|{TIME})", target.body) if piece]
     # All that differs keeps its length, so that the head is the same for all.
@@ -166,8 +175,9 @@ class _Poster(asyncio.Protocol):
     numbers = iter(range(sys.maxsize))
     _started_at = int(time.time())
 
-    def __init__(self, head: str, body: str, until: float, took_ms: list[float]) -> None:
+    def __init__(self, head: str, body: str, until: float, took_ms: list[float], every_s: float) -> None:
         self.failed = 0
+        self._every_s = every_s
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._head, self._body, self._until, self._took_ms = head, body, until, took_ms
 
@@ -185,7 +195,11 @@ class _Poster(asyncio.Protocol):
         self._took_ms.append((now - self._since) * 1000)
         self.failed += self._parser.get_status_code() // 100 != 2
         if now < self._until:
-            self._post()
+            rest_s = self._since + self._every_s - now
+            if rest_s > 0:
+                asyncio.get_running_loop().call_later(rest_s, self._post)
+            else:
+                self._post()
         else:
             self._transport.close()
 
@@ -204,16 +218,18 @@ class _Poster(asyncio.Protocol):
         self._transport.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
 
 
-async def _with_our_own(target: Target, connections: int, seconds: int) -> Measured:
+async def _with_our_own(target: Target, connections: int, seconds: int, per_s: float | None = None) -> Measured:
     address = urlsplit(target.url)
     head = f"POST {address.path or '/'} HTTP/1.1\r\nHost: {address.netloc}\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in target.headers)
     took_ms: list[float] = []
+    every_s = connections / per_s if per_s else 0.0
     until = time.perf_counter() + seconds
     loop = asyncio.get_running_loop()
     place = address.hostname or "127.0.0.1", address.port or 80
     made = [
-        loop.create_connection(lambda: _Poster(head, target.body, until, took_ms), *place) for _ in range(connections)
+        loop.create_connection(lambda: _Poster(head, target.body, until, took_ms, every_s), *place)
+        for _ in range(connections)
     ]
     posters = [poster for _, poster in await asyncio.gather(*made)]
     _, late = await asyncio.wait([poster.ended for poster in posters], timeout=seconds + _TIMEOUT_S)
@@ -224,6 +240,6 @@ async def _with_our_own(target: Target, connections: int, seconds: int) -> Measu
 
 if __name__ == "__main__":
     given = json.load(sys.stdin)
-    amount = {name: given.pop(name) for name in ("connections", "seconds")}
+    amount = {name: given.pop(name) for name in ("connections", "seconds", "per_s") if name in given}
     given["headers"] = tuple(map(tuple, given["headers"]))
     print(json.dumps(asdict(asyncio.run(_with_our_own(Target(**given), **amount)))))

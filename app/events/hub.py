@@ -21,7 +21,9 @@ log = structlog.get_logger()
 _LOOK_EVERY_S = 1.0
 """How often the log is read where nothing was announced: an announcement is a hint that may be lost."""
 _PACE_S = 0.02
-"""How long events gather before they are passed on: each reading costs every reader a write."""
+_PACE_PER_READER_S = 0.0001
+_SLOWEST_PACE_S = 0.1
+"""How long events gather before they are passed on: each reading of the log costs every reader a write."""
 _RETRY_S = 0.5
 _MOST_BUFFERED = 200
 """How many batches wait for a reader; one that is slower goes on by reading the log itself."""
@@ -146,7 +148,7 @@ class EventHub:
                 self._lose_place()
                 await asyncio.sleep(_RETRY_S)
             else:
-                await asyncio.sleep(_PACE_S)
+                await asyncio.sleep(min(_SLOWEST_PACE_S, _PACE_S + _PACE_PER_READER_S * len(self._feeds)))
                 if is_last:
                     await self._wait_for_news()
 
