@@ -34,4 +34,6 @@ Glossary:
 * fast path, full path: the two ways of a callback from the socket to the writer; the first costs no task, and is for
   small ones of which something can be made.
 * quarantine: callbacks that are kept although no report could be made of them.
+* event: something that happened, such as that a report was stored. Log: all events, in Postgres. Cursor: what a reader
+  of the log has seen.
 """

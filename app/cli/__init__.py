@@ -14,6 +14,7 @@ from app.cli import (
     config,
     demo,
     erase,
+    events,
     exits,
     keys,
     listener,
@@ -42,6 +43,7 @@ app.command("simulator")(simulator.simulator)
 app.command("locate")(locate.locate)
 app.command("erase")(erase.erase)
 app.command("retention")(retention.retention)
+app.command("events")(events.events)
 app.add_typer(periodic.periodic_commands, name="periodic")
 app.add_typer(reports.report_commands, name="reports")
 app.add_typer(listener.listener_commands, name="listener")

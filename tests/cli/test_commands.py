@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -207,6 +208,31 @@ def test_reports_are_listed_and_exported(run: Any, gateway_url: str, tmp_path: P
     assert f"{len(rows) - 1:,} reports are in" in exported.output
     assert {json.loads(line)["status"] for line in piped.stdout.splitlines()} == {"located"}
     assert not (tmp_path / "all.csv.part").exists()
+
+
+def test_events_are_listed_with_the_place_to_go_on(run: Any, gateway_url: str) -> None:
+    httpx.post(f"{gateway_url}/callbacks/thingspace/{TOKEN}", json=message(77))
+
+    listed = run("events", "--mdn", DEVICE["mdn"], "--limit", "1000")
+    page = json.loads(run("events", "--json", "--limit", "1").stdout)
+
+    assert f"location.report.located   device/{DEVICE['imei']}" in listed.output
+    assert "Go on with: --after " in listed.output
+    assert len(page["events"]) == 1
+
+
+def test_events_are_followed_as_they_happen(gateway_url: str, tmp_path: Path) -> None:
+    arguments = ["-m", "app", "events", "--follow", "--json", "--after", "earliest", "--url", gateway_url]
+
+    with running(arguments, environment={"GATEWAY_API_KEY": KEY}, folder=tmp_path) as program:
+        for number in (78, 79):
+            httpx.post(f"{gateway_url}/callbacks/thingspace/{TOKEN}", json=message(number))
+            text = f'"timestamp": "2026-03-02T12:01:{number - 60}Z"'
+            until_s = time.monotonic() + 20
+            while text not in program.output() and time.monotonic() < until_s:
+                time.sleep(0.05)
+
+            assert text in program.output()
 
 
 def test_reports_are_listed_by_arrival_and_flag_with_their_flags(run: Any, gateway_url: str) -> None:
