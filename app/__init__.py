@@ -14,12 +14,17 @@ A callback's way (`POST /callbacks/{provider}/{token}`):
 
 1. `server` reads it; a complete, small one takes the fast path (`server.fast_callbacks`), all others go through
    `api.webhook`. Both call `callbacks.ingest`.
-2. `callbacks.tokens` says whose token it is; the provider's `CallbackReader` checks the signature and decodes the body.
+2. `callbacks.tokens` finds the token's listener; the provider's `CallbackReader` checks the signature and decodes.
 3. `storage.writer` commits the raw bytes and the reports together with those of other callbacks, in one statement.
 4. Then 200 is sent. What could not be read is kept in quarantine, for `callbacks.replay`.
 
-Where to start reading: `model` and `provider` (the vocabulary), `locate.locate` (a use case), `wiring` (how the parts
-are connected), `providers.thingspace.mapping` (a vendor's words into ours).
+Every other route (`api.routes`) reads its parameters, calls one use case in the package of its capability (`reports`,
+`callbacks`, `periodic`, `events`, `listeners`, `access`, ...), and renders what that returns. Routes import no
+`storage`, and use cases no database driver. Reading waits for what this process has still to store, and audit rows are
+written by `access.audit`.
+
+Where to start reading: `model` and `provider` (the vocabulary), `reports.reader` and `locate.locate` (use cases),
+`wiring` (how the parts are connected), `providers.thingspace.mapping` (a vendor's words into ours).
 
 Glossary:
 
