@@ -8,7 +8,7 @@ from pathlib import Path
 import app
 
 VENDOR = re.compile(r"thing_?space|verizon|cloud_?locate|u_?-?blox", re.IGNORECASE)
-KNOWING = ("providers/", "simulator/", "cli/", "startup/", "registry.py", "demo.py")
+KNOWING = ("providers/", "simulator/", "cli/", "startup/", "registry.py", "demo/")
 """Where vendors are known by name: their packages, and what sets the program up for those who run it."""
 
 EXAMPLES = ("api/examples.py", "api/schemas/")

@@ -24,6 +24,7 @@ _REPORT_EVERY_S = 5.0
 _FLEET = 25
 _INTERVAL_S = 5
 _MOST_FIXES = 1000
+_REPORTS_BEFORE_SILENCE = 4
 
 console = Console()
 
@@ -162,11 +163,21 @@ async def _show(
         started = await http.post("/periodic", json=plan)
         _expect_success(started)
         session = started.json()["id"]
+        silent = devices[-1]["imei"]
+        _say(f"One of them, {silent}, falls silent after {_REPORTS_BEFORE_SILENCE} reports")
+        await _fall_silent(simulator_url, silent)
         _say(_what_to_try(gateway_url, simulator_url, key, devices[0], session))
         await _watch(http, session, processes, stopping, duration)
         _say("Stopping")
         with contextlib.suppress(httpx.HTTPError):
             await http.delete(f"/periodic/{session}")
+
+
+async def _fall_silent(simulator_url: str, imei: str) -> None:
+    """Lose all callbacks about a device but the first ones."""
+    fault = {"name": "callback_lost", "device": imei, "times": None, "after": _REPORTS_BEFORE_SILENCE}
+    async with httpx.AsyncClient(timeout=10) as http:
+        _expect_success(await http.post(f"{simulator_url}/control/faults", json=fault))
 
 
 def _expect_success(response: httpx.Response) -> None:
@@ -194,6 +205,10 @@ Simulator, with a list of the faults it can play: [bold]{simulator_url}/[/bold]
   # the fleet under way
   curl -s {gateway_url}/periodic/{session} -H "Authorization: Bearer $KEY"
   curl -s '{gateway_url}/reports?limit=3' -H "Authorization: Bearer $KEY"
+
+  # who has fallen silent, and where has another one been?
+  curl -s '{gateway_url}/devices?state=silent' -H "Authorization: Bearer $KEY"
+  curl -s {gateway_url}/devices/{device["imei"]}/track -H "Authorization: Bearer $KEY" -H 'Accept: application/gpx+xml'
 
 The fleet on a map: [bold]{gateway_url}/map[/bold] (it asks for the key: {key})
 Ctrl-C stops everything.
