@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from app.errors import Unavailable
 from app.observability import metrics
 from app.provider import Provider
-from app.storage import callbacks, session_views
+from app.storage import callbacks, session_views, subscriptions
 from app.storage.database import Database, in_recovery
 from app.storage.driver_errors import NOT_MIGRATED
 from app.storage.migrate import is_current
@@ -60,8 +60,11 @@ class Gauges:
             failed_stops = await session_views.failed_stops_of_open(session)
             missing = await session_views.missing_of_open(session, self._clock())
             quarantined = await callbacks.count_quarantined(session)
+            subscribed = await subscriptions.count_by_state(session)
         for state in metrics.SESSION_STATES:
             metrics.SESSIONS.labels(state).set(states.get(state, 0))
+        for state in metrics.SUBSCRIPTION_STATES:
+            metrics.SUBSCRIPTIONS.labels(state).set(subscribed.get(state, 0))
         metrics.MISSING.set(missing)
         metrics.FAILED_STOPS.set(failed_stops)
         metrics.QUARANTINED.set(quarantined)

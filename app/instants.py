@@ -31,6 +31,13 @@ _UNIX_UNTIL_S = 4_102_444_800
 _LONGEST = 80
 
 
+def to_text(at: datetime) -> str:
+    """Write an instant as RFC 3339 in UTC, with milliseconds only where there are some."""
+    at = at.astimezone(UTC)
+    text = at.isoformat(timespec="milliseconds" if at.microsecond else "seconds")
+    return text.replace("+00:00", "Z")
+
+
 def read_instant(written: str, *, zone: tzinfo | None = UTC) -> datetime | None:
     """Read an instant, in UTC; None when it cannot be read for certain.
 

@@ -30,6 +30,7 @@ from app.api.routes import (
     periodic,
     positions,
     reports,
+    subscriptions,
     tracks,
 )
 from app.api.routes.map import add_map
@@ -66,6 +67,7 @@ ROUTERS = (
     erasure.router,
     keys.router,
     audit.router,
+    subscriptions.router,
 )
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]

@@ -2,5 +2,7 @@
 
 from typing import Literal, get_args
 
-Scope = Literal["locate", "periodic", "periodic:unlimited", "reports:read", "callbacks", "listeners", "admin"]
+Scope = Literal[
+    "locate", "periodic", "periodic:unlimited", "reports:read", "callbacks", "listeners", "subscriptions", "admin"
+]
 SCOPES: frozenset[str] = frozenset(get_args(Scope))

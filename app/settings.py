@@ -187,6 +187,8 @@ class Settings(BaseSettings):
             "sessions": self.retention_sessions_days,
             "audit": self.retention_audit_days,
             "events": self.retention_days_events,
+            # What cannot be delivered any more need not be listed either.
+            "deliveries": self.retention_days_events,
         }
         days = {kind: self.retention_days if count is None else count for kind, count in own.items()}
         return {kind: timedelta(days=count) for kind, count in days.items() if count}

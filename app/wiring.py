@@ -45,6 +45,15 @@ from app.storage.migrate import upgrade
 from app.storage.seal import Seal
 from app.storage.vault import DatabaseVault
 from app.storage.writer import Writer
+from app.subscriber import HttpReceiver
+from app.subscriptions import (
+    DeliveryRules,
+    Leases,
+    SubscribedEvents,
+    SubscriptionRegistry,
+    Subscriptions,
+    SubscriptionTest,
+)
 from app.upstream import guarded
 from app.worker import Job, running
 
@@ -160,9 +169,16 @@ async def build_use_cases(
     tokens = CallbackTokens(providers, database, storage.seal)
     urls = ListenerUrls(public=settings.public_url, allowed=settings.listener_urls)
     registry = ListenerRegistry(providers, database, storage.seal, tokens, urls=urls, describe=listener_routes.to_json)
-    hub = EventHub(database, CloudEvents(settings.address).render, storage.announcer)
+    events = CloudEvents(settings.address)
+    hub = EventHub(database, events.render, storage.announcer)
     await stack.enter_async_context(hub.running())
-    authenticator = Authenticator(database, _secret(settings.api_key), channels={EVENTS_CHANNEL: hub.announce})
+    subscribed = await build_subscriptions(settings, storage, events, audit, stack)
+
+    def learn_of_events() -> None:
+        hub.announce()
+        subscribed.leases.notify()
+
+    authenticator = Authenticator(database, _secret(settings.api_key), channels={EVENTS_CHANNEL: learn_of_events})
     posting = [provider.name for provider in providers if provider.callbacks]
     webhook = Webhook(
         Ingest(writer, database.clock.now_ms),
@@ -197,8 +213,26 @@ async def build_use_cases(
         gauges=Gauges(database, providers, periodic.clock),
         readiness=Readiness(database, writer),
         provider_events=ProviderEvents(database, providers, operation_routes.to_state),
+        subscriptions=subscribed,
         webhook=webhook,
         recorder=recorder,
+    )
+
+
+async def build_subscriptions(
+    settings: Settings, storage: Storage, events: CloudEvents, audit: AuditLog, stack: AsyncExitStack
+) -> Subscriptions:
+    """Build what makes subscriptions, and delivers to them."""
+    database, rules = storage.database, DeliveryRules(allowed=settings.delivery_allow)
+    receiver = HttpReceiver(rules)
+    stack.push_async_callback(receiver.aclose)
+    log = SubscribedEvents(database, events.render)
+    registry = SubscriptionRegistry(database, storage.seal, log, rules)
+    leases = Leases(database, log, receiver, registry.secrets)
+    storage.announcer.tell(leases.notify)
+    await stack.enter_async_context(leases.running())
+    return Subscriptions(
+        registry=registry, test=SubscriptionTest(database, audit, registry, receiver, settings.address), leases=leases
     )
 
 
@@ -207,6 +241,7 @@ async def start_jobs(gateway: Gateway, database: Database, stack: AsyncExitStack
     settings = gateway.settings
     jobs = [
         *gateway.periodic.jobs(),
+        *gateway.subscriptions.leases.jobs(),
         Job(name="API keys", every_s=_FOLLOW_KEYS_EVERY_S, run=gateway.authenticator.follow),
         *(Job(name="primary", every_s=_WATCH_PRIMARY_EVERY_S, run=watch.follow) for watch in database.watches),
         Job(name="clock", every_s=_COMPARE_CLOCKS_EVERY_S, run=database.compare_clocks),

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from benchmarks import drill, events, failover, fleet, ingest, locate, queries, sizes
+from benchmarks import deliveries, drill, events, failover, fleet, ingest, locate, queries, sizes
 from benchmarks import map as fleet_map
 from benchmarks.plan import Plan
 
@@ -12,6 +12,7 @@ BENCHMARKS: dict[str, Callable[[Plan], None]] = {
     "sizes": sizes.run,
     "locate": locate.run,
     "events": events.run,
+    "deliveries": deliveries.run,
     "queries": queries.run,
     "fleet": fleet.run,
     "map": fleet_map.run,

@@ -26,6 +26,7 @@ SCOPES_TO_READ: Mapping[str, frozenset[str]] = {
     "events": frozenset({"reports:read"}),
     "callbacks": frozenset({"callbacks"}),
     "listeners": frozenset({"listeners"}),
+    "subscriptions": frozenset({"subscriptions"}),
     "providers": ANY_KEY,
     "metrics": ANY_KEY,
     "keys": _ADMIN,
@@ -39,6 +40,7 @@ SCOPES_TO_CHANGE: Mapping[str, frozenset[str]] = {
     "periodic": frozenset({"periodic"}),
     "callbacks": frozenset({"callbacks"}),
     "listeners": frozenset({"listeners"}),
+    "subscriptions": frozenset({"subscriptions"}),
     "devices": _ADMIN,
     "providers": _ADMIN,
     "keys": _ADMIN,
@@ -54,6 +56,7 @@ NARROWED: Mapping[str, frozenset[str]] = {
     "events": frozenset({"GET"}),
     "callbacks": frozenset({"GET", "POST"}),
     "listeners": frozenset({"GET", "PUT", "POST", "DELETE"}),
+    "subscriptions": frozenset({"GET", "POST", "PATCH", "DELETE"}),
     "providers": frozenset({"GET"}),
     "metrics": frozenset({"GET"}),
 }

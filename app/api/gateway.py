@@ -25,6 +25,7 @@ from app.provider import Provider
 from app.provider_events import ProviderEvents
 from app.reports import PositionReader, ReportReader
 from app.settings import Settings
+from app.subscriptions import Subscriptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class Gateway:
     gauges: Gauges
     readiness: Readiness
     provider_events: ProviderEvents
+    subscriptions: Subscriptions
     webhook: Webhook
     recorder: Recorder | None = None
     streams: StreamSlots = field(

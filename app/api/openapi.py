@@ -29,6 +29,7 @@ TAGS = [
     {"name": "events", "description": "What happens, as it happens: to poll, or to follow as a stream."},
     {"name": "callbacks", "description": "What providers sent, byte for byte, and decoding it again."},
     {"name": "listeners", "description": "Our registrations at the providers, which callbacks come to."},
+    {"name": "subscriptions", "description": "Events delivered by POST, and what has become of the deliveries."},
     {"name": "operations", "description": "Health, metrics and the state of the providers."},
     {"name": "devices", "description": "What concerns all that is kept of a device."},
     {"name": "keys", "description": "API keys and what they may do."},

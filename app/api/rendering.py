@@ -1,7 +1,6 @@
 """Answers as they go over the wire: JSON or GeoJSON, camelCase, instants with `Z`."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, cast
 
 import orjson
@@ -13,19 +12,15 @@ from app.api.answers import DeviceAnswer, LocatedAnswer, LocationAnswer
 from app.api.negotiation import preferred
 from app.api.problems import to_attempt, to_problem
 from app.ids import public_id
+from app.instants import to_text
 from app.list_page import EntryT, ListPage
 from app.locate import LocateResult
 from app.model import Device, Fix
 
+instant = to_text
+
 JSON = "application/json"
 GEOJSON = "application/geo+json"
-
-
-def instant(at: datetime) -> str:
-    """Write an instant as RFC 3339 in UTC, with milliseconds only where there are some."""
-    at = at.astimezone(UTC)
-    text = at.isoformat(timespec="milliseconds" if at.microsecond else "seconds")
-    return text.replace("+00:00", "Z")
 
 
 def json_response(content: Any, status: int = 200, *, headers: dict[str, str] | None = None) -> Response:

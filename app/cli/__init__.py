@@ -26,6 +26,7 @@ from app.cli import (
     retention,
     serve,
     simulator,
+    subscriptions,
 )
 from app.errors import GatewayError
 
@@ -47,6 +48,7 @@ app.command("events")(events.events)
 app.add_typer(periodic.periodic_commands, name="periodic")
 app.add_typer(reports.report_commands, name="reports")
 app.add_typer(listener.listener_commands, name="listener")
+app.add_typer(subscriptions.subscription_commands, name="subscriptions")
 app.add_typer(callbacks.callback_commands, name="callbacks")
 app.add_typer(providers.provider_commands, name="providers")
 app.add_typer(keys.key_commands, name="keys")

@@ -14,6 +14,7 @@ TYPES = (
     *("listener.lost", "listener.regained"),
     *("provider.degraded", "provider.recovered"),
     *("consent.changed", "usage.drifted"),
+    *("subscription.disabled", "gateway.test"),
 )
 """All types that there are."""
 

@@ -63,6 +63,10 @@ CALLBACK_SIGNATURES = Counter(
 REFUSED = Counter(
     "gateway_requests_refused", "Requests that the server refused by itself, by code.", ("code",), registry=REGISTRY
 )
+DELIVERIES = Counter(
+    "gateway_delivery_attempts", "Attempts to deliver events to subscribers, by result.", ("result",), registry=REGISTRY
+)
+DELIVERED_EVENTS = Counter("gateway_events_delivered", "Events delivered to subscribers.", registry=REGISTRY)
 REPORTS = Counter("gateway_reports_stored", "New reports committed.", registry=REGISTRY)
 BATCH_SIZE = Histogram(
     "gateway_commit_batch_size",
@@ -146,6 +150,14 @@ SESSION_STATES = ("requested", "active", "stopping", "unknown", "completed", "st
 SESSIONS = Gauge(
     "gateway_sessions",
     "Periodic sessions in the database, by state.",
+    ("state",),
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
+SUBSCRIPTION_STATES = ("active", "failing", "paused", "disabled")
+SUBSCRIPTIONS = Gauge(
+    "gateway_subscriptions",
+    "Subscriptions in the database, by state; failing are those whose last attempt has failed.",
     ("state",),
     registry=REGISTRY,
     multiprocess_mode="livemostrecent",

@@ -31,6 +31,12 @@ Action = Literal[
     "events.stream",
     "callbacks.read",
     "device.erase",
+    "subscription.create",
+    "subscription.change",
+    "subscription.delete",
+    "subscription.rotate",
+    "subscription.test",
+    "subscription.replay",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Partitions of reports, callbacks, audit and events: of days ahead of time, merged as they age, dropped in the end."""
+"""Partitions: of days ahead of time, merged as they age, dropped in the end."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -12,7 +12,13 @@ from app.storage.driver_errors import LockNotAvailable
 
 log = structlog.get_logger()
 
-PARTITIONED = {"reports": "at", "callbacks": "received_at", "audit": "at", "events": "stored_at"}
+PARTITIONED = {
+    "reports": "at",
+    "callbacks": "received_at",
+    "audit": "at",
+    "events": "stored_at",
+    "deliveries": "created_at",
+}
 DAYS_BEHIND = 1
 DAYS_AHEAD = 3
 DAY = timedelta(days=1)

@@ -50,6 +50,7 @@ _STEPS: Mapping[str, tuple[ExpiredRows, ...]] = {
     "callbacks": (ExpiredRows(table="callbacks_default", old="received_at < $1"),),
     "audit": (ExpiredRows(table="audit_default", old="at < $1"),),
     "events": (ExpiredRows(table="events_default", old="stored_at < $1"),),
+    "deliveries": (ExpiredRows(table="deliveries_default", old="created_at < $1"),),
     # An unknown session is removed when it would have ended.
     "sessions": (
         ExpiredRows(

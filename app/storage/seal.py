@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 class Seal:
     """Encrypts and decrypts secrets with the gateway's encryption keys, or with key material of the caller's.
 
+    What was sealed with the caller's before there were encryption keys is opened all the same.
+
     Attributes:
         has_own_keys: Whether `GATEWAY_ENCRYPTION_KEY` is set.
     """
@@ -31,7 +33,7 @@ class Seal:
             return None
 
     def _box(self, sealed_with: bytes) -> MultiFernet:
-        return MultiFernet([Fernet(_derive(key)) for key in self._keys or [sealed_with]])
+        return MultiFernet([Fernet(_derive(key)) for key in (*self._keys, sealed_with)])
 
 
 def _derive(material: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """What is stored, as SQLAlchemy tables; `migrations/` makes them, and a test holds the two together.
 
-`reports`, `callbacks`, `audit` and `events` are partitioned by day, so that ingest stays fast and retention is a DROP;
-days outside the window kept ready (see `partitions`) go to the default partition.
+`reports`, `callbacks`, `audit`, `events` and `deliveries` are partitioned by day, so that ingest stays fast and
+retention is a DROP; days outside the window kept ready (see `partitions`) go to the default partition.
 """
 
 from collections.abc import Mapping
@@ -519,3 +519,92 @@ class EventGenerationRow(Base):
     generation: Mapped[int] = mapped_column(BigInteger(), primary_key=True, autoincrement=False)
     life: Mapped[str]
     dropped_xid: Mapped[int] = mapped_column(BigInteger(), server_default=text("0"))
+
+
+class SubscriptionRow(Base):
+    """Who wants which events delivered where, and how far that has come.
+
+    The definition is changed by callers, everything from `cursor` on by the replica that leads the subscription.
+
+    Attributes:
+        types, devices: Empty where they do not restrict.
+        key_id, api_key: The key that answers for it; `api_key` is None for the keys that are in no table.
+        reach_accounts, reach_devices: What the key that made it could see; never widened.
+        state: `active`, `paused` or `disabled`; `problem` says why it is disabled.
+        revision: Raised by every change that the leader has to learn of.
+        former_sealed_secret: The secret before the last rotation, which signs as well until `former_until`.
+        next_place: Numbers the deliveries in the order of the log.
+        failures: Failed attempts since the last success; `failing_since` is when the first of them was made.
+        slow_until: Nothing is sent before.
+        leader, leased_until: The process that delivers, until then, by the database's clock.
+    """
+
+    __tablename__ = "subscriptions"
+    __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    url: Mapped[str]
+    types: Mapped[list[str]]
+    account: Mapped[str | None]
+    devices: Mapped[list[str]]
+    transaction_id: Mapped[str | None]
+    batch_events: Mapped[int | None]
+    batch_delay_s: Mapped[float | None]
+    key_id: Mapped[str]
+    api_key: Mapped[UUID | None]
+    reach_accounts: Mapped[list[str] | None]
+    reach_devices: Mapped[list[str] | None]
+    state: Mapped[str]
+    problem: Mapped[str | None]
+    revision: Mapped[int] = mapped_column(server_default=text("0"))
+    sealed_secret: Mapped[bytes]
+    former_sealed_secret: Mapped[bytes | None]
+    former_until: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    cursor: Mapped[str]
+    next_place: Mapped[int] = mapped_column(BigInteger(), server_default=text("0"))
+    failures: Mapped[int] = mapped_column(server_default=text("0"))
+    failing_since: Mapped[datetime | None]
+    slow_until: Mapped[datetime | None]
+    last_success_at: Mapped[datetime | None]
+    last_attempt: Mapped[dict[str, Any] | None]
+    leader: Mapped[UUID | None]
+    leased_until: Mapped[datetime | None]
+
+
+class DeliveryRow(Base):
+    """One POST to a receiver with the events in it: delivered, to be tried again, or given up.
+
+    Events are named, not copied. What has been delivered goes into one commit with the cursor of its subscription, many
+    rows at once.
+
+    Attributes:
+        place: The order of a subscription's deliveries; those of one device are sent in this order.
+        devices: What the events are about; deliveries that share one wait for each other.
+        first_at, last_at: The times of the earliest and the latest event.
+        state: `delivered`, `retrying` or `dead`.
+        due_at: When it is to be tried next; None when it is not.
+        failed: Failed attempts since it was last begun; `attempts` holds all.
+    """
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        Index("ix_deliveries_subscription", "subscription_id", "created_at", "id"),
+        Index("ix_deliveries_retrying", "subscription_id", "place", postgresql_where=text("state = 'retrying'")),
+        {"postgresql_partition_by": "RANGE (created_at)"},
+    )
+
+    created_at: Mapped[datetime] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    subscription_id: Mapped[UUID]
+    place: Mapped[int] = mapped_column(BigInteger())
+    webhook_id: Mapped[str]
+    event_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
+    devices: Mapped[list[str]]
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
+    state: Mapped[str]
+    due_at: Mapped[datetime | None]
+    failed: Mapped[int] = mapped_column(server_default=text("0"))
+    attempts: Mapped[list[dict[str, Any]]] = mapped_column(JSONB())

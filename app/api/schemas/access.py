@@ -11,7 +11,7 @@ from app.access import Action, KeyPlan
 from app.api.answers import Timestamp
 from app.api.schemas.base import Instant, Schema
 from app.api.schemas.identifiers import Account, Text128
-from app.scopes import Scope
+from app.scopes import SCOPES, Scope
 
 CLOSED = ConfigDict(extra="forbid")
 _MOST_NAMED = 1000
@@ -33,7 +33,7 @@ class KeyRequest(Schema):
     """The permissions and limits of a new key; members that are left out do not restrict it."""
 
     name: Annotated[Text128, Field(description="a name to recognise it by")]
-    scopes: Annotated[list[Scope], Field(min_length=1, max_length=7, description="its permissions")]
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(SCOPES), description="its permissions")]
     accounts: Annotated[
         list[Account] | None,
         Field(

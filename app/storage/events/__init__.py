@@ -6,6 +6,7 @@ The writer adds one row for each commit that stores reports; the reports themsel
 from app.storage.events.appending import CHANNEL, NewEvent, append
 from app.storage.events.cursors import ORIGIN, Cursor, EventPosition, SeenPart, Snapshot
 from app.storage.events.log import MOST_EVENTS, LogPage, OtherEvent, StoredEvent, earliest, latest, read
+from app.storage.events.lookup import fetch
 from app.storage.events.members import SessionMembers, keys_of_device, keys_of_mdn, transactions_of
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "StoredEvent",
     "append",
     "earliest",
+    "fetch",
     "keys_of_device",
     "keys_of_mdn",
     "latest",

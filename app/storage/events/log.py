@@ -180,7 +180,7 @@ async def read(database: Database, cursor: Cursor, *, limit: int = MOST_EVENTS) 
     rows = [row for row in found if row["xid"] is not None]
     unseen = list(islice(_unseen(cursor, rows), limit + 1))
     page = unseen[:limit]
-    records = await _records(database, [row["report_ids"][place] for row, place in page if row["report_ids"]])
+    records = await records_of(database, [row["report_ids"][place] for row, place in page if row["report_ids"]])
     sessions = await members_of(database, {row["session_id"] for row, _ in page if row["session_id"] is not None})
     events = [event for event in _to_events(cursor, snapshot, page, records, sessions) if event is not None]
     if len(unseen) <= limit and (not rows or len(rows) == rows[0]["found"] < _MOST_ROWS):
@@ -215,7 +215,7 @@ def _position(row: asyncpg.Record, place: int = 0) -> EventPosition:
     return EventPosition(row["generation"], row["xid"], row["part"], place)
 
 
-async def _records(database: Database, ids: list[UUID]) -> dict[UUID, ReportRecord]:
+async def records_of(database: Database, ids: list[UUID]) -> dict[UUID, ReportRecord]:
     """Read reports by their ids; some may have been erased."""
     if not ids:
         return {}
