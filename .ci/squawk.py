@@ -14,12 +14,10 @@ LANDED = "0012"
 EXCLUDED = {
     "prefer-bigint-over-int": "counts, seconds and percentages are small; what grows without end is bigint or uuid",
 }
-EXCEPTIONS = {
-    "0013": {
-        "require-concurrent-index-creation": "so it is built; only its SQL form, which knows no partitions, is plain"
-    },
-    "0019": {"require-concurrent-index-creation": "so it is built; only its SQL form is plain"},
+_PLAIN_AS_SQL = {
+    "require-concurrent-index-creation": "so it is built; only its SQL form, all of it one transaction, is plain"
 }
+EXCEPTIONS = {"0013": _PLAIN_AS_SQL, "0016": _PLAIN_AS_SQL, "0019": _PLAIN_AS_SQL}
 """What a revision may do all the same, and why."""
 OLDEST_POSTGRES = "15.0"
 
