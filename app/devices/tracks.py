@@ -9,6 +9,7 @@ from app.identifiers import Readings, readings
 from app.reports import ReportFilter
 from app.storage import reports
 from app.storage.database import Database
+from app.storage.device_register import is_registered
 
 
 class Tracks:
@@ -29,12 +30,17 @@ class Tracks:
             None if no device with this identifier is known.
         """
         # No text in the database holds a NUL, and none may be sent to it.
-        for any_of_device in _filters(readings(identifier.replace("\x00", "")), reach):
+        known = readings(identifier.replace("\x00", ""))
+        filters = [*_filters(known, reach)]
+        for any_of_device in filters:
             if (await reports.page(self._database, any_of_device, limit=1)).reports:
-                return replace(
-                    any_of_device, status="located", is_believed=True, since=since, until=until, oldest_first=True
-                )
-        return None
+                return _of_track(any_of_device, since, until)
+        async with self._database.reading() as session:
+            return _of_track(filters[0], since, until) if await is_registered(session, known, reach) else None
+
+
+def _of_track(any_of_device: ReportFilter, since: datetime | None, until: datetime | None) -> ReportFilter:
+    return replace(any_of_device, status="located", is_believed=True, since=since, until=until, oldest_first=True)
 
 
 def _filters(known: Readings, reach: Reach) -> Iterator[ReportFilter]:

@@ -10,8 +10,13 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ARRAY, Text, bindparam, text
+from sqlalchemy import ARRAY, Text, bindparam, exists, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.caller import Reach
+from app.identifiers import Readings
+from app.storage.reach import devices_within
+from app.storage.tables import DeviceRow
 
 IF_REGISTERED = """
     ON CONFLICT (device, account) DO UPDATE SET
@@ -59,3 +64,10 @@ async def register(session: AsyncSession, account: str, devices: Iterable[Device
         "mdns": [one.mdn for one in listed],
     }
     await session.execute(_REGISTER, {"account": account, "at": at, **given})
+
+
+async def is_registered(session: AsyncSession, known: Readings, reach: Reach) -> bool:
+    """Tell whether anything that a text can mean names a registered device within reach."""
+    keys = [*known.ids, f"name:{known.name}", *([f"mdn:{known.mdn}"] if known.mdn else [])]
+    is_named = or_(DeviceRow.device.in_(keys), DeviceRow.mdn == known.mdn, DeviceRow.name == known.name)
+    return bool(await session.scalar(select(exists().where(is_named, *devices_within(reach)))))

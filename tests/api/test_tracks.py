@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from app.storage.writer import Entry
 from tests.support.reports import ACCOUNT, IMEI, MDN, NOON, failed, located
 from tests.support.shared_gateway import MakeKey
+from tests.support.vendors import Vendors
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 TRACK = f"/devices/{IMEI}/track"
@@ -165,6 +166,18 @@ async def test_a_name_that_xml_cannot_hold_makes_no_broken_file(
     response = await gateway.get("/devices/%3Cpump%3E%0B&/track", headers=accept("application/gpx+xml"))
 
     assert gpxpy.parse(response.text).tracks[0].name == "<pump>&"
+
+
+async def test_a_device_that_has_not_reported_yet_has_an_empty_track(
+    gateway: httpx.AsyncClient, vendors: Vendors
+) -> None:
+    vendors.thingspace = lambda _: httpx.Response(200, json={"transactionID": "t-1"})
+    device = {"imei": IMEI, "mdn": MDN}
+    await gateway.post("/periodic", json={"account": ACCOUNT, "devices": [device], "interval": 300, "count": 2})
+
+    by_id, by_number = await gateway.get(TRACK), await gateway.get(f"/devices/{MDN}/track")
+
+    assert by_id.json() == by_number.json() == {"track": [], "next": None}
 
 
 @pytest.mark.parametrize(
