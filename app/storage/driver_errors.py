@@ -15,11 +15,12 @@ from app.errors import TransactionConflict, Unavailable
 
 NOT_MIGRATED = "The database has not been migrated; run: location-gateway migrate"
 
-Failure = Literal["away", "read_only", "unmigrated", "conflict", "duplicate", "unstorable", "refused"]
+Failure = Literal["away", "read_only", "locked", "unmigrated", "conflict", "duplicate", "unstorable", "refused"]
 """Why a statement failed.
 
 * away: The database cannot be reached, is full, is stopping, or is another one than it was.
 * read_only: The server has become a standby.
+* locked: A lock was not to be had in time.
 * unmigrated: The database lacks what the migrations make.
 * conflict: Another transaction got in the way, and nothing was changed; the same statements may succeed now.
 * duplicate: The row is there already.
@@ -49,6 +50,7 @@ _MEANINGS: tuple[tuple[Failure, tuple[type[Exception], ...]], ...] = (
     ),
     ("conflict", (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)),
     ("read_only", (asyncpg.ReadOnlySQLTransactionError,)),
+    ("locked", (asyncpg.LockNotAvailableError,)),
     (
         "away",
         (
@@ -62,7 +64,7 @@ _MEANINGS: tuple[tuple[Failure, tuple[type[Exception], ...]], ...] = (
             asyncpg.InsufficientResourcesError,  # too many connections, among others
             asyncpg.InvalidAuthorizationSpecificationError,  # the password has been changed, for us or by us
             asyncpg.InvalidCatalogNameError,
-            asyncpg.ObjectNotInPrerequisiteStateError,  # a lock that was not to be had in time, among others
+            asyncpg.ObjectNotInPrerequisiteStateError,  # something that is needed is in use
             asyncpg.InternalServerError,
             asyncpg.PostgresSystemError,
         ),
@@ -111,7 +113,7 @@ def _ours(error: Exception) -> Unavailable | None:
     if isinstance(error, PoolTimeout):
         return Unavailable("All database connections are in use.", retry_after_s=1)
     match failure_of(error):
-        case "away" | "read_only":
+        case "away" | "read_only" | "locked":
             return Unavailable("The database cannot be reached, or is too busy.", retry_after_s=5)
         case "unmigrated":
             return Unavailable(NOT_MIGRATED, retry_after_s=5)

@@ -10,13 +10,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import NullPool
 
 from app.errors import Unavailable
 from app.storage.connections import Connector
-from app.storage.driver_errors import LockNotAvailable
+from app.storage.driver_errors import failure_of
 from app.storage.revisions import MIGRATIONS, Route, is_older, route
 
 __all__ = [
@@ -81,8 +80,8 @@ async def _go(connection: AsyncConnection, target: str, on_step: Callable[[str],
     go = command.upgrade if way.is_upgrade else command.downgrade
     try:
         await connection.run_sync(lambda bound: go(_config(MIGRATIONS, bound, on_step, lock_wait_s), target))
-    except DBAPIError as error:
-        if error.orig is None or not isinstance(error.orig.__cause__, LockNotAvailable):
+    except Exception as error:
+        if failure_of(error) != "locked":
             raise
         await connection.rollback()
         return False

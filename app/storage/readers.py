@@ -7,6 +7,7 @@ from typing import TypeAlias
 import asyncpg
 
 from app.storage.connections import Connection, Connector, is_standby
+from app.storage.driver_errors import failure_of
 
 Lent: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 """A connection of the pool, for as long as the block lasts."""
@@ -56,7 +57,9 @@ class Readers:
         check = _REFUSE_STANDBY if self._connector.role == "primary" else ""
         try:
             await connection.execute("; ".join([*(f"SET LOCAL {setting}" for setting in _PLANS), check]))
-        except asyncpg.ReadOnlySQLTransactionError:
+        except Exception as error:
+            if failure_of(error) != "read_only":
+                raise
             connection.terminate()
             raise asyncpg.InterfaceError("the server has become a standby") from None
 

@@ -16,7 +16,7 @@ from app.storage.driver_errors import Failure, failure_of, translated
         (ConnectionRefusedError(), "away"),
         (TimeoutError(), "away"),
         (asyncpg.TooManyConnectionsError(), "away"),
-        (asyncpg.LockNotAvailableError(), "away"),
+        (asyncpg.LockNotAvailableError(), "locked"),
         (asyncpg.InvalidPasswordError(), "away"),
         (asyncpg.ReadOnlySQLTransactionError(), "read_only"),
         (asyncpg.UndefinedColumnError(), "unmigrated"),
