@@ -6,6 +6,7 @@ import { Api } from "./api/client";
 import { Fleet } from "./fleet/fleet";
 import { Follower } from "./fleet/follow";
 import { link } from "./fleet/link";
+import { watchReadiness } from "./fleet/readiness";
 import { SilenceWatch } from "./fleet/silence";
 import { bestIdentifier } from "./format";
 import { canDraw, NO_MAP } from "./map/surface";
@@ -63,3 +64,4 @@ render(
   element("page"),
 );
 void follower.run();
+void watchReadiness(api, (why) => follower.noteReadiness(why));

@@ -22,6 +22,7 @@ export class Follower {
   #cursor: string | null = null;
   #failures = 0;
   #cutSince: number | null = null;
+  #unready: string | null = null;
 
   constructor(
     private readonly api: Api,
@@ -38,6 +39,13 @@ export class Follower {
         await this.#recover(error);
       }
     }
+  }
+
+  /** Take into account why the gateway is not ready, though its stream is open; null where it is. */
+  noteReadiness(why: string | null): void {
+    if (why === this.#unready) return;
+    this.#unready = why;
+    if (link.value.state === "live" || link.value.state === "behind") this.#judge(undefined);
   }
 
   async #load(): Promise<void> {
@@ -79,8 +87,10 @@ export class Follower {
   #judge(latest: StreamEvent | undefined): void {
     const happened = latest && Date.parse((JSON.parse(latest.data) as { time: string }).time);
     const late = happened === undefined || Number.isNaN(happened) ? 0 : now() - happened;
-    if (late > BEHIND_MS) {
-      link.value = { state: "behind", why: `Catching up: ${span(late)} behind` };
+    if (this.#unready !== null) {
+      link.value = { state: "behind", why: `Nothing new can come: ${this.#unready}` };
+    } else if (late > BEHIND_MS) {
+      link.value = { state: "behind", why: `Catching up: ${span(late)} behind.` };
     } else if (link.value.state !== "live") {
       link.value = { state: "live" };
     }

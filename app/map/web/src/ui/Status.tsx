@@ -23,7 +23,7 @@ function words(now: Link): string {
     case "live":
       return "Live";
     case "behind":
-      return `Behind. ${now.why}.`;
+      return `Behind. ${now.why}`;
     case "cut":
       return `Cut off since ${time(now.since)}. ${now.why} What you see may be out of date.`;
     case "locked":
