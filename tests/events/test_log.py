@@ -139,7 +139,7 @@ async def test_the_latest_place_leaves_open_what_still_runs(database: Database, 
 
 async def test_an_erased_report_is_no_event_any_more(database: Database) -> None:
     await store(database, located(), located(NOON + timedelta(minutes=1)))
-    async with database.session() as session:
+    async with database.transaction() as session:
         await session.execute(text("DELETE FROM reports WHERE at = :at"), {"at": NOON})
 
     found, end = await ids_after(database, ORIGIN)
@@ -152,7 +152,7 @@ async def test_something_else_is_appended_once(database: Database) -> None:
     event = NewEvent(type="periodic.started", subject="session/1", at=NOON, data={"id": "1"}, account="a")
 
     for expected in ([event.id], []):
-        async with database.session() as session:
+        async with database.transaction() as session:
             assert await append(session, [event]) == expected
 
     (found,) = (await read(database, ORIGIN)).events
@@ -163,7 +163,7 @@ async def test_something_else_is_appended_once(database: Database) -> None:
 async def test_a_new_life_of_the_cluster_is_a_generation_of_its_own(database: Database) -> None:
     await store(database, located())
     _, cursor = await ids_after(database, ORIGIN)
-    async with database.session() as session:
+    async with database.transaction() as session:
         # As a dump is that came from another cluster, where numbers were higher.
         await session.execute(text("UPDATE event_generations SET life = 'another'"))
         await session.execute(text("UPDATE events SET xid = xid + 1000000"))
@@ -190,7 +190,7 @@ async def test_events_that_are_old_go_and_cursors_before_them_expire(
     await store(database, located())
     _, middle = await ids_after(database, ORIGIN)
     await store(database, located(NOON + timedelta(minutes=1)))
-    async with database.session() as session:
+    async with database.transaction() as session:
         await session.execute(text("UPDATE events SET stored_at = stored_at - interval '20 days'"))
     await store(database, located(NOON + timedelta(minutes=2)))
     now = await connection.fetchval("SELECT now()")

@@ -61,13 +61,16 @@ LEFT JOIN (
 ) AS page ON true
 ORDER BY before
 """
+# As `reports.statements.looked_up` has it, which says why; the span rules partitions out at once.
 _REPORTS = f"""
 SELECT {COLUMNS}
 FROM unnest($1::timestamptz[], $2::uuid[]) AS wanted (at, id)
 CROSS JOIN LATERAL (
     SELECT {COLUMNS} FROM reports AS r
-    WHERE r.at = wanted.at AND r.id = wanted.id AND r.at BETWEEN $3::timestamptz AND $4::timestamptz OFFSET 0
+    WHERE r.at = wanted.at AND r.id >= wanted.id AND r.at BETWEEN $3::timestamptz AND $4::timestamptz
+    ORDER BY r.id LIMIT 1
 ) AS r
+WHERE r.id = wanted.id
 """
 _EARLIEST = (
     "SELECT generation, dropped_xid FROM event_generations WHERE dropped_xid > 0 ORDER BY generation DESC LIMIT 1"
