@@ -29,7 +29,7 @@ LocatesBy = Literal["measurements", "device"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class CallStep:
     """One thing that a provider can be asked for.
 
     Attributes:
@@ -60,7 +60,7 @@ class Assessment:
     hints: tuple[str, ...] = ()
     errors: tuple[FieldError, ...] = ()
     missing_identifier: Literal["id", "mdn"] | None = None
-    steps: tuple[Step, ...] = ()
+    steps: tuple[CallStep, ...] = ()
     sources: tuple[Source, ...] = ()
 
 

@@ -11,7 +11,7 @@ from app.errors import GatewayError, Outcome, PermissionDenied
 from app.locate.search import Found, Search
 from app.model import Deadline, ProviderName, Source
 from app.policy import Candidate, is_identified
-from app.provider import Assessment, Provider, Step
+from app.provider import Assessment, CallStep, Provider
 
 Verdict = Literal[
     "would_be_asked",
@@ -38,7 +38,7 @@ class RehearsedCandidate:
     provider: ProviderName
     verdict: Verdict
     reason: str | None = None
-    steps: tuple[Step, ...] = ()
+    steps: tuple[CallStep, ...] = ()
     sources: tuple[Source, ...] = ()
 
 

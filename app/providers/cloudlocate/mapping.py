@@ -12,7 +12,7 @@ from app.errors import UnableToLocate
 from app.instants import read_instant
 from app.model import Evidence, Fix, Located, LocationQuery, ProviderName, Source
 from app.plausibility import FIRST_FIX, FUTURE_TIME, TIME_UNREADABLE, doubts_about_time, is_zero_island
-from app.provider import Assessment, Step
+from app.provider import Assessment, CallStep
 from app.providers.cloudlocate import cell, gnss, wifi, wire
 from app.providers.cloudlocate.findings import Findings
 from app.providers.cloudlocate.settings import CloudLocateSettings
@@ -23,7 +23,7 @@ _DEVICE_ID = re.compile(r"[a-zA-Z0-9:_-]{1,32}")
 _REQUEST_ID_LENGTH = 60
 _DEVICE_ID_LENGTH = 32
 _CONFIDENCE_PCT = 68
-_STEPS = (Step(name="solve", billed=True),)
+_STEPS = (CallStep(name="solve", billed=True),)
 _GROUPS: tuple[Source, ...] = ("gnss", "wifi", "cell")
 _HINTS = {
     FUTURE_TIME: "cloudlocate: the stated time of the fix lies in the future; a clock is wrong",

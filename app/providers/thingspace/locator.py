@@ -5,16 +5,16 @@ from collections.abc import Sequence
 
 from app.errors import GatewayError
 from app.model import Deadline, Device, Located, LocationQuery, Source
-from app.provider import Assessment, LocatesBy, Step
+from app.provider import Assessment, CallStep, LocatesBy
 from app.providers.thingspace.chunks import Asked
 from app.providers.thingspace.client import Client
 from app.providers.thingspace.inquiry import Inquiry, Outcome, ladder, times_by_freshness
 
 _SOURCES: tuple[Source, ...] = ("network",)
-_CURRENT = Step(name="current", billed=True)
+_CURRENT = CallStep(name="current", billed=True)
 _STEPS = {
-    ("1",): (Step(name="cache_or_current", billed=None),),
-    ("0", "2"): (Step(name="cache", billed=False), _CURRENT),
+    ("1",): (CallStep(name="cache_or_current", billed=None),),
+    ("0", "2"): (CallStep(name="cache", billed=False), _CURRENT),
     ("2",): (_CURRENT,),
 }
 
