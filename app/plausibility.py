@@ -22,6 +22,13 @@ AFTER_END: Final = "after_end"
 """It arrived after the end of its session."""
 LATE: Final = "late"
 """It arrived long after its time, or after the end of its session; see `LATE_AFTER`."""
+STALE: Final = "stale"
+"""The fix was older than a day when it came; see `STALE_AFTER`. No doubt about a fix."""
+ZERO_ACCURACY: Final = "zero_accuracy"
+"""The provider states a circle of no size, which no position has. No doubt about a fix."""
+IMPLAUSIBLE_SPEED: Final = "implausible_speed"
+"""The device cannot have come here from its latest position before; see `FASTEST_M_PER_S`. No doubt about a fix, since
+the other one may be the wrong one."""
 GIVEN_UP: Final = "given_up"
 """The provider has dropped the device from its session, and reports on it no more; no doubt about a fix."""
 IDENTIFIER_UNREADABLE: Final = "identifier_unreadable"
@@ -35,6 +42,10 @@ CLOCK_SKEW = timedelta(minutes=2)
 zone by at least fifteen minutes."""
 LATE_AFTER = timedelta(hours=1)
 """From here on a callback is late: ThingSpace is done with its repetitions after about a quarter of an hour."""
+STALE_AFTER = timedelta(days=1)
+"""From this age on a fix is stale when it comes."""
+FASTEST_M_PER_S = 340
+"""Nothing that is located moves faster: the speed of sound; airliners stay below it."""
 FIRST_FIX = datetime(2000, 1, 1, tzinfo=UTC)
 """No fix is older: clocks that were never set state 1970, 1980, or the year 1."""
 

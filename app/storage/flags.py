@@ -2,7 +2,20 @@
 
 from datetime import timedelta
 
-from app.plausibility import AFTER_END, CLOCK_SKEW, DOUBTS, FUTURE_TIME, LATE, LATE_AFTER, OTHER_ACCOUNT
+from app.plausibility import (
+    AFTER_END,
+    CLOCK_SKEW,
+    DOUBTS,
+    FASTEST_M_PER_S,
+    FUTURE_TIME,
+    IMPLAUSIBLE_SPEED,
+    LATE,
+    LATE_AFTER,
+    OTHER_ACCOUNT,
+    STALE,
+    STALE_AFTER,
+    ZERO_ACCURACY,
+)
 
 _DOUBTS = ", ".join(f"'{flag}'" for flag in sorted(DOUBTS))
 
@@ -41,6 +54,23 @@ def _interval(length: timedelta) -> str:
     return f"interval '{length.total_seconds():.0f} seconds'"
 
 
+_EARTH_RADIUS_M = 6_371_008.8
+_LONGEST_DEGREE_M = 111_700
+_TIME_RESOLUTION_S = 1
+
+_DISTANCE_M = f"""
+    2 * {_EARTH_RADIUS_M} * asin(sqrt(least(1,
+        sind((latitude - before_latitude) / 2) ^ 2
+        + cosd(latitude) * cosd(before_latitude) * sind((longitude - before_longitude) / 2) ^ 2
+    )))
+"""
+_WAY_M = f"{FASTEST_M_PER_S} * (abs(extract(epoch FROM at - before_at)::float8) + {_TIME_RESOLUTION_S})"
+# The first comparison costs next to nothing, and settles it for whatever moves as things do.
+_IS_TOO_FAST = f"""
+    (abs(latitude - before_latitude) + abs(longitude - before_longitude)) * {_LONGEST_DEGREE_M} > {_WAY_M}
+    AND {_DISTANCE_M} - coalesce(accuracy_m, 0) - coalesce(before_accuracy_m, 0) > {_WAY_M}
+"""
+
 # Concatenation treats NULL as no flags, on either side. A fix from the vendor's cache is old, and not late.
 WITH_ARRIVAL = f"""
     flags
@@ -53,8 +83,12 @@ WITH_ARRIVAL = f"""
         WHEN callback_id IS NOT NULL AND cached IS NOT TRUE AND received_at > at + {_interval(LATE_AFTER)}
             THEN ARRAY['{LATE}']
     END
+    || CASE WHEN latitude IS NOT NULL AND received_at > at + {_interval(STALE_AFTER)} THEN ARRAY['{STALE}'] END
+    || CASE WHEN accuracy_m = 0 AND latitude IS NOT NULL THEN ARRAY['{ZERO_ACCURACY}'] END
+    || CASE WHEN {_IS_TOO_FAST} THEN ARRAY['{IMPLAUSIBLE_SPEED}'] END
 """
-"""The flags of a report that is being stored, given its columns and the `ended_at` of its session."""
+"""The flags of a report that is being stored, given its columns, the `ended_at` of its session, and the device's latest
+position before (`before_at`, `before_latitude`, …)."""
 
 WITH_CLAIM = f"""
     r.flags || CASE WHEN r.type = 'location' AND s.ended_at < r.received_at

@@ -177,6 +177,7 @@ class PositionRow(Base):
     mdn: Mapped[str | None]
     latitude: Mapped[float]
     longitude: Mapped[float]
+    accuracy_m: Mapped[float | None]
     tile_x: Mapped[int] = mapped_column(Computed("floor(longitude * 10::double precision)::integer", persisted=True))
     tile_y: Mapped[int] = mapped_column(Computed("floor(latitude * 10::double precision)::integer", persisted=True))
 

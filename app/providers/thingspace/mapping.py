@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from app.instants import read_instant
 from app.model import Fix, ReportError
-from app.plausibility import FIRST_FIX, TIME_UNREADABLE, ZERO_ISLAND, is_zero_island
+from app.plausibility import FIRST_FIX, TIME_UNREADABLE, ZERO_ACCURACY, ZERO_ISLAND, is_zero_island
 from app.providers.thingspace import reading
 from app.providers.thingspace.settings import NAME
 from app.providers.thingspace.wire import ErrorReply, PositionData, Scalar
@@ -60,6 +60,8 @@ def to_sighting(position: PositionData, *, cached: bool, now: datetime) -> Sight
         return Sighting(said_at=said_at, flags=(*flags, _why_out_of_range(latitude_deg, longitude_deg)))
     if is_zero_island(latitude_deg, longitude_deg):
         return Sighting(said_at=said_at, flags=(*flags, ZERO_ISLAND))
+    if reading.number(position.radius) == 0:
+        flags = (*flags, ZERO_ACCURACY)
     fix = Fix(
         latitude_deg=latitude_deg,
         longitude_deg=longitude_deg,

@@ -78,7 +78,9 @@ def to_simple_fix(body: bytes) -> SimpleFix | None:
         return None
     # Written so that NaN, which compares with nothing, is out of range too.
     is_on_earth = abs(latitude_deg) <= FARTHEST_NORTH and abs(longitude_deg) <= FARTHEST_EAST
-    if not is_on_earth or is_zero_island(latitude_deg, longitude_deg):
+    accuracy_m = to_accuracy_m(position.radius)
+    has_odd_radius = accuracy_m is None and position.radius is not None
+    if not is_on_earth or has_odd_radius or is_zero_island(latitude_deg, longitude_deg):
         return None
     # Zero is added because -0.0 and 0.0 are equal, and written differently.
     where = (repr(latitude_deg + 0.0), repr(longitude_deg + 0.0))
@@ -96,7 +98,7 @@ def to_simple_fix(body: bytes) -> SimpleFix | None:
         said_at_s=said_at_s,
         latitude_deg=latitude_deg,
         longitude_deg=longitude_deg,
-        accuracy_m=to_accuracy_m(position.radius),
+        accuracy_m=accuracy_m,
         source="network",
         cached=location_type == "0",
         vendor_type="LOCATION_REPORT",

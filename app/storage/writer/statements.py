@@ -34,28 +34,32 @@ WITH arrived AS (
     {callbacks}
     {if_repeated}
 ), said AS (
-    SELECT r.*, s.id AS session_id, s.ended_at
+    SELECT r.*, s.id AS session_id, s.ended_at, p.at AS before_at, p.latitude AS before_latitude,
+        p.longitude AS before_longitude, p.accuracy_m AS before_accuracy_m
     FROM ({reports}) AS r
     LEFT JOIN session_transactions AS of
         ON of.transaction_id = r.transaction_id AND of.account = r.account AND {of_own_account}
     LEFT JOIN sessions AS s ON s.id = of.session_id
+    LEFT JOIN positions AS p
+        ON p.device = r.device AND p.account = coalesce(r.account, '') AND r.latitude IS NOT NULL
 ), new AS (
     INSERT INTO reports ({columns})
     SELECT {values}
     FROM said
     {if_repeated}
     RETURNING at, id, provider, type, status, account, transaction_id, session_id, device, device_kind, mdn,
-        latitude, longitude, flags, received_at
+        latitude, longitude, accuracy_m, flags, received_at
 ), latest AS (
-    INSERT INTO positions (account, device, at, report_id, provider, mdn, latitude, longitude)
+    INSERT INTO positions (account, device, at, report_id, provider, mdn, latitude, longitude, accuracy_m)
     SELECT DISTINCT ON (coalesce(account, ''), device)
-        coalesce(account, ''), device, at, id, provider, mdn, latitude, longitude
+        coalesce(account, ''), device, at, id, provider, mdn, latitude, longitude, accuracy_m
     FROM new
     WHERE status = 'located' AND device <> '' AND {believed}
     ORDER BY coalesce(account, ''), device, at DESC
     ON CONFLICT (account, device) DO UPDATE SET
         at = excluded.at, report_id = excluded.report_id, provider = excluded.provider,
-        mdn = coalesce(excluded.mdn, positions.mdn), latitude = excluded.latitude, longitude = excluded.longitude
+        mdn = coalesce(excluded.mdn, positions.mdn), latitude = excluded.latitude, longitude = excluded.longitude,
+        accuracy_m = excluded.accuracy_m
     WHERE positions.at < excluded.at
 ), logged AS (
     INSERT INTO events (generation, xid, part, size, report_ids)
