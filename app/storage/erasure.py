@@ -66,6 +66,15 @@ WHERE device = ANY ($1) OR (
     AND NOT EXISTS (SELECT FROM account_aliases AS a WHERE a.device = d.device AND a.mdn <> $3)
 )
 """
+# What receivers have answered may repeat what they were sent.
+_BLOT_OUT_DELIVERIES = """
+UPDATE deliveries SET
+    devices = ARRAY(SELECT CASE WHEN name = ANY ($1) THEN $2 ELSE name END FROM unnest(devices) AS name),
+    attempts = coalesce(
+        (SELECT jsonb_agg(attempt || '{"answer": ""}') FROM jsonb_array_elements(attempts) AS attempt), '[]'
+    )
+WHERE devices && $1
+"""
 _FORMER = "SELECT DISTINCT device FROM account_aliases WHERE mdn = ANY ($1) AND device <> ALL ($2)"
 _MENTIONING = """
 SELECT received_at, id, body FROM {partition}
@@ -153,6 +162,7 @@ async def erase(
         devices = [*traces.keys, *traces.devices, *traces.names.all, traces.name]
         blotted = await connection.execute(_BLOT_OUT_AUDIT, devices, list(traces.names.all), known_as)
         erased["auditEntries"] = _count(blotted)
+    await connection.execute(_BLOT_OUT_DELIVERIES, _subjects(traces), known_as)
     await _unregister(connection, traces)
     # Last, because by them the rest is found again when this is interrupted.
     known = "DELETE FROM account_aliases WHERE device = ANY ($1) OR mdn = $2"
@@ -165,6 +175,12 @@ async def _unregister(connection: Connection, traces: Traces) -> None:
     await connection.execute("UPDATE devices SET mdn = NULL WHERE mdn = $1", traces.mdn)
     await connection.execute("UPDATE devices SET name = NULL WHERE name = $1", traces.name)
     await connection.execute(_UNREGISTER, list(traces.keys), list(traces.devices), traces.mdn)
+
+
+def _subjects(traces: Traces) -> list[str]:
+    """List what events call the device, see `events.subject_of`."""
+    names = {*traces.keys, *traces.devices, *traces.names.all, *filter(None, [traces.name])}
+    return [f"device/{name.removeprefix('mdn:').removeprefix('name:')}" for name in names]
 
 
 def _rows(traces: Traces) -> tuple[list[str], str | None, list[str]]:

@@ -385,6 +385,25 @@ async def test_a_subscription_ends_with_the_key_that_made_it_and_never_sees_more
     assert disabled.json()["events"][-1]["data"]["id"] == made["id"]
 
 
+async def test_an_erased_device_is_named_by_no_delivery(
+    gateway: httpx.AsyncClient, receiver: EventReceiver, app: FastAPI
+) -> None:
+    imei = "990001123456840"
+    made = await subscribe(gateway, receiver.url)
+    await happen(gateway, 20, imei, "5085550177")
+    await until(lambda: receiver.taken)
+    await shows(gateway, made, behind=0)
+    database = app.state.gateway.subscriptions.registry._database
+    rows = "SELECT devices::text || attempts::text AS text FROM deliveries WHERE devices::text LIKE '%' || $1 || '%'"
+    assert len(await database.fetch(rows, imei)) == 1
+
+    assert (await gateway.delete(f"/devices/{imei}")).status_code == 200
+
+    assert await database.fetch(rows, imei) == []
+    [delivery] = (await get(gateway, made, "/deliveries"))["deliveries"]
+    assert delivery["attempts"][0]["answer"] == ""
+
+
 async def test_every_change_is_audited(gateway: httpx.AsyncClient, receiver: EventReceiver) -> None:
     made = await subscribe(gateway, receiver.url)
     path = f"/subscriptions/{made['id']}"

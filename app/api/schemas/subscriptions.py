@@ -48,7 +48,7 @@ Devices = Annotated[
 Url = Annotated[str, Field(min_length=1, max_length=2000, description="where deliveries are posted to, over https")]
 
 
-class BatchRequest(Schema):
+class BatchOptions(Schema):
     """Several events in one delivery."""
 
     max_events: Annotated[int, Field(ge=1, le=1000, description="most events in a delivery")] = 100
@@ -64,7 +64,7 @@ class SubscriptionRequest(Schema):
     account: Account | None = None
     devices: Devices = None
     transaction_id: Transaction | None = None
-    batch: Annotated[BatchRequest | None, Field(description="unset: one event per delivery")] = None
+    batch: Annotated[BatchOptions | None, Field(description="unset: one event per delivery")] = None
     start: Annotated[str, Field(max_length=20_000, description="`latest`, `earliest` or a cursor of `/events`")] = (
         "latest"
     )
@@ -93,7 +93,7 @@ class SubscriptionChange(Schema):
     account: Account | None = None
     devices: Devices = None
     transaction_id: Transaction | None = None
-    batch: BatchRequest | None = None
+    batch: BatchOptions | None = None
     state: Annotated[Literal["active", "paused"] | None, Field(description="`paused` to pause, `active` to resume")] = (
         None
     )
