@@ -64,7 +64,7 @@ class LateAnswers:
 
     async def sheltered(self, search: Coroutine[Any, Any, T]) -> T:
         """Await a search; it goes on when the caller goes away, because it may have been paid for."""
-        return await asyncio.shield(self._background.begin(search))
+        return await self._background.sheltered(search)
 
     def expect(self, search: Search, error: ProviderTimeout, provider: Provider) -> None:
         """Keep what a call will bring that goes on."""

@@ -1,6 +1,5 @@
 """Periodic location, as the routes and the worker use it."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -115,7 +114,7 @@ class Periodic:
             PermissionDenied: The caller may not have these devices located, or not without an end.
         """
         work = self._start(plan, key, words, caller, request_id)
-        return await asyncio.shield(self._background.begin(work))
+        return await self._background.sheltered(work)
 
     async def _start(
         self, plan: PeriodicPlan, key: Key | None, words: AnswerWriter, caller: Caller, request_id: str
@@ -139,7 +138,7 @@ class Periodic:
     ) -> Stopped:
         """Stop a session within the caller's reach, or its devices with these MDNs; see `SessionStop.stop`."""
         key = await self.id_of(reference, reach=caller.reach)
-        return await asyncio.shield(self._background.begin(self._stop(key, mdns, caller, request_id)))
+        return await self._background.sheltered(self._stop(key, mdns, caller, request_id))
 
     async def _stop(self, key: UUID, mdns: Sequence[str], caller: Caller, request_id: str) -> Stopped:
         async with self._audit.deed(_actor(caller, request_id), "periodic.stop", session_id=key.hex) as deed:

@@ -71,7 +71,7 @@ class SessionStart:
         if any(device.mdn is None for device in plan.devices):
             plan = await self._completed(provider, plan, reach)
         intent = Intent(row=self._to_row(plan, provider.name), plan=plan, tracker=tracker, key=key, words=words)
-        return await asyncio.shield(self._background.begin(self._start(intent)))
+        return await self._background.sheltered(self._start(intent))
 
     async def _completed(self, provider: Provider, plan: PeriodicPlan, reach: Reach) -> PeriodicPlan:
         """Take MDNs that are not given from the account's alias book, else from the provider's device list."""

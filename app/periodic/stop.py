@@ -79,7 +79,7 @@ class SessionStop:
             NotFound: There is no such session.
             IncompatibleState: It is not known yet whether the session was started.
         """
-        return await asyncio.shield(self._background.begin(self._stop(key, mdns)))
+        return await self._background.sheltered(self._stop(key, mdns))
 
     async def _stop(self, key: UUID, mdns: Sequence[str]) -> Stopped:
         async with self._turn(key):
