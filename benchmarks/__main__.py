@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from benchmarks import deliveries, drill, events, failover, fleet, ingest, locate, queries, sizes
+from benchmarks import deliveries, drill, events, failover, fleet, ingest, locate, queries, scale, sizes
 from benchmarks import map as fleet_map
 from benchmarks.plan import Plan
 
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[Plan], None]] = {
     "events": events.run,
     "deliveries": deliveries.run,
     "queries": queries.run,
+    "scale": scale.run,
     "fleet": fleet.run,
     "map": fleet_map.run,
     "drill": drill.run,

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 import asyncpg
 
 from app.model import AccountName, Mdn, SimpleFix, TransactionId
+from app.storage.connections import Connection
 from app.storage.rows import to_simple_fix_row
 from app.storage.urls import to_dsn
 from app.storage.writer import arguments
@@ -55,7 +56,7 @@ def run(plan: Plan) -> None:
             "obvious webhook": _webhook(running, "obvious", database),
         }
         runs = {number: measure_in_turn(targets, plan, connections=number) for number in _CONNECTIONS}
-        postgres = asyncio.run(_rows_per_s(database))
+        postgres = asyncio.run(rows_per_s(database))
     for number, measured in runs.items():
         show(f"callbacks, {number} connections", measured)
     flushes = _with_slow_flushes(plan)
@@ -126,12 +127,17 @@ async def start_session(database: str) -> None:
     """Put the session into the database that the callbacks belong to."""
     connection = await asyncpg.connect(to_dsn(database))
     await connection.execute("TRUNCATE sessions CASCADE")
-    await connection.execute(_SESSION.replace("$1", f"'{_ACCOUNT}'").replace("$2", f"'{_TRANSACTION}'"))
+    await add_session(connection)
     await connection.execute("ANALYZE")
     await connection.close()
 
 
-async def _rows_per_s(database: str) -> float:
+async def add_session(connection: Connection) -> None:
+    """Add the session to what there is."""
+    await connection.execute(_SESSION.replace("$1", f"'{_ACCOUNT}'").replace("$2", f"'{_TRANSACTION}'"))
+
+
+async def rows_per_s(database: str) -> float:
     """Tell how many rows a second Postgres takes from one client that sends nothing but full batches."""
     connection = await asyncpg.connect(to_dsn(database))
     await connection.execute(PLAN_BY_INDEX)
