@@ -1,4 +1,4 @@
-"""What `location-gateway demo` runs: everything at once, with simulated vendors."""
+"""What `location-gateway demo` runs: everything at once, with simulated vendors, and a receiver of events."""
 
 from app.demo.run import run_demo
 

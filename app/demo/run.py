@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
+from app.demo.receiver import EventReceiver
 from app.embedded_postgres import EmbeddedPostgres
 from app.embedded_postgres.addresses import free_port
 from app.errors import Unavailable
@@ -25,6 +26,7 @@ _FLEET = 25
 _INTERVAL_S = 5
 _MOST_FIXES = 1000
 _REPORTS_BEFORE_SILENCE = 4
+_SUBSCRIPTION = "receiver of the demo"
 
 console = Console()
 
@@ -73,6 +75,7 @@ def _environment(
     return {
         "GATEWAY_API_KEY": key,
         "GATEWAY_DATA_DIR": str(data_dir),
+        "GATEWAY_DELIVERY_ALLOW": "127.0.0.1/32",
         "GATEWAY_DRAIN_SECONDS": "0",
         "GATEWAY_HOST": "127.0.0.1",
         "GATEWAY_PORT": gateway_url.rpartition(":")[2],
@@ -157,27 +160,52 @@ async def _show(
         _expect_success(await http.put(f"/listeners/{account}/DeviceLocation"))
         listed = await _get(f"{simulator_url}/control/devices?limit={_FLEET * 2}")
         fleet = [device for device in listed["devices"] if device["account"] == account][:_FLEET]
-        _say(f"Starting periodic location of {len(fleet)} devices, a fix every {_INTERVAL_S} seconds")
-        devices = [{"imei": device["imei"], "mdn": device["mdn"]} for device in fleet]
-        plan = {"devices": devices, "interval": _INTERVAL_S, "count": _MOST_FIXES, "maxAge": 0}
-        started = await http.post("/periodic", json=plan)
-        _expect_success(started)
-        session = started.json()["id"]
-        silent = devices[-1]["imei"]
-        _say(f"One of them, {silent}, falls silent after {_REPORTS_BEFORE_SILENCE} reports")
-        await _fall_silent(simulator_url, silent)
-        _say(_what_to_try(gateway_url, simulator_url, key, devices[0], session))
-        await _watch(http, session, processes, stopping, duration)
-        _say("Stopping")
-        with contextlib.suppress(httpx.HTTPError):
-            await http.delete(f"/periodic/{session}")
+        receiver = EventReceiver(_say)
+        with receiver.running():
+            _say(f"Subscribing a small receiver to all events, at {receiver.url}")
+            await _subscribe(http, receiver)
+            devices = [{"imei": device["imei"], "mdn": device["mdn"]} for device in fleet]
+            session = await _start(http, devices)
+            await _fall_silent(simulator_url, devices[-1]["imei"])
+            _say(_what_to_try(gateway_url, simulator_url, key, devices[0], session))
+            await _watch(http, session, processes, stopping, duration)
+            _say("Stopping")
+            with contextlib.suppress(httpx.HTTPError):
+                await http.delete(f"/periodic/{session}")
+                await _unsubscribe(http)
+
+
+async def _start(http: httpx.AsyncClient, devices: list[dict[str, str]]) -> str:
+    """Start a session of these devices; return its id."""
+    _say(f"Starting periodic location of {len(devices)} devices, a fix every {_INTERVAL_S} seconds")
+    plan = {"devices": devices, "interval": _INTERVAL_S, "count": _MOST_FIXES, "maxAge": 0}
+    started = await http.post("/periodic", json=plan)
+    _expect_success(started)
+    session: str = started.json()["id"]
+    return session
 
 
 async def _fall_silent(simulator_url: str, imei: str) -> None:
     """Lose all callbacks about a device but the first ones."""
+    _say(f"One of them, {imei}, falls silent after {_REPORTS_BEFORE_SILENCE} reports")
     fault = {"name": "callback_lost", "device": imei, "times": None, "after": _REPORTS_BEFORE_SILENCE}
     async with httpx.AsyncClient(timeout=10) as http:
         _expect_success(await http.post(f"{simulator_url}/control/faults", json=fault))
+
+
+async def _subscribe(http: httpx.AsyncClient, receiver: EventReceiver) -> None:
+    # A demo that was killed leaves its own, which would go on trying an address that is gone.
+    await _unsubscribe(http)
+    batch = {"maxEvents": 100, "maxDelay": _INTERVAL_S}
+    created = await http.post("/subscriptions", json={"name": _SUBSCRIPTION, "url": receiver.url, "batch": batch})
+    _expect_success(created)
+    receiver.secret = created.json()["secret"]
+
+
+async def _unsubscribe(http: httpx.AsyncClient) -> None:
+    for one in (await http.get("/subscriptions")).json()["subscriptions"]:
+        if one["name"] == _SUBSCRIPTION:
+            await http.delete(f"/subscriptions/{one['id']}")
 
 
 def _expect_success(response: httpx.Response) -> None:
