@@ -13,6 +13,7 @@ from app.cli import (
     callbacks,
     config,
     demo,
+    devices,
     erase,
     events,
     exits,
@@ -47,6 +48,7 @@ app.command("retention")(retention.retention)
 app.command("events")(events.events)
 app.add_typer(periodic.periodic_commands, name="periodic")
 app.add_typer(reports.report_commands, name="reports")
+app.add_typer(devices.device_commands, name="devices")
 app.add_typer(listener.listener_commands, name="listener")
 app.add_typer(subscriptions.subscription_commands, name="subscriptions")
 app.add_typer(callbacks.callback_commands, name="callbacks")

@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import gpxpy
 import httpx
 import pytest
 from rich.console import Console
@@ -269,6 +270,29 @@ def test_reports_are_exported_as_geoparquet(run: Any, tmp_path: Path) -> None:
     assert (file.read_bytes()[:4], file.read_bytes()[-4:]) == (b"PAR1", b"PAR1")
 
 
+def test_devices_are_found_by_a_part_of_an_identifier(run: Any) -> None:
+    run("locate", "--imei", DEVICE["imei"], "--mdn", DEVICE["mdn"], "--max-age", "0")
+
+    found = run("devices", "list", DEVICE["imei"][-6:])
+    none = run("devices", "list", "nobody")
+
+    assert found.exit_code == none.exit_code == 0, found.output
+    assert DEVICE["imei"] in found.output
+    assert DEVICE["imei"] not in none.output
+
+
+def test_a_track_is_written_to_a_file(run: Any, tmp_path: Path) -> None:
+    run("locate", "--imei", DEVICE["imei"], "--mdn", DEVICE["mdn"], "--max-age", "0")
+    file = tmp_path / "track.gpx"
+
+    written = run("devices", "track", DEVICE["imei"], "--output", str(file))
+    unknown = run("devices", "track", "nobody")
+
+    assert written.exit_code == 0, written.output
+    assert gpxpy.parse(file.read_text()).get_track_points_no() > 0
+    assert (unknown.exit_code, "NOT_FOUND" in unknown.output) == (1, True)
+
+
 def test_an_export_that_is_refused_says_why_and_leaves_no_file(run: Any, tmp_path: Path) -> None:
     result = run("reports", "export", "--since", "yesterday", "--output", str(tmp_path / "all.csv"))
 
@@ -369,6 +393,8 @@ COMMANDS = [
     ("periodic", "stop"),
     ("reports", "list"),
     ("reports", "export"),
+    ("devices", "list"),
+    ("devices", "track"),
     ("audit", "list"),
     ("keys", "create"),
     ("keys", "list"),
