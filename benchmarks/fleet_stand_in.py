@@ -39,6 +39,7 @@ class MovingFleet:
         app.add_route("/events", self._events)
         app.add_route("/events/stream", self._stream)
         app.add_route("/devices", self._silent)
+        app.add_route("/readyz", self._ready)
         return app
 
     async def _positions(self, request: Request) -> Response:
@@ -52,6 +53,9 @@ class MovingFleet:
 
     async def _events(self, _: Request) -> Response:
         return JSONResponse({"events": [], "next": "0"})
+
+    async def _ready(self, _: Request) -> Response:
+        return JSONResponse({"status": "ready"})
 
     async def _silent(self, _: Request) -> Response:
         quiet = [{"device": {"imei": _imei(index)}} for index in range(self._devices) if _is_silent(index)]

@@ -15,19 +15,19 @@ export interface Trail {
   shown: number;
 }
 
-/** What is drawn around the devices: the chosen one's trail beneath, and a located position above. */
+/** What is drawn beneath the devices: the chosen one's trail, and a located position. */
 export class Overlay {
   #trail: Trail | null = null;
   #answer: Location | null = null;
 
   constructor(private readonly map: MapView) {}
 
-  /** Add the layers to a style that has been loaded, below or above the devices. */
-  addTo(theme: Theme, devices: string): void {
+  /** Add the layers to a style that has been loaded. */
+  addTo(theme: Theme): void {
     const { map } = this;
     const colours = COLOURS[theme];
     for (const name of ["trail", "answer"]) map.addSource(name, { type: "geojson", data: none() });
-    for (const layer of trailLayers(colours)) map.addLayer(layer, devices);
+    for (const layer of trailLayers(colours)) map.addLayer(layer);
     for (const layer of answerLayers(colours)) map.addLayer(layer);
     this.showTrail(this.#trail);
     this.showAnswer(this.#answer);

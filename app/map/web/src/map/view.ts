@@ -34,7 +34,7 @@ export class FleetMap implements Surface {
   onHover: (device: Device | null, x: number, y: number) => void = () => {};
 
   readonly #map: MapView;
-  readonly #devices = new DeviceLayer(paletteOf(theme.value));
+  readonly #devices: DeviceLayer;
   readonly #overlay: Overlay;
   readonly #graticule: Graticule;
   readonly #outlines = new Map<string, Outline>();
@@ -61,6 +61,7 @@ export class FleetMap implements Surface {
       attributionControl: styleUrl === null ? false : { compact: true },
       fadeDuration: 0,
     });
+    this.#devices = new DeviceLayer(this.#map, paletteOf(theme.value));
     this.#overlay = new Overlay(this.#map);
     this.#graticule = new Graticule(this.#map);
     this.#map.touchZoomRotate.disableRotation();
@@ -111,11 +112,10 @@ export class FleetMap implements Surface {
     this.fleet.onChange = (device) => {
       if (device === null) this.#devices.buffer.clear();
       else this.#devices.buffer.put(device);
-      map.triggerRepaint();
+      this.#devices.refresh();
     };
     map.on("style.load", () => {
-      map.addLayer(this.#devices);
-      this.#overlay.addTo(this.#drawn, this.#devices.id);
+      this.#overlay.addTo(this.#drawn);
       this.#fillOutlines();
       this.#graticule.draw();
     });
@@ -127,7 +127,7 @@ export class FleetMap implements Surface {
     });
     map.on("mouseout", () => this.onHover(null, 0, 0));
     // Ages change the colours of devices even when nothing moves.
-    setInterval(() => map.triggerRepaint(), 2000);
+    setInterval(() => this.#devices.refresh(), 2000);
     theme.subscribe((now) => this.#draw(now));
   }
 
