@@ -202,6 +202,14 @@ class Database:
             Unavailable: The database cannot be reached, or does not answer, or all connections are in use.
         """
         await self.pending.settled()
+        return await self.fetch_committed(statement, *arguments)
+
+    async def fetch_committed(self, statement: str, *arguments: object) -> "list[asyncpg.Record]":
+        """Run one statement as `fetch` does, without waiting for what this process has accepted and not yet committed.
+
+        Raises:
+            Unavailable: The database cannot be reached, or does not answer, or all connections are in use.
+        """
         if self._standby is not None:
             with suppress(StandbyAway):
                 return await self._standby.fetch(statement, *arguments)
