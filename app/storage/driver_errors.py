@@ -13,14 +13,18 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import TransactionConflict, Unavailable
 
+POOLED = "A pooler in transaction mode is in between; set GATEWAY_DATABASE_DIRECT_URL to an address past it."
 NOT_MIGRATED = "The database has not been migrated; run: location-gateway migrate"
 
-Failure = Literal["away", "read_only", "locked", "unmigrated", "conflict", "duplicate", "unstorable", "refused"]
+Failure = Literal[
+    "away", "read_only", "locked", "pooled", "unmigrated", "conflict", "duplicate", "unstorable", "refused"
+]
 """Why a statement failed.
 
 * away: The database cannot be reached, is full, is stopping, or is another one than it was.
 * read_only: The server has become a standby.
 * locked: A lock was not to be had in time.
+* pooled: A prepared statement was on another server, as behind a pooler that keeps nothing between transactions.
 * unmigrated: The database lacks what the migrations make.
 * conflict: Another transaction got in the way, and nothing was changed; the same statements may succeed now.
 * duplicate: The row is there already.
@@ -49,6 +53,7 @@ _MEANINGS: tuple[tuple[Failure, tuple[type[Exception], ...]], ...] = (
         ),
     ),
     ("conflict", (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)),
+    ("pooled", (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)),
     ("read_only", (asyncpg.ReadOnlySQLTransactionError,)),
     ("locked", (asyncpg.LockNotAvailableError,)),
     (
@@ -115,6 +120,8 @@ def _ours(error: Exception) -> Unavailable | None:
     match failure_of(error):
         case "away" | "read_only" | "locked":
             return Unavailable("The database cannot be reached, or is too busy.", retry_after_s=5)
+        case "pooled":
+            return Unavailable(POOLED, retry_after_s=60)
         case "unmigrated":
             return Unavailable(NOT_MIGRATED, retry_after_s=5)
         case "conflict":

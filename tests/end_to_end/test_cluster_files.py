@@ -96,8 +96,6 @@ class Servers:
         ):
             assert shipped in config
             config = config.replace(shipped, own)
-        users = CLUSTER["configs"]["pgbouncer-users"]["content"]
-        (self.folder / "pgbouncer.users").write_text(re.sub(r"\$\{.*\}", PASSWORD, users))
         (self.folder / f"{name}.ini").write_text(config)
         self.processes[f"pgbouncer of {name}"] = subprocess.Popen(  # noqa: S603 -- what is shipped
             [program, "--quiet", f"{name}.ini"], cwd=self.folder, **self.account.options()
@@ -147,6 +145,8 @@ def servers() -> Iterator[Servers]:
         made = Servers(folder=folder, account=account, programs=find_programs(None, account).postgres.parent)
         for script in ("start-server", "let-standbys-in"):
             (folder / f"{script}.sh").write_text(CLUSTER["configs"][script]["content"].replace("$$", "$"))
+        users = CLUSTER["configs"]["pgbouncer-users"]["content"]
+        (folder / "pgbouncer.users").write_text(re.sub(r"\$\{.*\}", PASSWORD, users))
         entrypoint = folder / "docker-entrypoint.sh"
         entrypoint.write_text(f"#!/bin/bash\n{ENTRYPOINT}")
         entrypoint.chmod(0o755)

@@ -91,3 +91,19 @@ async def test_a_copy_of_keys_is_not_trusted_where_notifications_do_not_arrive(
 
     assert before is not None
     assert after is None
+
+
+async def test_a_pooler_in_transaction_mode_without_a_direct_address_is_named(
+    database_url: str, tmp_path: Path, free_port: int
+) -> None:
+    with pooler(database_url, tmp_path, free_port, "transaction", pool_size=3) as url:
+        database = Database(url)
+        said = set()
+        for _ in range(4):
+            answers = await asyncio.gather(
+                *(database.fetch("SELECT $1::integer", number) for number in range(5)), return_exceptions=True
+            )
+            said |= {str(answer) for answer in answers if isinstance(answer, Exception)}
+        await database.aclose()
+
+    assert any("GATEWAY_DATABASE_DIRECT_URL" in text for text in said)

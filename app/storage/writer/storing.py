@@ -133,7 +133,7 @@ class Store:
                 raise Unavailable(NOT_MIGRATED, retry_after_s=5) from error
             case "conflict" if tries >= _MOST_TRIES:
                 raise TransactionConflict("The database is too busy.", retry_after_s=1) from error
-            case "away" | "read_only" | "locked" | "refused":
+            case "away" | "read_only" | "locked" | "pooled" | "refused":
                 await self._wait_for_database(error)
             case None:
                 # What libraries raise while a server dies is no closed list; if it is due to the entries, a new
