@@ -13,6 +13,7 @@ from app.errors import BodyTooLarge, MalformedJson, UnsupportedCoding, Unsupport
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
+_CODINGS = frozenset({b"content-encoding", b"transfer-encoding"})
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = 16 + zlib.MAX_WBITS
 _ZLIB = zlib.MAX_WBITS
@@ -70,12 +71,13 @@ def _stated(headers: RawHeaders) -> tuple[list[str], str]:
     codings: list[str] = []
     charset = ""
     for name, value in headers:
-        if name in (b"content-encoding", b"transfer-encoding"):
-            codings += map(str.strip, value.decode("latin-1").lower().split(","))
-        elif name == b"content-type":
+        if name in _CODINGS:
+            found = (coding.strip() for coding in value.decode("latin-1").lower().split(","))
+            # The server has undone `chunked`.
+            codings += [coding for coding in found if coding not in ("", "identity", "chunked")]
+        elif name == b"content-type" and b";" in value:
             charset = _charset_of(value.decode("latin-1"))
-    # The server has undone `chunked`.
-    return [coding for coding in codings if coding not in ("", "identity", "chunked")], charset
+    return codings, charset
 
 
 def _without_coding(body: bytes, codings: list[str], limit: int) -> bytes:
@@ -114,6 +116,9 @@ def _to_utf8(body: bytes, charset: str) -> bytes:
         UnsupportedMediaType: They are in none that is read here.
         MalformedJson: They are not in the encoding that they seem, or claim, to be in.
     """
+    if body.isascii() and b"\0" not in body:
+        # Nearly every body; only UTF-16 and UTF-32 write such text with zeros.
+        return body
     encoding: str = json.detect_encoding(body)
     if encoding == "utf-8":
         if charset == "utf-8" or _is_utf8(body):
