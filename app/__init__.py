@@ -35,6 +35,7 @@ Glossary:
 * account: the provider's billing account. Reach: the accounts and devices that an API key may see.
 * alias book: which IMEI and MDN belong together, as the provider has said.
 * session: our periodic job. Transaction: the provider's id of a job.
+* tallies: the running sums of a session, how many of its devices stand alike (`storage.tallies`).
 * callback: what a provider posts to us, raw. Listener: our address, registered at the provider to receive callbacks.
 * fast path, full path: the two ways of a callback from the socket to the writer; the first costs no task, and is for
   small ones of which something can be made.
