@@ -13,7 +13,8 @@ from fastapi.routing import iter_route_contexts
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import examples, openapi
-from app.api.layers import Compression, add_error_handlers, with_cors
+from app.api.error_handlers import add_error_handlers
+from app.api.layers import Compression, with_cors
 from app.api.middleware import Middleware, canonical_path, direct_routes
 from app.api.routes import (
     audit,

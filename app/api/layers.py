@@ -1,22 +1,16 @@
-"""What stands around the routes: error handlers, compressed answers, and browsers of other origins (CORS)."""
+"""ASGI layers around the application: compressed answers, and browser applications of other origins (CORS)."""
 
 import re
 from collections.abc import Sequence
 
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.gateway import request_id_of
-from app.api.problems import problem_response, to_fields_error
-from app.errors import GatewayError, MethodNotAllowed, NotFound, PermissionDenied, RequestError
+from app.api.problems import problem_response
+from app.errors import PermissionDenied
 from app.ids import new_public_id
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -80,45 +74,3 @@ class Compression:
         if any(name == b"accept-encoding" and _GZIP_REFUSED.search(value) for name, value in scope["headers"]):
             scope["headers"] = [header for header in scope["headers"] if header[0] != b"accept-encoding"]
         await self._app(scope, receive, send)
-
-
-def add_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
-    """Answer all errors with problems; `routes` are those whose methods `Allow` names."""
-
-    async def answer_http_exception(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        problem: RequestError
-        if error.status_code == 405:  # noqa: PLR2004 -- the statuses that the router itself answers with
-            problem = MethodNotAllowed("Use another method; the Allow header lists them.")
-            return problem_response(problem, request_id_of(request), headers={"Allow": _allowed(request, routes)})
-        problem = NotFound("Nothing exists at this path; /docs lists the routes.")
-        return problem_response(problem, request_id_of(request), headers=dict(error.headers or {}))
-
-    app.add_exception_handler(Exception, _answer_unexpected)
-    app.add_exception_handler(GatewayError, _answer_gateway_error)
-    app.add_exception_handler(RequestValidationError, _answer_invalid_parameters)
-    app.add_exception_handler(HTTPException, answer_http_exception)
-
-
-async def _answer_unexpected(request: Request, _: Exception) -> Response:
-    return problem_response(GatewayError(), request_id_of(request))
-
-
-async def _answer_gateway_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, GatewayError)
-    return problem_response(error, request_id_of(request))
-
-
-async def _answer_invalid_parameters(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    problem = to_fields_error("Some parameters are not valid.", error.errors())
-    return problem_response(problem, request_id_of(request))
-
-
-def _allowed(request: Request, routes: Sequence[BaseRoute]) -> str:
-    """List the methods of a path, of all its routes; the router itself knows only those of the first one."""
-    methods: set[str] = set()
-    for route in routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            methods |= route.methods or set()
-    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

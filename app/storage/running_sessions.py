@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, select, true
+from sqlalchemy import ColumnElement, Select, and_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.caller import Reach
@@ -43,31 +43,18 @@ def has_state(state: DeviceState, clock: SessionClock, reach: Reach) -> ColumnEl
     """Hold for registered devices of which `state_of` says this.
 
     Most devices report, so that a page of these is found by looking at each in turn. Silent and idle ones may be few:
-    for them the devices of all running sessions are gathered first.
+    for them the devices of all running sessions are gathered first. OFFSET 0 keeps the planner from doing otherwise.
     """
+    running = _running(reach)
+    mine = running.where(SessionDeviceRow.device == DeviceRow.device)
     is_lacking = missing_reports(clock) > 0
     match state:
         case "idle":
-            gathered = _gathered(reach).subquery()
-            return ~exists().where(gathered.c.device == DeviceRow.device)
+            return DeviceRow.device.not_in(running.offset(0))
         case "silent":
-            return DeviceRow.device.in_(_gathered(reach, is_lacking))
+            return DeviceRow.device.in_(running.where(is_lacking).offset(0))
         case "reporting":
-            mine = _running(reach).where(SessionDeviceRow.device == DeviceRow.device)
             return and_(mine.exists(), ~mine.where(is_lacking).exists())
-
-
-def _gathered(reach: Reach, *conditions: ColumnElement[bool]) -> Select[Any]:
-    """Select the devices of running sessions; OFFSET 0 keeps the planner from reading those of all that ever ran."""
-    of_session = (
-        select(SessionDeviceRow.device)
-        .where(SessionDeviceRow.session_id == SessionRow.id, goes_on(), *conditions)
-        .correlate(SessionRow)
-        .offset(0)
-        .lateral()
-    )
-    gathered = select(of_session.c.device).select_from(SessionRow).join(of_session, true()).offset(0)
-    return gathered.where(*_runs(reach))
 
 
 async def running_sessions(
@@ -88,17 +75,10 @@ async def running_sessions(
 
 
 def _running(reach: Reach) -> Select[Any]:
-    """Select the devices that are to report."""
-    return (
+    """Select the devices that are to report; how a device stands is no secret of its session's other devices."""
+    running = (
         select(SessionDeviceRow.device)
         .join(SessionRow, SessionRow.id == SessionDeviceRow.session_id)
-        .where(goes_on(), *_runs(reach))
+        .where(SessionRow.state.in_(("active", "stopping")), goes_on())
     )
-
-
-def _runs(reach: Reach) -> list[ColumnElement[bool]]:
-    """List what holds for running sessions; how a device stands is no secret of its session's other devices."""
-    conditions: list[ColumnElement[bool]] = [SessionRow.state.in_(("active", "stopping"))]
-    if reach.accounts is not None:
-        conditions.append(SessionRow.account.in_(sorted(reach.accounts)))
-    return conditions
+    return running if reach.accounts is None else running.where(SessionRow.account.in_(sorted(reach.accounts)))

@@ -137,6 +137,7 @@ def test_every_operation_has_one_typed_answer(document: Json) -> None:
     assert without_json == {
         "POST /callbacks/{provider}/{token}": [],
         "DELETE /listeners/{account}/{service}": [],
+        "DELETE /subscriptions/{id}": [],
         "GET /metrics": ["text/plain"],
         "GET /events/stream": ["text/event-stream"],
     }

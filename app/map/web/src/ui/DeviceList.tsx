@@ -78,7 +78,7 @@ export function DeviceList() {
           Show more ({figure(found.length - rows)} left)
         </button>
       )}
-      {words.value.trim().length > 2 && found.length === 0 && <Elsewhere words={words.value.trim()} />}
+      {words.value.trim().length > 2 && found.length === 0 && <Unplaced words={words.value.trim()} />}
     </section>
   );
 }
@@ -101,8 +101,8 @@ function Row({ device }: { device: Device }) {
   );
 }
 
-/** What the gateway finds by these words: devices without a position, or by an identifier in another form. */
-function Elsewhere({ words }: { words: string }) {
+/** Devices that the gateway knows, and that have no position to be shown at. */
+function Unplaced({ words }: { words: string }) {
   const { api } = usePage();
   const { data } = useAnswer(words, (signal) =>
     api.get<{ devices: { device: Identifiers }[] }>("devices", { q: words, limit: 20 }, signal),
@@ -111,7 +111,7 @@ function Elsewhere({ words }: { words: string }) {
   if (devices.length === 0) return null;
   return (
     <>
-      <p class="note">Known to the gateway:</p>
+      <p class="note">Known, and without a position:</p>
       <ul class="rows">
         {devices.map(({ device }) => (
           <li key={bestIdentifier(device)}>
