@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from benchmarks import servers
+from benchmarks.event_proof import misread
 from benchmarks.event_readers import Reading
 from benchmarks.figures import Goal
 from benchmarks.ingest import gateway_settings, start_session, target_at
@@ -22,6 +23,7 @@ from benchmarks.plan import Plan, on_the_other_cores
 _READERS = 200
 _PER_S = 2_000
 _CONNECTIONS = 64
+_CALLBACKS = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +43,15 @@ def run(plan: Plan) -> None:
         url = running.enter_context(servers.gateway(gateway_settings(database), pinned=False))
         measure_paced(target_at(url), connections=_CONNECTIONS, per_s=_PER_S, seconds=2)
         without, beside = [], []
+        with servers.gateway(gateway_settings(database), pinned=False) as other:
+            urls = [url, other]
+            missed, repeated = asyncio.run(misread(urls, [target_at(each) for each in urls], database, _CALLBACKS))
         for _ in range(plan.rounds):
             without.append(_round(url, plan, readers=0))
             beside.append(_round(url, plan, readers=_READERS))
+    print(f"{_CALLBACKS:,} callbacks by eight writers, long transactions, twelve readers that break off, two gateways:")
+    Goal("events missed", floor=0, goal=0, less=True).judge(missed)
+    Goal("events read twice", floor=0, goal=0, less=True).judge(repeated)
     _judge(without, beside)
 
 

@@ -87,7 +87,7 @@ class Middleware:
         refuse_nul(scope)
         if scope["method"] == "HEAD":
             # What answers GET answers HEAD as well, without the body (RFC 9110, section 9.3.2).
-            asked = {**scope, "method": "GET"}
+            asked = {**scope, "method": "GET", "is_head": True}
             try:
                 await self._app(asked, receive, _without_body(send))
             finally:

@@ -102,6 +102,12 @@ async def test_a_filter_holds_for_what_was_and_for_what_comes(reader: httpx.Asyn
     assert [event["subject"] for _, event in before + after] == [f"device/{OTHER_IMEI}"] * 2
 
 
+async def test_asking_for_the_head_of_a_stream_ends(reader: httpx.AsyncClient) -> None:
+    response = await reader.head("/events/stream")
+
+    assert (response.status_code, response.content) == (200, b"")
+
+
 async def test_a_revoked_key_ends_its_streams(reader: httpx.AsyncClient, urls: list[str]) -> None:
     made = (await reader.post("/keys", json={"name": "a test's", "scopes": ["reports:read"]})).json()
     mine = client(urls[0], {"Authorization": f"Bearer {made['key']}"})

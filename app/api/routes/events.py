@@ -132,6 +132,8 @@ async def stream_events(
         reach=caller_of(request).reach,
     )
     sent = _start_of(last_event_id, "/header/Last-Event-ID") if last_event_id else _start_of(after, "/query/after")
+    if request.scope.get("is_head"):
+        return Response(media_type=EVENT_STREAM)
     gateway, by = gateway_of(request), actor_of(request)
     place = await gateway.events.place(sent or "latest")
     selection = await gateway.events.begin(wanted, by)

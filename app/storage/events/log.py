@@ -167,7 +167,7 @@ async def latest(database: Database) -> Cursor:
 
 
 async def read(database: Database, cursor: Cursor, *, limit: int = MOST_EVENTS) -> LogPage:
-    """Read the events that a cursor has not seen.
+    """Read the events that a cursor has not seen, on the primary: a standby does not know what still runs.
 
     Args:
         limit: How many events at most, up to `MOST_EVENTS`.
