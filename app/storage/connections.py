@@ -11,12 +11,15 @@ from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import asyncpg
+import structlog
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.storage.driver_errors import UNUSABLE_HOST
 from app.storage.urls import Target, targets_of
+
+log = structlog.get_logger()
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 """A plain connection; the class is generic for type checkers alone."""
@@ -28,6 +31,11 @@ _SILENT_S = 30.0
 """For how long a host that did not answer in time is tried last."""
 _SILENT_TIMEOUT_S = 0.5
 """How long to wait for such a host. In the middle of a failover all others refuse, and one of them soon will not."""
+
+_TIMELINE = """
+SELECT system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint AS timeline
+FROM pg_control_system()
+"""
 
 
 class _PooledConnection(asyncpg.Connection):
@@ -54,6 +62,7 @@ class Connector:
         self._attempts = list(_attempts(targets))
         self.has_several_hosts = len(targets) > 1
         self._timeout_s = _CONNECT_TIMEOUT_OF_EACH_S if self.has_several_hosts else _CONNECT_TIMEOUT_S
+        self._timelines: dict[int, int] = {}
         self._addresses: WeakKeyDictionary[Connection, str] = WeakKeyDictionary()
         self._silent_until: dict[str, float] = {}
         self.is_pooled = is_pooled
@@ -126,8 +135,29 @@ class Connector:
         # A pooler repeats what a server said when it connected to that, and one may stand at each of several hosts.
         said = None if self.is_pooled or self.has_several_hosts else is_standby(connection)
         is_in_recovery = await in_recovery(connection) if said is None else said
+        if role == "primary" and self.has_several_hosts and not is_in_recovery:
+            await self._refuse_former_primary(connection)
         if is_in_recovery != (role == "standby"):
             raise asyncpg.TargetServerAttributeNotMatched(f"the server is not {role}")
+
+    async def _refuse_former_primary(self, connection: Connection) -> None:
+        """Refuse a primary that is back after another one was promoted, which began a new timeline, and was seen here.
+
+        Raises:
+            asyncpg.TargetServerAttributeNotMatched: It is a former one.
+        """
+        try:
+            async with connection.transaction():
+                row = await connection.fetchrow(_TIMELINE)
+        except asyncpg.PostgresError:
+            # Some managed services keep that to themselves, and see to it on their own.
+            return
+        assert row is not None
+        system, timeline = row["system_identifier"], row["timeline"]
+        if timeline < self._timelines.get(system, 0):
+            log.warning("a former primary is back, and not used; restart the gateway if it is the right one")
+            raise asyncpg.TargetServerAttributeNotMatched("another server was promoted in its place")
+        self._timelines = {system: timeline}
 
     def create_engine(self, *, command_timeout_s: float | None = None, **options: Any) -> AsyncEngine:
         """Make an engine whose connections are opened here; `options` as for `create_async_engine`."""

@@ -5,19 +5,19 @@ belongs to the devices of the page.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, exists, func, or_, select, union
+from sqlalchemy import Row, Select, and_, exists, func, or_, select, union
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.selectable import SelectBase
 
 from app.caller import Reach
 from app.plausibility import CLOCK_SKEW
-from app.storage.database import Database
+from app.storage.database import Database, Transaction
 from app.storage.reach import devices_within, reports_within, within
 from app.storage.reports.records import COLUMNS, ReportRecord, to_record
 from app.storage.reports.statements import Arguments, Statement, looked_up
@@ -104,10 +104,13 @@ async def page(
     database: Database, wanted: DeviceFilter, clock: SessionClock, *, after: str | None, limit: int
 ) -> list[KnownDevice]:
     """Read the devices whose keys come after one."""
-    async with database.transaction(after_writes=True) as db:
+
+    async def work(db: Transaction) -> tuple[Sequence[Row[Any]], Mapping[str, Sequence[RunningSession]]]:
         rows = (await db.execute(registered(wanted, clock, after, limit))).all()
-        keys = [row.device for row in rows]
-        sessions = await running_sessions(db, keys, clock, wanted.reach)
+        return rows, await running_sessions(db, [row.device for row in rows], clock, wanted.reach)
+
+    rows, sessions = await database.read(work)
+    keys = [row.device for row in rows]
     latest = await _latest(database, keys, clock.now, wanted.reach)
     return [
         KnownDevice(

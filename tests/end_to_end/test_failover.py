@@ -11,7 +11,10 @@ import asyncpg
 import httpx
 import pytest
 
+from app.embedded_postgres import EmbeddedPostgres
 from app.main import create_app
+from app.storage.connections import Connector
+from app.storage.urls import targets_of
 from tests.support.gateways import asking, settings
 from tests.support.replication import Pair, frozen, kill, promote, running_pair
 from tests.support.vendors import CALLBACK_PATH, VARIABLES, Vendors, message
@@ -108,3 +111,24 @@ async def test_callbacks_go_on_at_the_new_primary_and_none_is_lost_or_doubled(
     assert set(rows.values()) == {1}
     assert set(seen.statuses) <= {200, 503}
     assert pages == [200, 200]
+
+
+async def test_a_former_primary_that_comes_back_is_not_used(pair: Pair) -> None:
+    connector = Connector(pair.url)
+
+    async def address() -> str | None:
+        connection = await connector.connect()
+        await connection.close()
+        return connector.address_of(connection)
+
+    before = await address()
+    await asyncio.to_thread(kill, pair.primary)
+    await asyncio.to_thread(promote, pair.standby)
+    promoted = await address()
+    async with EmbeddedPostgres(pair.primary.data_dir, die_with_parent=True) as former:
+        primary, standby = (target.address for target in targets_of(pair.url))
+        is_back = targets_of(former.url)[0].address == primary
+        afterwards = await address()
+
+    assert is_back
+    assert (before, promoted, afterwards) == (primary, standby, standby)

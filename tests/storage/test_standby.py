@@ -21,7 +21,7 @@ from tests.support.replication import Pair, running_pair, set_options, superuser
 from tests.support.vendors import CALLBACK_PATH, IMEI, VARIABLES, Vendors, message
 
 IN_RECOVERY = "SELECT pg_is_in_recovery()"
-PAGES = ("/reports", "/positions", f"/devices/{IMEI}/location", "/callbacks", "/audit", "/periodic")
+PAGES = ("/reports", "/positions", f"/devices/{IMEI}/location", "/callbacks", "/audit", "/periodic", "/devices")
 
 
 @pytest.fixture(scope="module")
