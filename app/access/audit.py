@@ -87,7 +87,7 @@ class AuditTrail:
 
     async def page(self, wanted: AuditFilter, *, limit: int) -> ListPage[AuditRecord]:
         """List the rows that match, newest first."""
-        return ListPage.of(await audit_pages.page(self._database, wanted, limit + 1), limit)
+        return await audit_pages.page(self._database, wanted, limit)
 
 
 def _miss(row: NewAudit, error: Overloaded | Unavailable) -> None:

@@ -1,5 +1,6 @@
 """Pages of the audit trail: every row about a device, once, whatever names it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -46,7 +47,7 @@ async def note(
 
 
 async def ids(database: Database, wanted: AuditFilter, limit: int = 100) -> list[UUID]:
-    return [row.id for row in await audit_pages.page(database, wanted, limit)]
+    return [row.id for row in (await audit_pages.page(database, wanted, limit)).entries]
 
 
 @pytest.mark.usefixtures("_sessions")
@@ -67,21 +68,36 @@ async def test_a_row_that_names_device_and_session_is_listed_once(database: Data
     assert await ids(database, AuditFilter(device=IMEI)) == [row]
 
 
-@pytest.mark.parametrize("wanted", [AuditFilter(), AuditFilter(device=IMEI), AuditFilter(key_id="k")])
+@pytest.mark.parametrize(
+    "wanted",
+    [AuditFilter(), AuditFilter(device=IMEI), AuditFilter(key_id="k"), AuditFilter(action="locate", key_id="k")],
+    ids=["everything", "device", "key", "action"],
+)
 @pytest.mark.usefixtures("_sessions")
 async def test_pages_follow_each_other_over_the_years(database: Database, wanted: AuditFilter) -> None:
     expected = [await note(database, NOW - age, device=IMEI) for age in AGES for _ in range(2)]
-    listed: list[AuditRecord] = []
+    found = await audit_pages.page(database, wanted, 3)
+    listed: list[AuditRecord] = list(found.entries)
 
-    while found := await audit_pages.page(
-        database,
-        AuditFilter(device=wanted.device, key_id=wanted.key_id, before=listed[-1].id if listed else None),
-        3,
-    ):
-        listed += found
+    while found.next is not None:
+        found = await audit_pages.page(database, replace(wanted, before=found.next), 3)
+        listed += found.entries
 
     assert [row.at for row in listed] == [NOW - age for age in AGES for _ in range(2)]
     assert {row.id for row in listed} == set(expected)
+
+
+async def test_a_page_looks_through_so_many_rows_and_says_where_to_go_on(database: Database) -> None:
+    old = await note(database, NOW - timedelta(days=400), key="rare")
+    rows = [await note(database, NOW - timedelta(days=day)) for day in range(7)]
+    wanted = AuditFilter(account="nobody")
+
+    first = await audit_pages.page(database, wanted, 10, most_scanned=5)
+    second = await audit_pages.page(database, replace(wanted, before=first.next), 10, most_scanned=5)
+
+    assert (first.entries, first.next) == ([], rows[4])
+    assert (second.entries, second.next) == ([], None)
+    assert await ids(database, AuditFilter(key_id="rare", action="locate")) == [old]
 
 
 async def test_a_number_leads_to_its_device_and_a_device_to_its_numbers(database: Database) -> None:

@@ -74,6 +74,11 @@ def test_a_year_is_few_partitions_whatever_the_day() -> None:
             lambda database: audit_pages.page(database, AuditFilter(key_id="key"), 101), {"ix_audit_key"}, id="audit"
         ),
         pytest.param(
+            lambda database: audit_pages.page(database, AuditFilter(action="key.create"), 101),
+            {"pk_audit"},
+            id="audit of an action",
+        ),
+        pytest.param(
             lambda database: reports.page(database, ReportFilter(device_id=IMEI)),
             {"ix_reports_device"},
             id="reports of a device",

@@ -54,6 +54,9 @@ async def list_audit(
 
     `outcome` is `located`, `accepted`, `done`, or the `code` of the problem. `reportId` is the report of the returned
     position, as long as it is kept. `billed` is null where it is unknown.
+
+    With `account` or `action`, and no `device`, a page looks through a limited number of rows: it may be short or even
+    empty and still have a `next`. Continue until `next` is null.
     """
     refuse_unknown(request, ("key", "device", "account", "action", "since", "until", "cursor", "limit"))
     wanted = AuditFilter(
