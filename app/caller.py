@@ -73,7 +73,7 @@ class Reach:
         return bool(named) and all(allowed.fullmatch(text) for text in named)
 
     def has_key(self, key: str, mdn: str | None) -> bool:
-        """Tell whether what is stored under a device's key is within reach; as `storage.reach.within` says it in SQL.
+        """Return whether what is stored under a device's key is within reach; in SQL `storage.reach.within`.
 
         Args:
             key: The identifier, or `mdn:…`, or `name:…`.

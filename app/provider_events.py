@@ -1,4 +1,4 @@
-"""Tell the log of events when a provider is degraded, and when it has recovered."""
+"""Append an event when a provider is degraded, and when it has recovered."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -14,7 +14,7 @@ EVERY_S = 2
 _DEGRADED = frozenset({"cooling_down", "paused"})
 """States in which the gateway leaves a provider alone; single failures are in the metrics."""
 _HOLD = timedelta(seconds=3 * EVERY_S)
-"""A provider has recovered once no replica has found it degraded for so long; a replica that died finds nothing."""
+"""A provider has recovered once no replica has found it degraded for this time; a replica that died finds nothing."""
 
 
 class ProviderEvents:
@@ -37,7 +37,7 @@ class ProviderEvents:
         return Job(name="provider events", every_s=EVERY_S, run=self.tell)
 
     async def tell(self, *, hold: timedelta = _HOLD) -> None:
-        """Tell what has changed since the last time, for any replica."""
+        """Append what has changed since the last run, for any replica."""
         for provider in self._providers:
             state = provider.health().state
             if state in _DEGRADED or state == "ready":

@@ -187,7 +187,7 @@ class BudgetAnswer(TypedDict):
 
 
 class ExplainAnswer(TypedDict):
-    """What a location request would come to; nobody was asked, and nothing was spent."""
+    """The expected course of a location request; no provider was asked, and nothing was spent."""
 
     requestId: str
     candidates: Annotated[list[CandidateAnswer], Field(description="all providers, in the order of their turns")]

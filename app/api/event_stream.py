@@ -110,7 +110,7 @@ class EventStream(PromptStream):
         except RequestError:
             return False
         except GatewayError:
-            # While the database is away nobody can tell, and no events come.
+            # While the database is away this cannot be checked, and no events come.
             return True
         return True
 

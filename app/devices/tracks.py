@@ -21,7 +21,7 @@ class Tracks:
     async def find(
         self, identifier: str, *, reach: Reach, since: datetime | None = None, until: datetime | None = None
     ) -> ReportFilter | None:
-        """Tell which reports are the track of a device, by any of its identifiers or the caller's name for it.
+        """Return the filter of a device's track, by any of its identifiers or the caller's name for it.
 
         A fix that may not be believed is no part of it: a line through such a point would show a journey that nobody
         made. `/reports` lists it.

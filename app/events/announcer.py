@@ -14,7 +14,7 @@ from app.storage.database import Database
 from app.storage.events import CHANNEL
 
 _PACE_S = 0.05
-# Nobody needs to wait until the disk has it: what it tells of is there already.
+# No need to wait for the disk: what it announces is stored already.
 _NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, '')"
 
 
@@ -27,7 +27,7 @@ class Announcer:
         self._news = asyncio.Event()
 
     def tell(self, learn: Callable[[], None]) -> None:
-        """Let somebody in this process learn of news at once."""
+        """Notify a reader in this process of news at once."""
         self._here.append(learn)
 
     def note(self) -> None:

@@ -54,7 +54,7 @@ class EventBatch:
     made: dict[Selection, tuple[bytes, int]] = field(default_factory=dict)
 
     def selected(self, selection: Selection) -> Iterable[Event]:
-        """Give the events that a reader wants and may see."""
+        """Return the events that a reader wants and may see."""
         return self.events if selection.is_everything else [one for one in self.events if selection.has(one.stored)]
 
     def seen_with(self, cursor: Cursor) -> "EventBatch":

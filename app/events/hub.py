@@ -51,7 +51,7 @@ class Feed:
             self._wake()
 
     def stir(self) -> None:
-        """Give a reader that waits a sign of life."""
+        """Send a heartbeat to a waiting reader."""
         if not self._batches and not self.is_lost:
             self.offer(_SIGN_OF_LIFE)
 

@@ -85,7 +85,7 @@ class EventReader:
         return await selection_of(self._database, wanted)
 
     async def follow(self, cursor: Cursor) -> AsyncGenerator[EventBatch, None]:
-        """Give all events after a place, and then those that come, until the process stops; close the generator.
+        """Yield all events after a place, and then new ones, until the process stops; close the generator.
 
         Batches without an end are signs of life. Where the database goes away later, it is waited for.
 
@@ -180,7 +180,7 @@ def _about(wanted: EventFilter, subject: str) -> About:
 
 
 async def _passed_on(feed: Feed, seen: Cursor) -> AsyncGenerator[EventBatch, None]:
-    """Give what a hub passes on, without what a reader has seen."""
+    """Yield what a hub publishes, without what a reader has seen."""
     is_level = False
     while (batch := await feed.next()) is not None:
         if is_level or batch.end is None:

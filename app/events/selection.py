@@ -54,7 +54,7 @@ class NamedDevices:
     keys_of_mdns: frozenset[str] = frozenset()
 
     def has(self, key: str, mdn: str | None) -> bool:
-        """Tell whether a device is one of them."""
+        """Return whether a device is one of them."""
         return key in self.keys or mdn in self.mdns or (mdn is None and key in self.keys_of_mdns)
 
 
@@ -82,7 +82,7 @@ class Selection:
         return bool(self.devices) or self.wanted.session_id is not None
 
     def has(self, event: StoredEvent) -> bool:
-        """Tell whether an event is wanted and within reach."""
+        """Return whether an event is wanted and within reach."""
         wanted, what = self.wanted, event.what
         if wanted.types is not None and type_of(event) not in wanted.types:
             return False
@@ -160,7 +160,7 @@ def _is_within(reach: Reach, report: ReportRecord) -> bool:
 
 
 def _has_all(reach: Reach, session: SessionMembers) -> bool:
-    """Tell whether all devices of a session are within reach; of one that has lost some, nobody can tell."""
+    """Return whether all devices of a session are within reach; false for one that has lost some."""
     if len(session.devices) != session.total:
         return False
     return all(

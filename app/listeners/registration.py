@@ -179,7 +179,7 @@ class ListenerRegistry:
         )
 
     async def _problem_of(self, listener: Listener) -> tuple[str | None, bool | None]:
-        """Find out what is wrong with a registration, and whether it is lost; None where nobody knows."""
+        """Find out what is wrong with a registration, and whether it is lost; None if unknown."""
         try:
             _, abilities = self._responsible(listener.service)
             registered = await abilities.registered(

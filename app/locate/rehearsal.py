@@ -1,4 +1,4 @@
-"""What a location query would come to: the same way as that of a query, with nobody asked."""
+"""The expected course of a location query: the same steps, without asking any provider."""
 
 import math
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ _ASKED = ("would_be_asked", "only_if_others_fail")
 
 @dataclass(slots=True, kw_only=True)
 class Rehearsal(Search):
-    """A search that asks nobody.
+    """A search that asks no provider.
 
     Attributes:
         candidates: What would happen with each of the candidates, in their order.

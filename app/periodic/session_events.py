@@ -1,4 +1,4 @@
-"""Tell the log of events what has happened to sessions."""
+"""Append the events of sessions to the log of events."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -31,7 +31,7 @@ class SessionEvents:
         self._describe = describe
 
     async def tell(self) -> None:
-        """Tell what has happened since the last time."""
+        """Append what has happened since the last run."""
         clock = self._parts.clock()
         async with self._parts.database.transaction() as db:
             happened: list[tuple[SessionRow, _Happened]] = []

@@ -160,7 +160,7 @@ async def _beginning(response: httpx.Response) -> str:
 
 
 def _in_words(failure: Exception) -> str:
-    """Say what went wrong without the words of libraries, which may hold addresses."""
+    """Describe a failure without the words of libraries, which may hold addresses."""
     if isinstance(failure, httpx.ConnectError) and "CERTIFICATE" in str(failure):
         return "the certificate of the receiver is not valid"
     if isinstance(failure, _NotAllowed):

@@ -49,7 +49,7 @@ class DeliveryRules:
     allowed: tuple[IpNetwork, ...] = ()
 
     def permits(self, address: str, *, scheme: str) -> bool:
-        """Tell whether a connection to a numeric address may be made."""
+        """Return whether a connection to a numeric address may be made."""
         try:
             ip = _plain(ipaddress.ip_address(address))
         except ValueError:

@@ -207,7 +207,7 @@ class Leader:
             self._may_have_events = True
 
     def _idle_s(self) -> float:
-        """Tell how long nothing is to be done, if nothing happens."""
+        """Return how long nothing is to be done, if nothing happens."""
         now, waits = self._now(), [_POLL_S]
         if self._slow_until is not None and self._slow_until > now:
             return min(_POLL_S, (self._slow_until - now).total_seconds())

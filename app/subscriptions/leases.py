@@ -1,6 +1,6 @@
 """Which subscriptions this process leads: a lease in the database for each, renewed every second.
 
-A queue such as procrastinate or pgqueuer keeps a job for each thing to do, and hands jobs to whoever is free. Here the
+A queue such as procrastinate or pgqueuer keeps a job for each thing to do, and hands jobs to any free worker. Here the
 order of a device's events has to hold, and most of what happens is a success that needs no job; so one process leads a
 subscription, and what is to be retried are rows that it reads by itself.
 """
@@ -35,7 +35,7 @@ _MARGIN_S = 1.0
 
 
 class Leases:
-    """Takes subscriptions that nobody leads, and delivers their events while it holds them."""
+    """Takes subscriptions without a leader, and delivers their events while it holds them."""
 
     def __init__(self, database: Database, events: EventLog, receiver: Receiver, secrets: Secrets) -> None:
         self._database = database
@@ -51,7 +51,7 @@ class Leases:
         return [Job(name="subscriptions", every_s=_RENEW_EVERY_S, run=self.renew)]
 
     def notify(self) -> None:
-        """Tell the leaders that there may be new events."""
+        """Notify the leaders that there may be new events."""
         for leader, _ in self._leaders.values():
             leader.notify()
 

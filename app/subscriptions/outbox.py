@@ -203,7 +203,7 @@ class Outbox:
         return found
 
     def next_due(self) -> datetime | None:
-        """Tell when the next delivery may become ready, but for those that wait for others."""
+        """Return when the next delivery may become ready, apart from those that wait for others."""
         busy: set[str] = set()
         dues = []
         for parcel in self:

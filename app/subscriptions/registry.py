@@ -48,7 +48,7 @@ class SubscriptionPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSecret:
-    """A subscription, and its secret, which nobody will see again."""
+    """A subscription, and its secret, which is never shown again."""
 
     subscription: "SubscriptionView"
     secret: str = field(repr=False)
@@ -152,7 +152,7 @@ class SubscriptionRegistry:
         return await self._view(row)
 
     async def change(self, key: UUID, changes: Mapping[str, Any], caller: Caller, by: Actor) -> SubscriptionView:
-        """Change a definition; whoever makes a disabled one active again answers for it from then on.
+        """Change a definition; the key that reactivates a disabled one owns it from then on.
 
         Args:
             changes: New values of members of `Subscription`.

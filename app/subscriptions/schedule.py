@@ -18,7 +18,7 @@ _FAILURES_OF_A_RECEIVER = 10
 
 
 def retry_in(failed: int, retry_after_s: float | None, dice: Dice) -> timedelta | None:
-    """Tell when to try a delivery again; None when it is dead.
+    """Return when to try a delivery again; None if it is dead.
 
     A receiver can ask for more time by `Retry-After`, and not for less: it would use up the attempts.
 
@@ -33,7 +33,7 @@ def retry_in(failed: int, retry_after_s: float | None, dice: Dice) -> timedelta 
 def pause_after(
     failures: int, pauses: int, *, is_busy: bool, retry_after_s: float | None, dice: Dice
 ) -> timedelta | None:
-    """Tell how long nothing at all is sent to a receiver; None when others' events go on.
+    """Return how long nothing at all is sent to a receiver; None if others' events go on.
 
     Args:
         failures: Attempts that have failed since the last success, the present one included.
@@ -48,7 +48,7 @@ def pause_after(
 
 
 def is_hopeless(failing_since: datetime | None, now: datetime) -> bool:
-    """Tell whether a receiver has failed for so long that it is given up."""
+    """Return whether a receiver has failed long enough to be given up."""
     return failing_since is not None and now - failing_since >= HOPELESS
 
 

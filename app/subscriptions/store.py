@@ -61,7 +61,7 @@ class LeaderStore:
 
 
 async def announce_disabled(db: Transaction, disabled: Sequence[Subscription], at: datetime) -> None:
-    """Say by events, and in the log, that subscriptions are disabled."""
+    """Append events, and log, that subscriptions are disabled."""
     for one in disabled:
         log.error("subscription disabled", subscription=public_id(one.id), problem=one.problem)
     await events.append(db, [_to_event(one, at) for one in disabled])
