@@ -3,7 +3,7 @@ import { feature, mesh } from "topojson-client";
 import type { GeometryCollection, Topology } from "topojson-specification";
 import countiesUrl from "us-atlas/counties-10m.json?url";
 import countriesUrl from "world-atlas/countries-10m.json?url";
-import coarseCountriesUrl from "world-atlas/countries-110m.json?url";
+import coarseCountriesUrl from "world-atlas/countries-50m.json?url";
 
 /** What an outline is drawn from: areas, the lines between them, and the places of their names. */
 export interface Outline {

@@ -22,7 +22,8 @@ import type { Surface } from "./surface";
 
 const CLOSE_ZOOM = 12;
 const CLOSEST_ZOOM = 16;
-const EXACT_FROM_ZOOM = 4;
+const STATES_FROM_ZOOM = 3.5;
+const EXACT_FROM_ZOOM = 6;
 const RIM_PX = 56;
 const CIRCLE_PX = 130;
 
@@ -145,16 +146,21 @@ export class FleetMap implements Surface {
   async #loadOutlines(): Promise<void> {
     if (this.styleUrl !== null) return;
     this.#setOutline("countries", await loadCountries(false));
-    const isClose = () => this.#map.getZoom() >= EXACT_FROM_ZOOM;
-    await new Promise<void>((resolve) => {
-      const look = () => isClose() && resolve();
-      this.#map.on("zoom", look);
-      look();
-    });
+    await this.#until(() => this.#map.getZoom() >= STATES_FROM_ZOOM);
     const { states, counties } = await loadStatesAndCounties();
     this.#setOutline("states", states);
     this.#setOutline("counties", counties);
+    // Large, and only to be seen where there are no counties.
+    await this.#until(() => this.#map.getZoom() >= EXACT_FROM_ZOOM && !isInUnitedStates(this.#map.getCenter()));
     this.#setOutline("countries", await loadCountries(true));
+  }
+
+  #until(isSo: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const look = () => isSo() && resolve();
+      this.#map.on("moveend", look);
+      look();
+    });
   }
 
   #setOutline(name: string, outline: Outline): void {
@@ -172,6 +178,15 @@ export class FleetMap implements Surface {
       fill("names");
     }
   }
+}
+
+/** Roughly: the states and counties are drawn there. */
+function isInUnitedStates({ lng, lat }: { lng: number; lat: number }): boolean {
+  return (
+    (lng > -125 && lng < -66 && lat > 24 && lat < 49.5) ||
+    (lng < -130 && lat > 51) ||
+    (lng < -154 && lat > 18 && lat < 23)
+  );
 }
 
 /** The zoom at which a circle fills a good part of the map, and is whole. */
