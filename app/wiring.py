@@ -31,6 +31,7 @@ from app.events import Announcer, EventHub, EventReader
 from app.health import Gauges, Readiness
 from app.listeners import ListenerRegistry, ListenerTest, ListenerUrls
 from app.locate import Locate
+from app.model import ProviderName
 from app.observability import metrics
 from app.observability.tracing import Recorder
 from app.periodic import Periodic, UnclaimedTransactions
@@ -155,17 +156,7 @@ async def build_use_cases(
     """Build what the routes call."""
     database, writer = storage.database, storage.writer
     audit = AuditLog(writer)
-    locate = Locate(
-        providers,
-        database,
-        writer,
-        recent_s=settings.recent_seconds,
-        reuse_s=settings.reuse_seconds,
-        late_s=settings.late_answer_seconds,
-    )
-    await stack.enter_async_context(locate.running())
-    periodic = Periodic(providers, database, writer, settings, unclaimed=storage.unclaimed, describe=to_session)
-    await stack.enter_async_context(periodic.running())
+    locate, periodic = await build_locating(settings, providers, storage, stack)
     tokens = CallbackTokens(providers, database, storage.seal)
     urls = ListenerUrls(public=settings.public_url, allowed=settings.listener_urls)
     registry = ListenerRegistry(providers, database, storage.seal, tokens, urls=urls, describe=listener_routes.to_json)
@@ -173,20 +164,8 @@ async def build_use_cases(
     hub = EventHub(database, events.render, storage.announcer)
     await stack.enter_async_context(hub.running())
     subscribed = await build_subscriptions(settings, storage, events, audit, stack)
-
-    def learn_of_events() -> None:
-        hub.announce()
-        subscribed.leases.notify()
-
-    authenticator = Authenticator(database, _secret(settings.api_key), channels={EVENTS_CHANNEL: learn_of_events})
+    authenticator = build_authenticator(settings, database, hub, subscribed)
     posting = [provider.name for provider in providers if provider.callbacks]
-    webhook = Webhook(
-        Ingest(writer, database.clock.now_ms),
-        tokens,
-        posting,
-        limit=settings.callback_max_body_bytes,
-        recorder=recorder,
-    )
     return Gateway(
         settings=settings,
         providers=providers,
@@ -214,9 +193,52 @@ async def build_use_cases(
         readiness=Readiness(database, writer),
         provider_events=ProviderEvents(database, providers, operation_routes.to_state),
         subscriptions=subscribed,
-        webhook=webhook,
+        webhook=build_webhook(settings, storage, tokens, posting, recorder),
         recorder=recorder,
     )
+
+
+async def build_locating(
+    settings: Settings, providers: Sequence[Provider], storage: Storage, stack: AsyncExitStack
+) -> tuple[Locate, Periodic]:
+    """Build what asks the providers, now and periodically."""
+    database, writer = storage.database, storage.writer
+    locate = Locate(
+        providers,
+        database,
+        writer,
+        recent_s=settings.recent_seconds,
+        reuse_s=settings.reuse_seconds,
+        late_s=settings.late_answer_seconds,
+    )
+    await stack.enter_async_context(locate.running())
+    periodic = Periodic(providers, database, writer, settings, unclaimed=storage.unclaimed, describe=to_session)
+    await stack.enter_async_context(periodic.running())
+    return locate, periodic
+
+
+def build_authenticator(
+    settings: Settings, database: Database, hub: EventHub, subscribed: Subscriptions
+) -> Authenticator:
+    """Build what knows the keys; events are announced on the same connection as changes of keys."""
+
+    def learn_of_events() -> None:
+        hub.announce()
+        subscribed.leases.notify()
+
+    return Authenticator(database, _secret(settings.api_key), channels={EVENTS_CHANNEL: learn_of_events})
+
+
+def build_webhook(
+    settings: Settings,
+    storage: Storage,
+    tokens: CallbackTokens,
+    posting: list[ProviderName],
+    recorder: Recorder | None,
+) -> Webhook:
+    """Build what answers callbacks of the providers that post them."""
+    ingest = Ingest(storage.writer, storage.database.clock.now_ms)
+    return Webhook(ingest, tokens, posting, limit=settings.callback_max_body_bytes, recorder=recorder)
 
 
 async def build_subscriptions(
