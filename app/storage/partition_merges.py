@@ -67,7 +67,7 @@ WHERE indrelid = $1::regclass ORDER BY indexrelid
 _LEFT_OVER = r"""
 SELECT oid::regclass::text AS name FROM pg_class
 WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND NOT relispartition
-    AND relname ~ ('^' || $1 || '_[0-9]{8}_[0-9]{8}(_changes)?$')
+    AND relname ~ ('^' || $1 || '_merging_[0-9]{8}_[0-9]{8}(_changes)?$')
 """
 _NOTING = """
 SELECT tgrelid::regclass::text AS name FROM pg_trigger JOIN pg_inherits ON inhrelid = tgrelid
@@ -191,8 +191,11 @@ class _Work:
         self._table = table
         self._span = span
         self._step = step
-        self._name = f"{table}_{span.start:%Y%m%d}_{span.end:%Y%m%d}"
-        self._notes = f"{self._name}_changes"
+        dates = f"{span.start:%Y%m%d}_{span.end:%Y%m%d}"
+        self._name = f"{table}_{dates}"
+        # Another name, so that nobody's detached partition is ever taken for what an interrupted merge has left.
+        self._new = f"{table}_merging_{dates}"
+        self._notes = f"{self._new}_changes"
         self._parts: list[Partition] = []
         self._columns = ""
         self._key = ""
@@ -237,7 +240,7 @@ class _Work:
         condition = self._span.condition(PARTITIONED[self._table])
         key = ", ".join(f"changed.{name}" for name in self._key.split(", "))
         await self._connection.execute(
-            f"CREATE TABLE {self._name} (LIKE {self._table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE,"
+            f"CREATE TABLE {self._new} (LIKE {self._table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE,"
             f" CONSTRAINT merged CHECK ({condition}))"
         )
         await self._connection.execute(f"CREATE TABLE {self._notes} AS SELECT {self._key} FROM {self._table} LIMIT 0")
@@ -255,7 +258,7 @@ class _Work:
             begun = time.monotonic()
             follows = f"WHERE ({self._key}) > ({', '.join(f'${n + 1}' for n in range(count))})" if last else ""
             copied = await self._connection.fetch(
-                f"WITH copied AS (INSERT INTO {self._name} ({self._columns}) SELECT {self._columns} FROM {part.name} "
+                f"WITH copied AS (INSERT INTO {self._new} ({self._columns}) SELECT {self._columns} FROM {part.name} "
                 f"{follows} ORDER BY {self._key} LIMIT {self._step} RETURNING {self._key}) "
                 f"SELECT count(*) OVER () AS count, {self._key} FROM copied ORDER BY {_descending(self._key)} LIMIT 1",
                 *(last or ()),
@@ -270,11 +273,11 @@ class _Work:
         """Make the indexes that the table has, and the statistics that plans are made of."""
         for row in await self._connection.fetch(_INDEXES, self._table):
             if row["is_primary"]:
-                await self._connection.execute(f"ALTER TABLE {self._name} ADD PRIMARY KEY ({self._key})")
+                await self._connection.execute(f"ALTER TABLE {self._new} ADD PRIMARY KEY ({self._key})")
                 continue
-            definition = re.sub(r"INDEX \S+ ON ONLY \S+", f"INDEX ON {self._name}", row["definition"])
+            definition = re.sub(r"INDEX \S+ ON ONLY \S+", f"INDEX ON {self._new}", row["definition"])
             await self._connection.execute(definition)
-        await self._connection.execute(f"VACUUM (ANALYZE) {self._name}")
+        await self._connection.execute(f"VACUUM (ANALYZE) {self._new}")
 
     async def _change_places(self) -> None:
         parts = ", ".join(part.name for part in self._parts)
@@ -284,8 +287,9 @@ class _Work:
             f"LOCK TABLE {parts} IN ACCESS EXCLUSIVE MODE",
             *self._catch_up(),
             *(f"ALTER TABLE {self._table} DETACH PARTITION {part.name}" for part in self._parts),
-            f"ALTER TABLE {self._table} ATTACH PARTITION {self._name} FOR VALUES {self._span.bounds()}",
-            f"ALTER TABLE {self._name} DROP CONSTRAINT merged",
+            f"ALTER TABLE {self._table} ATTACH PARTITION {self._new} FOR VALUES {self._span.bounds()}",
+            f"ALTER TABLE {self._new} DROP CONSTRAINT merged",
+            f"ALTER TABLE {self._new} RENAME TO {self._name}",
             f"DROP TABLE {parts}, {self._notes}",
         ]
         for _ in range(_TRIES):
@@ -307,9 +311,9 @@ class _Work:
         """Copy once more what has been noted."""
         noted = f"({self._key}) IN (SELECT {self._key} FROM {self._notes})"
         return [
-            f"DELETE FROM {self._name} WHERE {noted}",
+            f"DELETE FROM {self._new} WHERE {noted}",
             *(
-                f"INSERT INTO {self._name} ({self._columns}) SELECT {self._columns} FROM {part.name} WHERE {noted}"
+                f"INSERT INTO {self._new} ({self._columns}) SELECT {self._columns} FROM {part.name} WHERE {noted}"
                 for part in self._parts
             ),
         ]

@@ -40,10 +40,8 @@ async def spans(connection: Connection) -> list[int]:
 
 
 async def left_over(connection: Connection) -> int:
-    count: int = await connection.fetchval(
-        "SELECT count(*) FROM pg_class WHERE relname ~ '^reports_.*_changes' OR relname ~ '^reports_[0-9_]+$'"
-        " AND relkind = 'r' AND NOT relispartition"
-    )
+    tables = "SELECT count(*) FROM pg_class WHERE relname ~ '^reports_merging' AND relkind = 'r'"
+    count: int = await connection.fetchval(tables)
     triggers: int = await connection.fetchval("SELECT count(*) FROM pg_trigger WHERE tgname = 'note_changed_key'")
     return count + triggers
 
@@ -164,6 +162,17 @@ async def test_what_a_killed_merge_leaves_is_removed(database: Database, connect
     assert made == ["reports_20260301_20260401"]
     assert await left_over(connection) == 0
     assert await connection.fetchval("SELECT count(*) FROM reports") == 700
+
+
+async def test_a_partition_that_somebody_has_detached_is_left_alone(database: Database, connection: Connection) -> None:
+    await make_days(connection, SPRING, 4)
+    await store(database, located(SPRING))
+    await partition_merges.carry_out(connection, {}, NOW)
+    await connection.execute("ALTER TABLE reports DETACH PARTITION reports_20260301_20260401")
+
+    await partition_merges.carry_out(connection, {}, NOW)
+
+    assert await connection.fetchval("SELECT count(*) FROM reports_20260301_20260401") == 1
 
 
 async def test_the_audit_trail_is_merged_and_stays_append_only(connection: Connection) -> None:
