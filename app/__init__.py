@@ -37,6 +37,8 @@ Glossary:
 * session: our periodic job. Transaction: the provider's id of a job.
 * tallies: the running sums of a session, how many of its devices stand alike (`storage.tallies`).
 * callback: what a provider posts to us, raw. Listener: our address, registered at the provider to receive callbacks.
+* event: something that happened, in the log. Subscription: who wants which events posted where. Delivery: one POST with
+  events in it. Attempt: one try at a delivery. Receiver: where deliveries go to.
 * fast path, full path: the two ways of a callback from the socket to the writer; the first costs no task, and is for
   small ones of which something can be made.
 * quarantine: callbacks that are kept although no report could be made of them.

@@ -40,6 +40,8 @@ _POLL_S = 1.0
 _PAGES_A_TURN = 10
 _PACE = timedelta(milliseconds=20)
 """How long events gather before the log is read once more, however many commits are announced."""
+_SAVE_EVERY = timedelta(milliseconds=250)
+"""While there is more to send, what has come of it is kept this often; a crash repeats as much."""
 _CURSOR_ALONE_EVERY = timedelta(seconds=2)
 _FAILED_TURN_S = 1.0
 
@@ -215,6 +217,7 @@ class Leader:
         oldest = self._outbox.oldest_unsaved
         dues.append(oldest and oldest + _PATIENCE)
         dues.append(self._read_again_at if self._may_have_events else None)
+        dues.append(self._saved_at + _SAVE_EVERY if self._is_unkept else None)
         waits += [(due - now).total_seconds() for due in dues if due is not None and due > now]
         return max(min(waits), 0.0)
 
@@ -381,6 +384,9 @@ class Leader:
         is_due = now - self._saved_at >= _CURSOR_ALONE_EVERY or self.is_stopping
         has_moved = self._is_changed or unkept.cursor not in (None, self._kept_cursor)
         if not unkept.has_deliveries and not (is_due and has_moved):
+            return
+        is_at_work = (self._tasks or self._wants_more()) and not self.is_stopping
+        if is_at_work and now - self._saved_at < _SAVE_EVERY:
             return
         progress, self._is_changed = self._progress(unkept.cursor or self._kept_cursor), False
         new, changed = [row for _, row, _ in unkept.new], [row for _, row, _ in unkept.changed]

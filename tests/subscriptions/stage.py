@@ -66,6 +66,7 @@ class Stage:
         sent: What the receiver was sent: the names of the events in each delivery.
         rows: What is kept of deliveries.
         progress: What is kept of the subscription.
+        commits: How often something was kept.
     """
 
     def __init__(self, **members: Any) -> None:
@@ -79,6 +80,7 @@ class Stage:
         self.rows: dict[UUID, DeliveryRecord] = {}
         self.progress: Progress | None = None
         self.problem: str | None = None
+        self.commits = 0
         self.is_led_by_another = False
         self.is_held: asyncio.Event | None = None
         self.leader = self.begin()
@@ -164,6 +166,7 @@ class Stage:
         assert {row.id for row in changed} <= self.rows.keys()
         self.rows.update((row.id, row) for row in (*new, *changed))
         self.progress = progress
+        self.commits += 1
         return True
 
     async def disable(self, problem: str) -> None:

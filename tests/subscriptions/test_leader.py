@@ -345,6 +345,17 @@ async def test_a_batch_is_sent_when_its_first_event_has_waited_long_enough() -> 
     assert stage.sent == ["a1+b1"]
 
 
+async def test_batches_that_follow_each_other_at_once_share_a_commit() -> None:
+    stage = Stage(batch_events=2, batch_delay_s=0)
+    stage.happen(*(f"a{number}" for number in range(8)))
+
+    await stage.turn()
+
+    assert len(stage.sent) == 4
+    assert set(stage.states().values()) == {"delivered"}
+    assert stage.commits == 1
+
+
 async def test_a_batch_that_failed_is_repeated_as_it_was_and_others_devices_go_on() -> None:
     stage = Stage(batch_events=2, batch_delay_s=0)
     stage.answer = lambda names: failing(500) if "a1" in names else OK
