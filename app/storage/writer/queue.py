@@ -105,7 +105,7 @@ class Writer:
         self._waiting: deque[Batch] = deque()
         self._queued = 0
         self._peak = 0.0
-        self._half = min(_SMALLEST_HALF, batch_limit)
+        self._follow_peak()
         self._wake = asyncio.Event()
         metrics.QUEUE_BOUND.set(bound)
 
@@ -143,17 +143,12 @@ class Writer:
         if self._queued >= self._bound:
             raise Overloaded("Too many callbacks wait to be stored.", retry_after_s=2)
         for store in self._stores:
-            if store.is_given_up:
+            # Every entry passes here, and the first condition costs less than the second.
+            if store.away_since is not None and store.is_given_up:
                 raise Unavailable("The database cannot be reached.", retry_after_s=5)
-        if not self._waiting or self._is_full(self._waiting[-1]):
-            done = Stored()
-            done.add_done_callback(_retrieved)
-            begun = Batch(done)
-            self._waiting.append(begun)
-            self._open[begun] = None
-            self._pending.add(done)
-            self._wake.set()
-        batch = self._waiting[-1]
+        batch = self._waiting[-1] if self._waiting else self._begin()
+        if len(batch.entries) >= self._half and self._is_full(batch):
+            batch = self._begin()
         batch.entries.append(entry)
         if listener is not None:
             batch.listeners.append(listener)
@@ -163,18 +158,29 @@ class Writer:
         if len(batch.entries) == self._worth_storing:
             self._wake.set()
         self._queued += 1
-        self._peak = max(self._peak, self._queued)
+        if self._queued > self._peak:  # noqa: PLR1730 -- a call for every entry would cost more
+            self._peak = self._queued
         return batch.done
 
+    def _begin(self) -> Batch:
+        done = Stored()
+        done.add_done_callback(_retrieved)
+        batch = Batch(done)
+        self._waiting.append(batch)
+        self._open[batch] = None
+        self._pending.add(done)
+        self._wake.set()
+        return batch
+
     def _is_full(self, batch: Batch) -> bool:
-        if len(batch.entries) < self._half:
-            return False
-        self._half = self._half_of_peak()
+        self._follow_peak()
         return len(batch.entries) >= self._half
 
-    def _half_of_peak(self) -> int:
-        """Return the size of a half-batch: half of the entries that have lately been here at the same time."""
-        return min(self._batch_limit, max(_SMALLEST_HALF, math.ceil(self._peak / 2)))
+    def _follow_peak(self) -> None:
+        """Make a half-batch half of the entries that have lately been here at the same time."""
+        part, whole = _WORTH_STORING
+        self._half = min(self._batch_limit, max(_SMALLEST_HALF, math.ceil(self._peak / 2)))
+        self._worth_storing = self._half * part // whole
 
     def oldest_wait_s(self) -> float:
         """Return for how long the oldest entry that is not stored yet has waited, in seconds."""
@@ -199,7 +205,7 @@ class Writer:
             self._wake.clear()
             while self._waiting and self._is_turn_of(store):
                 self._peak *= _PEAK_DECAY
-                self._half = self._half_of_peak()
+                self._follow_peak()
                 self._at_work += 1
                 if store is self._stores[0]:
                     self._begun_at = time.perf_counter()
@@ -223,11 +229,6 @@ class Writer:
         if len(self._waiting[0].entries) < self._worth_storing or store.away_since is not None:
             return False
         return first.flush_s >= self._slow_flush_s or time.perf_counter() - self._begun_at >= self._stuck_s
-
-    @property
-    def _worth_storing(self) -> int:
-        part, whole = _WORTH_STORING
-        return self._half * part // whole
 
     async def _store(self, store: Store, batch: Batch) -> None:
         if self._recorder is not None and batch.commit is not None:

@@ -245,7 +245,7 @@ class Store:
                 self._unclaimed(stored["unclaimed"])
         if any(stored["stored"] for _, stored in done):
             self._stored()
-        await self._forget_refused(connection, entries, reports)
+        await self._forget_refused(connection, others, reports)
 
     async def _store_page(
         self, connection: Connection, page: "_Page", *, is_repeated: bool
