@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from benchmarks import deliveries, drill, events, failover, fleet, ingest, locate, queries, scale, sizes
+from benchmarks import deliveries, drill, events, failover, fleet, ingest, locate, queries, scale, sizes, topology
 from benchmarks import map as fleet_map
 from benchmarks.plan import Plan
 
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[Plan], None]] = {
     "map": fleet_map.run,
     "drill": drill.run,
     "failover": failover.run,
+    "topology": topology.run,
 }
 
 

@@ -29,7 +29,7 @@ CALM_S = 2.0
 NOTICED_AFTER_S = 7.0
 """How long whoever watches over the servers takes to decide on a promotion."""
 MOST_GAP_S = 1.0
-_TOKEN = "token-of-the-failover"
+TOKEN = "token-of-the-failover"
 _IMEI = 990_001_123_400_000
 
 
@@ -65,7 +65,8 @@ Experiment = Callable[[Stage], Awaitable[list[str]]]
 
 
 @contextlib.contextmanager
-def _servers(path: Path, *, synchronous: bool) -> Iterator[tuple[EmbeddedPostgres, EmbeddedPostgres]]:
+def servers(path: Path, *, synchronous: bool) -> Iterator[tuple[EmbeddedPostgres, EmbeddedPostgres]]:
+    """Run a primary, migrated, and a standby of it, which each commit waits for where that is wanted."""
     with ExitStack() as stack:
         names = {"synchronous_standby_names": "FIRST 1 (standby)"} if synchronous else {}
         primary = EmbeddedPostgres(path / "primary", die_with_parent=True, settings=names)
@@ -94,10 +95,10 @@ async def _send(stage: Stage, origin: str, stop: asyncio.Event) -> None:
     while not stop.is_set():
         stage.number += 1
         transaction = f"t-{stage.number}"
-        body = _callback(stage.number, transaction)
+        body = callback(stage.number, transaction)
         status = 0
         while status != 200:
-            status = await _ask(stage, "callback", origin, f"/callbacks/thingspace/{_TOKEN}", json=body)
+            status = await _ask(stage, "callback", origin, f"/callbacks/thingspace/{TOKEN}", json=body)
             await asyncio.sleep(0.01 if status == 200 else 0.05)
         stage.acknowledged.add(transaction)
 
@@ -120,7 +121,8 @@ async def _ask(stage: Stage, kind: str, origin: str, path: str, json: Any = None
     return status
 
 
-def _callback(number: int, transaction: str) -> dict[str, Any]:
+def callback(number: int, transaction: str) -> dict[str, Any]:
+    """Make a callback about a device of its own."""
     at = datetime.now(UTC) - timedelta(seconds=1)
     position = {"time": f"{at:%Y%m%d%H%M%S}", "x": "42.1", "y": "-71.2", "radius": "35", "locationType": "1"}
     device = {"id": str(_IMEI + number), "kind": "IMEI", "mdn": f"{5_000_000_000 + number}", "positionData": position}
@@ -228,11 +230,11 @@ def play(name: str) -> list[str]:
     """Play one experiment on servers of its own; return what must not have happened."""
     print(f"{name}:", flush=True)
     with folder() as path, ExitStack() as stack:
-        primary, standby = stack.enter_context(_servers(path, synchronous=True))
+        primary, standby = stack.enter_context(servers(path, synchronous=True))
         nobody = f"http://127.0.0.1:{free_port()}"
         env = {
             "GATEWAY_DATABASE_URL": url_of(primary, standby),
-            "THINGSPACE_CALLBACK_TOKEN": _TOKEN,
+            "THINGSPACE_CALLBACK_TOKEN": TOKEN,
             **Options().gateway_settings(nobody, nobody),
         }
         urls = [stack.enter_context(gateway(env, pinned=False)) for _ in range(2)]
