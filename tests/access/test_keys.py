@@ -163,7 +163,9 @@ async def test_an_expired_key_is_refused(gateway: httpx.AsyncClient, gateway_app
         await session.execute(text("UPDATE api_keys SET expires_at = now() - interval '1 second'"))
         await session.execute(text("SELECT pg_notify('gateway_keys', '')"))
 
-    response = await gateway.get("/reports", headers=bearing(made))
+    async with asyncio.timeout(10):  # until the notification has arrived
+        while (response := await gateway.get("/reports", headers=bearing(made))).status_code == 200:
+            pass
     shown = await gateway.get(f"/keys/{made['id']}")
 
     assert response.status_code == 401
