@@ -236,11 +236,12 @@ async def test_a_kind_follows_the_common_number_unless_it_has_its_own() -> None:
         "callbacks": timedelta(days=30),
         "audit": timedelta(days=400),
         "events": timedelta(days=7),
+        "deliveries": timedelta(days=7),
     }
 
 
-async def test_without_numbers_everything_but_events_is_kept() -> None:
-    assert Settings().retention() == {"events": timedelta(days=7)}
+async def test_without_numbers_everything_but_events_and_their_deliveries_is_kept() -> None:
+    assert Settings().retention() == {"events": timedelta(days=7), "deliveries": timedelta(days=7)}
 
 
 async def test_a_dead_runner_holds_nobody_up(database: Database, connection: Connection) -> None:
