@@ -4,7 +4,7 @@ import { type DeviceBuffer, FLOATS } from "./device_buffer";
 import type { Palette } from "./palette";
 import { Program } from "./program";
 import { CIRCLE_FRAGMENT, CIRCLE_VERTEX, MARKER_FRAGMENT, MARKER_VERTEX } from "./shaders";
-import { COLUMNS, drawSprites, REACH_PX } from "./sprites";
+import { COLUMNS, drawSprites, REACH_PX, reachOf } from "./sprites";
 
 /** Marks grow with the zoom between these two, so that a crowd seen from afar does not become one blot. */
 const SMALLEST_PX = 3;
@@ -56,20 +56,22 @@ export class DevicePainter {
     gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
     gl.clear(gl.COLOR_BUFFER_BIT);
     this.#upload(scene.buffer);
-    this.#drawSprites(size, scene.map.getPixelRatio());
+    this.#drawSprites(size, scene.map.getPixelRatio(), scene.buffer.length > CROWD);
     this.#drawCircles(scene, size);
     this.#drawMarkers(scene, size);
   }
 
-  #drawSprites(size: number, ratio: number): void {
+  #drawSprites(size: number, ratio: number, isCrowd: boolean): void {
     const { gl } = this;
     gl.activeTexture(gl.TEXTURE0);
     gl.bindTexture(gl.TEXTURE_2D, this.#picture);
-    const key = `${size} ${ratio}`;
+    const key = `${size} ${ratio} ${isCrowd}`;
     if (this.#drawn === key) return;
     this.#drawn = key;
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, drawSprites(size, CHOSEN_PX, ratio));
-    for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, name, gl.LINEAR);
+    // The marks of a crowd go from pixel to pixel, which takes less than what lies in between.
+    const filter = isCrowd ? gl.NEAREST : gl.LINEAR;
+    for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, name, filter);
     for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) gl.texParameteri(gl.TEXTURE_2D, name, gl.CLAMP_TO_EDGE);
   }
 
@@ -110,8 +112,8 @@ export class DevicePainter {
     gl.disableVertexAttribArray(0);
     bindRecords(gl, 0);
     this.#prepare(scene, program);
-    program.set("reach", size + 2);
-    program.set("share", (size + 2) / REACH_PX);
+    program.set("reach", reachOf(size));
+    program.set("share", reachOf(size) / REACH_PX);
     program.set("sprites", COLUMNS, 0);
     gl.drawArrays(gl.POINTS, 0, scene.buffer.length);
     if (scene.chosen === null || scene.chosen >= scene.buffer.length) return;
@@ -147,7 +149,7 @@ function bindRecords(gl: WebGL2RenderingContext, divisor: number): void {
 
 function sizeOf(devices: number, zoom: number): number {
   if (devices <= CROWD) return LARGEST_PX;
-  const share = Math.min(1, Math.max(0, (zoom - 4) / 8));
+  const share = Math.min(1, Math.max(0, (zoom - 6) / 6));
   // In half pixels, so that the marks are not drawn anew for each step of the zoom.
   return Math.round(2 * (SMALLEST_PX + (LARGEST_PX - SMALLEST_PX) * share)) / 2;
 }

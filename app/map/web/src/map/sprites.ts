@@ -10,6 +10,15 @@ const INK = "#f00";
 const SURFACE = "#0f0";
 const ACCENT = "#00f";
 
+/** How far a mark of a size reaches, its rim included. */
+export function reachOf(size: number): number {
+  return 0.92 * size + rimOf(size) + 0.75;
+}
+
+function rimOf(size: number): number {
+  return Math.min(1.6, size * 0.22);
+}
+
 /**
  * Draw all marks into one picture, whose channels say how much of a pixel is ink, surface and accent.
  *
@@ -42,7 +51,7 @@ function drawMark(
   path: Path2D,
   { isSilent, isChosen, pixel, size }: { isSilent: boolean; isChosen: boolean; pixel: number; size: number },
 ): void {
-  const rim = Math.min(1.6, size * 0.22);
+  const rim = rimOf(size);
   if (isChosen) outline(context, path, ACCENT, 2 * pixel * (rim + 2.6));
   outline(context, path, SURFACE, 2 * pixel * rim);
   context.fillStyle = INK;
