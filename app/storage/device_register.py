@@ -67,7 +67,7 @@ async def register(session: AsyncSession, account: str, devices: Iterable[Device
 
 
 async def is_registered(session: AsyncSession, known: Readings, reach: Reach) -> bool:
-    """Tell whether anything that a text can mean names a registered device within reach."""
+    """Return whether anything that a text can mean names a registered device within reach."""
     keys = [*known.ids, f"name:{known.name}", *([f"mdn:{known.mdn}"] if known.mdn else [])]
     is_named = or_(DeviceRow.device.in_(keys), DeviceRow.mdn == known.mdn, DeviceRow.name == known.name)
     return bool(await session.scalar(select(exists().where(is_named, *devices_within(reach)))))

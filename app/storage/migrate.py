@@ -123,7 +123,7 @@ async def revision(url: str, message: str, folder: Path = MIGRATIONS) -> None:
 
 
 async def current(url: str) -> str | None:
-    """Tell the revision of a database, or None before its first migration."""
+    """Return the revision of a database, or None before its first migration."""
     async with _connect(url) as connection:
         return await connection.run_sync(_revision)
 

@@ -33,7 +33,7 @@ class RunningSession(NamedTuple):
 
 
 def state_of(sessions: Sequence[RunningSession]) -> DeviceState:
-    """Tell how a device stands in its running sessions."""
+    """Return how a device stands in its running sessions."""
     if not sessions:
         return "idle"
     return "silent" if any(session.missing for session in sessions) else "reporting"

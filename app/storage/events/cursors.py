@@ -80,7 +80,7 @@ class Cursor:
     partial: SeenPart | None = None
 
     def has_seen(self, position: EventPosition) -> bool:
-        """Tell whether an event has been seen."""
+        """Return whether an event has been seen."""
         if position.generation != self.generation:
             return position.generation < self.generation
         if self.partial is not None and position.xid == self.partial.xid:
@@ -88,7 +88,7 @@ class Cursor:
         return self.has_all_of(position.xid)
 
     def has_all_of(self, xid: int) -> bool:
-        """Tell whether all events of a transaction of this generation have been seen."""
+        """Return whether all events of a transaction of this generation have been seen."""
         is_partial = self.partial is not None and self.partial.xid == xid
         return xid < self.upper and xid not in self.pending and not is_partial
 
@@ -135,7 +135,7 @@ class Cursor:
         return Cursor(self.generation, max(self.upper, other.upper), tuple(sorted(pending)), partial)
 
     def has_missed(self, dropped: EventPosition) -> bool:
-        """Tell whether an event may have been unseen that is no longer kept; `dropped` is the last of these."""
+        """Return whether an event may have been unseen that is no longer kept; `dropped` is the last of these."""
         if dropped.generation != self.generation:
             return dropped.generation > self.generation
         return self.upper <= dropped.xid or any(xid <= dropped.xid for xid in self.pending)

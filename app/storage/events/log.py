@@ -206,7 +206,7 @@ def _check_kept(cursor: Cursor, row: asyncpg.Record) -> None:
 
 
 def _unseen(cursor: Cursor, rows: Iterable[asyncpg.Record]) -> Iterator[tuple[asyncpg.Record, int]]:
-    """Give the places of the rows that have not been seen."""
+    """Return the places of the rows that have not been seen."""
     partial = cursor.partial
     for row in rows:
         is_begun = partial is not None and _position(row)[:3] == (cursor.generation, *partial[:2])
