@@ -91,7 +91,7 @@ class Periodic:
         return [
             Job(name="periodic claims", every_s=0.1, run=self._claiming.settle_unclaimed),
             Job(name="periodic states", every_s=3, run=self.advance),
-            *([Job(name="periodic events", every_s=1, run=self._events.tell)] if self._events else []),
+            *([Job(name="periodic events", every_s=3, run=self._events.tell)] if self._events else []),
             Job(name="periodic sweep", every_s=60, run=self._claiming.sweep),
             Job(name="session tallies", every_s=5, run=self._fold_tallies),
             Job(name="idempotency keys", every_s=3600, run=self._forget_old_keys),
