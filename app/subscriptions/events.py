@@ -52,10 +52,11 @@ class EventLog(Protocol):
         """
         ...
 
-    async def count(self, subscription: Subscription) -> tuple[int, datetime | None]:
+    async def count(self, subscription: Subscription, *, pages: int) -> tuple[int, datetime | None]:
         """Count what the subscription has yet to read, and find the time of the first of it.
 
-        Where that is very much, what is counted is less than there is.
+        Args:
+            pages: How many pages of the log to look through; where there are more, less is counted than there is.
 
         Raises:
             Unavailable: The database cannot be reached.

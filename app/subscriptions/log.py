@@ -77,17 +77,18 @@ class SubscribedEvents:
         found = await events.fetch(self._database, ids)
         return {key: self._to_event(one) for key, one in found.items()}
 
-    async def count(self, subscription: Subscription) -> tuple[int, datetime | None]:
+    async def count(self, subscription: Subscription, *, pages: int) -> tuple[int, datetime | None]:
         """Count what the subscription has yet to read, and find the time of the first of it.
 
-        Where that is very much, what is counted is less than there is.
+        Args:
+            pages: How many pages of the log to look through; where there are more, less is counted than there is.
 
         Raises:
             Unavailable: The database cannot be reached.
         """
         selection = await self._selection(subscription)
         place, count, oldest = await self._cursor(subscription.cursor), 0, None
-        for _ in range(_PAGES_AT_ONCE):
+        for _ in range(pages):
             try:
                 page = await events.read(self._database, place)
             except CursorExpired:

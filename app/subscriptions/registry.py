@@ -24,6 +24,7 @@ from app.subscriptions.signatures import new_secret
 BOTH_SECRETS_FOR = timedelta(hours=24)
 """How long after a rotation deliveries bear both signatures."""
 
+_PAGES_COUNTED = 5
 _RECOVERED: Mapping[str, Any] = {"problem": None, "failures": 0, "failing_since": None, "slow_until": None}
 
 
@@ -139,7 +140,7 @@ class SubscriptionRegistry:
         async with self._database.transaction() as db:
             found = await subscriptions.every(db, key_id=key_id, before=before, limit=limit + 1)
         listed = ListPage.of(found, limit)
-        return ListPage(entries=[await self._view(row) for row in listed.entries], next=listed.next)
+        return ListPage(entries=[await self._view(row, pages=1) for row in listed.entries], next=listed.next)
 
     async def find(self, key: UUID, caller: Caller) -> SubscriptionView:
         """Show a subscription.
@@ -290,10 +291,10 @@ class SubscriptionRegistry:
     def _sealed(self, key: UUID, secret: str) -> bytes:
         return self._seal.encrypt(secret.encode(), sealed_with=key.bytes)
 
-    async def _view(self, row: Subscription) -> SubscriptionView:
+    async def _view(self, row: Subscription, *, pages: int = _PAGES_COUNTED) -> SubscriptionView:
         async with self._database.transaction() as db:
             waiting, oldest_waiting = await deliveries.count_outstanding(db, row.id)
-        unread, oldest_unread = await self._events.count(row)
+        unread, oldest_unread = await self._events.count(row, pages=pages)
         oldest = [at for at in (oldest_waiting, oldest_unread) if at is not None]
         is_failing = row.state == "active" and row.failures > 0
         return SubscriptionView(

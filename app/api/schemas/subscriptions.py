@@ -162,7 +162,9 @@ class SubscriptionAnswer(Schema):
         Field(description="`failing`: active, and the last attempt has failed"),
     ]
     problem: Annotated[str | None, Field(description="why it is disabled")]
-    behind: Annotated[int, Field(description="events that are not delivered yet; beyond 5,000 at least so many")]
+    behind: Annotated[
+        int, Field(description="events that are not delivered yet; beyond 5,000 (1,000 in a list) at least so many")
+    ]
     oldest: Annotated[float | None, Field(description="age of the oldest of them, in seconds")]
     last_attempt: AttemptOfDelivery | None
     last_success_at: datetime | None
