@@ -1,8 +1,10 @@
 """`GET /events/stream` over real sockets, from two gateways on one database."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from functools import partial
 from secrets import token_hex
 from typing import Any
 
@@ -12,13 +14,16 @@ import pytest_asyncio
 from fastapi import FastAPI
 from sqlalchemy import text
 
+from app.events import EVERY_EVENT, EventBatch
 from app.main import create_app
+from app.server.fast_callbacks import CallbackProtocol
 from app.storage.events import NewEvent, append
 from app.storage.writer import Entry
 from tests.events.stream_reader import events_of, streaming
 from tests.support.gateways import AUTHORIZED, emptied, settings
 from tests.support.reports import IMEI, NOON, located
 from tests.support.servers import serving
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -100,6 +105,26 @@ async def test_a_filter_holds_for_what_was_and_for_what_comes(reader: httpx.Asyn
         after = await events_of(blocks, 1)
 
     assert [event["subject"] for _, event in before + after] == [f"device/{OTHER_IMEI}"] * 2
+
+
+async def test_a_reader_that_does_not_read_is_let_go(module_database_url: str) -> None:
+    app = create_app(settings(module_database_url))
+    protocol = partial(CallbackProtocol, write_timeout_s=0.3)
+    frames = b"data: {}\n\n" * 10_000
+    async with serving(app, http=protocol, proxy_headers=False) as url:
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as stuck:
+            head = (
+                f"GET /events/stream HTTP/1.1\r\nHost: gateway\r\nAuthorization: {AUTHORIZED['Authorization']}\r\n\r\n"
+            )
+            stuck.sendall(head.encode())
+            hub = app.state.gateway.event_hub
+            await until(lambda: hub._feeds)
+            await hub.begun()
+            async with asyncio.timeout(20):
+                while hub._feeds:
+                    for feed in list(hub._feeds):
+                        feed.offer(EventBatch(end=hub._cursor, made={EVERY_EVENT: (frames, 10_000)}))
+                    await asyncio.sleep(0.01)
 
 
 async def test_asking_for_the_head_of_a_stream_ends(reader: httpx.AsyncClient) -> None:
