@@ -15,6 +15,8 @@ from app.storage.tables import SessionRow
 
 Describe = Callable[[SessionView], Mapping[str, Any]]
 
+_ENDED = "periodic.ended"
+
 _Happened = tuple[str, datetime, dict[str, str]]
 
 
@@ -45,8 +47,10 @@ class SessionEvents:
                 happened += [(row, one) for one in _changes(row, clock.now)]
                 row.told_state = row.state
                 row.is_told_overdue = row.is_told_overdue and row.state not in ENDED
-            if happened:
-                await append(db, [await self._event(db, row, one, clock) for row, one in happened])
+            told = [await self._event(db, row, one, clock) for row, one in happened]
+            # Events of one time are in the order in which they are appended; an end may follow at once.
+            for are_ends in (False, True):
+                await append(db, [event for event in told if (event.type == _ENDED) is are_ends])
 
     async def _event(self, db: Transaction, row: SessionRow, happened: _Happened, clock: SessionClock) -> NewEvent:
         type_, at, reason = happened
@@ -66,4 +70,4 @@ def _changes(row: SessionRow, now: datetime) -> Iterator[_Happened]:
     if row.told_state is None and row.started_at is not None:
         yield "periodic.started", row.started_at, {}
     if row.state in ENDED:
-        yield "periodic.ended", row.ended_at or now, {"reason": row.state}
+        yield _ENDED, row.ended_at or now, {"reason": row.state}

@@ -64,6 +64,15 @@ async def test_a_session_that_has_all_its_reports_has_ended_as_completed(stage: 
     assert (happened[1][1]["reason"], happened[1][1]["state"]) == ("completed", "completed")
 
 
+async def test_sessions_that_end_in_the_instant_of_their_start_have_started_before(stage: Stage) -> None:
+    for number in range(6):
+        started = await stage.start(plan(count=1, first=number))
+        await stage.report(started["transactionId"], number)
+    await stage.periodic.advance()
+
+    assert types(await told(stage)) == 6 * ["periodic.started"] + 6 * ["periodic.ended"]
+
+
 async def test_a_session_that_was_stopped_has_ended_as_stopped(stage: Stage, clock: HandClock) -> None:
     started = await stage.start()
     await told(stage)
