@@ -238,6 +238,6 @@ async def test_reading_a_track_leaves_an_audit_row(gateway: httpx.AsyncClient, g
     await gateway.get(TRACK)
     await gateway.get(TRACK, headers=accept("application/gpx+xml"))
 
-    rows = (await gateway.get("/audit", params={"device": IMEI})).json()["entries"]
+    newest = (await gateway.get("/audit", params={"device": IMEI})).json()["entries"][:2]
 
-    assert {row["action"] for row in rows} == {"reports.read", "reports.export"}
+    assert {row["action"] for row in newest} == {"reports.read", "reports.export"}
