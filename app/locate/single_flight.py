@@ -1,11 +1,10 @@
 """Identical questions: one search for those that are in flight, one answer for those that come shortly after."""
 
 import asyncio
-import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeAlias
 
+from cachetools import TTLCache
 from msgspec.structs import replace
 
 from app.errors import GatewayError, ProviderTimeout, Unavailable
@@ -42,7 +41,7 @@ class SingleFlight:
         """
         self._reuse_s = reuse_s
         self._in_flight: dict[tuple[Question, float], asyncio.Future[LocateResult | GatewayError]] = {}
-        self._kept: OrderedDict[Question, tuple[float, LocateResult]] = OrderedDict()
+        self._kept: TTLCache[Question, LocateResult] = TTLCache(_MOST_KEPT, reuse_s)
 
     async def answer(
         self, question: Question, timeout_s: float, search: Callable[[], Awaitable[LocateResult]]
@@ -64,7 +63,7 @@ class SingleFlight:
             del self._in_flight[key]
             future.set_result(outcome)
         if self._reuse_s and isinstance(outcome, LocateResult) and may_be_believed(outcome.flags):
-            self._keep(question, outcome)
+            self._kept[question] = outcome
         return Shared(outcome, is_own=True)
 
     def forget(self) -> None:
@@ -83,13 +82,7 @@ class SingleFlight:
 
     def _recall(self, question: Question) -> LocateResult | None:
         kept = self._kept.get(question)
-        if kept is None or time.monotonic() - kept[0] > self._reuse_s:
+        if kept is None:
             return None
         metrics.STORED_ANSWERS.labels("reuse").inc()
-        return replace(kept[1], fix=replace(kept[1].fix, cached=True))
-
-    def _keep(self, question: Question, answer: LocateResult) -> None:
-        self._kept[question] = (time.monotonic(), answer)
-        self._kept.move_to_end(question)
-        while len(self._kept) > _MOST_KEPT:
-            self._kept.popitem(last=False)
+        return replace(kept, fix=replace(kept.fix, cached=True))
