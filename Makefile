@@ -35,7 +35,7 @@ demo: $(VENV)/.ready $(MAP) ## embedded Postgres, simulator, gateway and a movin
 	@$(BIN)/location-gateway demo
 
 test: $(VENV)/.ready $(MAP) ## the whole test suite on embedded Postgres, with its coverage
-	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov --cov-fail-under=95
+	@$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --cov --cov-fail-under=95
 
 check: $(VENV)/.ready $(MAP) ## format, lint, types and import contracts
 	@$(BIN)/ruff format --check .

@@ -31,7 +31,7 @@ async def test_an_answer_in_time_is_the_answer(times: CallTimes) -> None:
     calls = PaidCalls(ACME, limit_s=60)
 
     assert await calls.answer_to(after(0.01), times=times, deadline=Deadline.after(10)) == "answer"
-    assert times.longest_s >= 0.01
+    assert times.longest_s > 0.005  # loops wake up a little early
 
 
 async def test_a_call_goes_on_after_the_deadline(times: CallTimes) -> None:
