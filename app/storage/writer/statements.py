@@ -40,8 +40,11 @@ WITH arrived AS (
     LEFT JOIN session_transactions AS of
         ON of.transaction_id = r.transaction_id AND of.account = r.account AND {of_own_account}
     LEFT JOIN sessions AS s ON s.id = of.session_id
-    LEFT JOIN positions AS p
-        ON p.device = r.device AND p.account = coalesce(r.account, '') AND r.latitude IS NOT NULL
+    LEFT JOIN LATERAL (
+        -- Looked up for each report: a plan made while the table was empty would otherwise join it whole, and be kept.
+        SELECT at, latitude, longitude, accuracy_m FROM positions
+        WHERE positions.device = r.device AND positions.account = coalesce(r.account, '') OFFSET 0
+    ) AS p ON r.latitude IS NOT NULL
 ), new AS (
     INSERT INTO reports ({columns})
     SELECT {values}
